@@ -1,0 +1,40 @@
+# Every target sets up what it needs: a virtual environment in .venv with the tested versions.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 5000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format ui clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Make the virtual environment and install expkit
+
+# constraints.txt holds the tested versions; pip reads it besides the ranges of pyproject.toml.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: setup ## Train, evaluate and log the default experiment
+	$(PY) -m expkit $(ARGS)
+
+test: setup ## Run the tests
+	$(PY) -m pytest $(ARGS)
+
+check: setup ## Lint, check the format and the types
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/mypy
+
+format: setup ## Format the code
+	$(VENV)/bin/ruff check --fix src tests
+	$(VENV)/bin/ruff format src tests
+
+ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000
+	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --port $(PORT)
+
+clean: ## Remove the virtual environment and caches, but no outputs
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""How optimizer steps are carried out."""

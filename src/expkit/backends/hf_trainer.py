@@ -1,0 +1,127 @@
+"""`backend=trainer`: Hugging Face Trainer carries out the same steps.
+
+Trainer gets one "batch" for each optimizer step: the list of its micro-batches. So it never groups
+batches itself, and its accumulation, which normalises the loss of some models wrongly (transformers
+#47688), is not used.
+"""
+
+import tempfile
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl, TrainerState
+
+from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.data.steps import Batch
+from expkit.randomness import seed_step
+from expkit.tasks.interface import items
+
+
+class HFTrainer:
+    """Runs Trainer; evaluation, logging and checkpoints stay with expkit."""
+
+    def fit(self, training: Training, on_step: OnStep) -> None:
+        """Train in place."""
+        config: Any = training.model.config
+        use_cache = getattr(config, "use_cache", None)
+        with tempfile.TemporaryDirectory() as unused:
+            arguments = TrainingArguments(
+                output_dir=unused,
+                max_steps=len(training.steps),
+                max_grad_norm=training.max_grad_norm or float("inf"),
+                bf16=training.precision == "bf16",
+                fp16=training.precision == "fp16",
+                seed=training.seed,
+                eval_strategy="no",
+                save_strategy="no",
+                logging_strategy="no",
+                logging_nan_inf_filter=False,
+                report_to="none",
+                disable_tqdm=True,
+            )
+            trainer = _StepTrainer(training, on_step, arguments)
+            trainer.train()
+        if use_cache is not None:
+            config.use_cache = use_cache  # Trainer turns it off
+        trainer.accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
+
+
+class _StepTrainer(Trainer):
+    """A Trainer whose batches are whole optimizer steps and whose loss is the task's."""
+
+    def __init__(self, training: Training, on_step: OnStep, arguments: TrainingArguments) -> None:
+        super().__init__(
+            model=training.model,
+            args=arguments,
+            train_dataset=training.steps,
+            optimizers=(training.optimizer, training.scheduler),
+        )
+        self.training = training
+        self.grad_norm = torch.zeros(())
+        self.loss_is_scaled_for_ga = True  # over all items of the step, below
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_Report(self, on_step))
+
+    def get_train_dataloader(self) -> "DataLoader[list[Batch]]":
+        return self.training.steps.loader()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
+        return sum(items(batch) for batches in batch_samples for batch in batches)
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: list[Batch], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        self.examples = sum(len(batch["labels"]) for batch in inputs)
+        self.loss = torch.zeros((), device=self.args.device)
+        for batch in inputs:
+            self.loss += super().training_step(model, batch, num_items_in_batch)
+        return self.loss
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        total, logits = self.training.task.loss(model, inputs)
+        loss = total / num_items_in_batch
+        return (loss, logits) if return_outputs else loss
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # nobody reads it, and it cannot count a list of batches
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        self.grad_norm = super()._get_grad_norm(model, grad_norm)
+        return self.grad_norm
+
+
+class _Report(TrainerCallback):
+    """Seeds each step before it starts and reports it when it is done."""
+
+    def __init__(self, trainer: _StepTrainer, on_step: OnStep) -> None:
+        self._trainer = trainer
+        self._on_step = on_step
+        self._learning_rate = 0.0
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        seed_step(self._trainer.training.seed, state.global_step + 1)
+        self._learning_rate = float(self._trainer.training.scheduler.get_last_lr()[0])
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        trainer = self._trainer
+        result = StepResult(
+            state.global_step,
+            trainer.loss,
+            trainer.grad_norm,
+            self._learning_rate,
+            trainer.examples,
+        )
+        control.should_training_stop |= self._on_step(result)
+        return control

@@ -1,0 +1,59 @@
+"""What a backend gets and what it has to do; a class of your own needs no base class."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from expkit.data.steps import Steps
+from expkit.tasks.interface import Task
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that optimizer steps need; model and optimizer are changed in place.
+
+    `precision` is "fp32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
+    clipped. The random generators are seeded by `seed_step(seed, step)` before each step.
+    """
+
+    model: torch.nn.Module
+    task: Task
+    steps: Steps
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    precision: str
+    max_grad_norm: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One finished optimizer step.
+
+    `loss` is the mean over the items of the whole accumulated batch, `grad_norm` the norm before
+    clipping; both are scalars on the model's device. `done` counts steps, from 1.
+    """
+
+    done: int
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    learning_rate: float
+    examples: int
+
+
+# Called after each step; returns whether to stop.
+OnStep = Callable[[StepResult], bool]
+
+
+class Backend(Protocol):
+    """Carries out `training.steps` in order."""
+
+    def fit(self, training: Training, on_step: OnStep) -> None:
+        """Train in place until the steps are used up or `on_step` says stop.
+
+        The model is left in training mode, without wrappers and hooks.
+        """

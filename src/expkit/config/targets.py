@@ -1,0 +1,216 @@
+"""Find what a `_target_` names, and what it accepts, by reading source files instead of importing.
+
+Importing torch takes longer than all other checks together, and importing a module runs it: a
+target has to be known as harmless before that. Where reading is not enough (a name that is made at
+run time, a compiled module), `signature_of` says so and the caller may import the module.
+"""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from expkit.errors import nearest
+
+ALLOWED_PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
+
+
+class TargetError(Exception):
+    """A target that does not exist; the message says which part of it is missing."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Parameter names of a callable, `self` left out."""
+
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    takes_any: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All parameters that can be given by name."""
+        return self.required + self.optional
+
+
+def package_of(target: str) -> str:
+    """The top-level package of a dotted path."""
+    return target.split(".", 1)[0]
+
+
+def refusal(target: str, trusted: frozenset[str]) -> str | None:
+    """Why `target` may not be used, or None if it may."""
+    package = package_of(target)
+    if package in ALLOWED_PACKAGES or package in trusted:
+        return None
+    return (
+        f"{package!r} is not trusted; {nearest(package, (*ALLOWED_PACKAGES, *sorted(trusted)))}; "
+        f"if it is yours, add it: trusted_modules=[{package}]"
+    )
+
+
+def typed_packages(overrides: list[str]) -> frozenset[str]:
+    """Packages of the targets that were typed on the command line.
+
+    Typing `optimizer._target_=my_pkg.Mine` says clearly enough that my_pkg is meant. It is no
+    reason to trust the standard library or Hydra, whose callables can do anything.
+    """
+    typed = (o.split("=", 1) for o in overrides if "_target_=" in o)
+    packages = {package_of(value.strip("\"' ")) for _, value in typed}
+    return frozenset(packages - set(sys.stdlib_module_names) - {"hydra", "omegaconf"})
+
+
+def signature_of(target: str) -> Signature | None:
+    """The signature of the class or function that `target` names; None if reading cannot tell.
+
+    Raises:
+        TargetError: the module or the name in it does not exist.
+    """
+    *modules, name = target.split(".")
+    if not modules:
+        raise TargetError("a target is written package.module.Name")
+    file = _module_file(modules)
+    if file is None:
+        return None
+    return _signature_in(file, name, frozenset())
+
+
+def _module_file(modules: list[str]) -> Path | None:
+    """The source file of a dotted module; only the top-level package is looked up by Python."""
+    spec = importlib.util.find_spec(modules[0])
+    if spec is None:
+        raise TargetError(f"no module named {modules[0]!r} can be imported here")
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    file = Path(spec.origin)
+    for depth, part in enumerate(modules[1:], start=2):
+        folder = file.parent
+        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
+        found = next((c for c in candidates if c.is_file()), None)
+        if found is None or file.name != "__init__.py":
+            if _defines(file, part):
+                return None  # an attribute that is not a module: a class, perhaps
+            siblings = {p.stem for p in folder.glob("*.py")} | {
+                p.parent.name for p in folder.glob("*/__init__.py")
+            }
+            raise TargetError(
+                f"{'.'.join(modules[:depth])!r} does not exist; {nearest(part, sorted(siblings - {'__init__'}))}"
+            )
+        file = found
+    return file
+
+
+def _defines(file: Path, name: str) -> bool:
+    return any(name in names for names, _ in _definitions(file))
+
+
+def _signature_in(file: Path, name: str, seen: frozenset[tuple[Path, str]]) -> Signature | None:
+    if (file, name) in seen:
+        return None
+    seen |= {(file, name)}
+    undecided = False
+    known: set[str] = set()
+    for names, node in _definitions(file):
+        known |= names
+        if name in names:
+            return _signature_of_node(file, name, node, seen)
+        if isinstance(node, ast.ImportFrom) and "*" in names:
+            undecided = True
+    if undecided or "__getattr__" in known:
+        return None
+    raise TargetError(
+        f"{file.stem if file.stem != '__init__' else file.parent.name} has no {name!r}; {nearest(name, sorted(n for n in known if not n.startswith('_')))}"
+    )
+
+
+def _signature_of_node(
+    file: Path, name: str, node: ast.stmt, seen: frozenset[tuple[Path, str]]
+) -> Signature | None:
+    if isinstance(node, ast.FunctionDef):
+        return _from_arguments(node.args, skip_first=False) if not node.decorator_list else None
+    if isinstance(node, ast.ClassDef):
+        return _from_class(file, node, seen)
+    if isinstance(node, ast.ImportFrom):
+        original = next(a.name for a in node.names if (a.asname or a.name) == name)
+        source = _imported_file(file, node)
+        return _signature_in(source, original, seen) if source else None
+    return None
+
+
+def _from_class(
+    file: Path, node: ast.ClassDef, seen: frozenset[tuple[Path, str]]
+) -> Signature | None:
+    if node.decorator_list or node.keywords:
+        return None  # a dataclass or a metaclass makes its own __init__
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _from_arguments(item.args, skip_first=True)
+        if isinstance(item, ast.FunctionDef) and item.name == "__new__":
+            return None
+    if not node.bases or [ast.unparse(base) for base in node.bases] in (["object"], ["Protocol"]):
+        return Signature((), (), takes_any=False)
+    first = node.bases[0]
+    return _signature_in(file, first.id, seen) if isinstance(first, ast.Name) else None
+
+
+def _from_arguments(args: ast.arguments, *, skip_first: bool) -> Signature:
+    positional = [a.arg for a in (*args.posonlyargs, *args.args)][1 if skip_first else 0 :]
+    without_default = len(positional) - len(args.defaults)
+    keyword = list(zip((a.arg for a in args.kwonlyargs), args.kw_defaults, strict=True))
+    return Signature(
+        required=(*positional[:without_default], *(n for n, default in keyword if default is None)),
+        optional=(
+            *positional[without_default:],
+            *(n for n, default in keyword if default is not None),
+        ),
+        takes_any=args.kwarg is not None,
+    )
+
+
+def _imported_file(file: Path, node: ast.ImportFrom) -> Path | None:
+    try:
+        if node.level == 0:
+            return _module_file((node.module or "").split("."))
+        folder = file.parent
+        for _ in range(node.level - 1):
+            folder = folder.parent
+        path = folder.joinpath(*(node.module or "").split(".")) if node.module else folder
+        return next(
+            (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None
+        )
+    except TargetError:
+        return None
+
+
+@cache
+def _definitions(file: Path) -> tuple[tuple[frozenset[str], ast.stmt], ...]:
+    """(names, statement) for everything that a module defines at its top level, ifs included."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return tuple((frozenset(_names(node)), node) for node in _top_level(tree.body))
+
+
+def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.If):
+            yield from _top_level(node.body)
+            yield from _top_level(node.orelse)
+        elif isinstance(node, ast.Try):
+            yield from _top_level(node.body)
+            for handler in node.handlers:
+                yield from _top_level(handler.body)
+        else:
+            yield node
+
+
+def _names(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Import | ast.ImportFrom):
+        yield from (alias.asname or alias.name for alias in node.names)
+    elif isinstance(node, ast.Assign):
+        yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id

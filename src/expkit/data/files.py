@@ -1,0 +1,157 @@
+"""`data=files`: JSON Lines, JSON, CSV and Parquet."""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+from datasets import Dataset
+from datasets.table import InMemoryTable
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.errors import DataError
+
+# A line number beside each record, so that a message can name the place of a mistake.
+Located = Iterator[tuple[int, Record]]
+
+
+def load(
+    train_file: str,
+    validation_file: str,
+    test_file: str | None,
+    max_train_examples: int | None,
+    max_eval_examples: int | None,
+) -> Splits:
+    """Read one file a split, at most the first so many examples of it.
+
+    Raises:
+        DataError: a file is empty, damaged, or its records have different columns.
+    """
+    return Splits(
+        read(Path(train_file), max_train_examples),
+        read(Path(validation_file), max_eval_examples),
+        read(Path(test_file), max_eval_examples) if test_file else None,
+    )
+
+
+def read(file: Path, limit: int | None = None) -> Split:
+    """The examples of one file as a split named after it."""
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
+    try:
+        located = list(islice(readers[file.suffix](file), limit))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not UTF-8 text (byte {error.start}: {error.reason})") from None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
+    if not located:
+        raise DataError(f"{file}: is empty; expected one example a line")
+    unit = "line" if file.suffix in (".jsonl", ".csv") else "record"
+    lines = [line for line, _ in located]
+    return Split(
+        _table(file, unit, located),
+        name=file.stem,
+        source=str(file),
+        digest=_digest(file, limit),
+        where=lambda i: f"{file}, {unit} {lines[i]}",
+    )
+
+
+def _table(file: Path, unit: str, located: list[tuple[int, Record]]) -> Dataset:
+    columns = list(located[0][1])
+    for line, record in located:
+        if set(record) != set(columns):
+            differing = sorted(set(record) ^ set(columns))
+            raise DataError(
+                f"{file}, {unit} {line}: columns differ from those of the first one in "
+                f"{', '.join(map(repr, differing))}"
+            )
+    arrays = {}
+    for column in columns:
+        try:
+            arrays[column] = pa.array([record[column] for _, record in located])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            arrays[column] = _mixed(file, unit, column, located)
+    return Dataset(InMemoryTable(pa.table(arrays)))
+
+
+def _mixed(file: Path, unit: str, column: str, located: list[tuple[int, Record]]) -> pa.Array:
+    """Raise for the first value whose kind differs from that of the first one."""
+    first = next(type(r[column]) for _, r in located if r[column] is not None)
+    for line, record in located:
+        value = record[column]
+        if value is not None and type(value) is not first:
+            raise DataError(
+                f"{file}, {unit} {line}: {column}={value!r} is of type {type(value).__name__}, "
+                f"but the first value is of type {first.__name__}"
+            )
+    raise DataError(f"{file}: the values of {column!r} do not fit one type")
+
+
+def _digest(file: Path, limit: int | None) -> str:
+    with file.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    return hashlib.sha256(f"{content}:{limit}".encode()).hexdigest() if limit else content
+
+
+def _jsonl(file: Path) -> Located:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield number, _record(file, f"line {number}", line)
+
+
+def _record(file: Path, place: str, text: str) -> Record:
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{file}, {place}: not JSON: {error}; starts {text[:60]!r}") from None
+    return _mapping(file, place, value)
+
+
+def _mapping(file: Path, place: str, value: object) -> Record:
+    if not isinstance(value, dict):
+        raise DataError(
+            f'{file}, {place}: expected an object such as {{"text": …}}, got {value!r:.60}'
+        )
+    return value
+
+
+def _json(file: Path) -> Located:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"{file}: not JSON: {error}") from None
+    if isinstance(values, dict) and isinstance(values.get("data"), list):
+        values = values["data"]
+    if not isinstance(values, list):
+        raise DataError(f'{file}: expected a list of objects, or {{"data": [...]}}')
+    for number, value in enumerate(values, start=1):
+        yield number, _mapping(file, f"record {number}", value)
+
+
+def _csv(file: Path) -> Located:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream, strict=True)
+        try:
+            for row in rows:
+                if None in row or None in row.values():
+                    names = rows.fieldnames or []
+                    raise DataError(
+                        f"{file}, line {rows.line_num}: expected {len(names)} columns "
+                        f"({', '.join(names)}), found {'more' if None in row else 'fewer'}"
+                    )
+                yield rows.line_num, dict(row)
+        except csv.Error as error:
+            raise DataError(f"{file}, line {rows.line_num}: not CSV: {error}") from None
+
+
+def _parquet(file: Path) -> Located:
+    try:
+        records = pyarrow.parquet.read_table(file).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{file}: not Parquet: {error}") from None
+    yield from enumerate(records, start=1)

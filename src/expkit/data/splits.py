@@ -1,0 +1,63 @@
+"""The examples of one run: training, validation and, where there is one, test."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+
+from expkit.errors import DataError, nearest
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples with the name and the digest under which MLflow lists them as an input.
+
+    `where` says for the i-th example where it comes from (file and line), for error messages.
+    """
+
+    rows: Dataset
+    name: str
+    source: str
+    digest: str
+    where: Callable[[int], str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.rows)
+
+    def column(self, name: str) -> list[Any]:
+        """All values of one column.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        self.require([name])
+        return list(self.rows[name])
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Raise a DataError unless all `columns` exist."""
+        for column in columns:
+            if column not in self.rows.column_names:
+                raise DataError(
+                    f"{self.source}: has no column {column!r}; "
+                    f"{nearest(column, self.rows.column_names)}"
+                )
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a data component returns."""
+
+    train: Split
+    validation: Split
+    test: Split | None = None
+
+    def named(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}

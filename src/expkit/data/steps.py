@@ -1,0 +1,117 @@
+"""What every optimizer step trains on: a pure function of the seed and the step's number.
+
+Both backends draw from the same `Steps`, so they see the same batches in the same order, and a
+resumed run goes on at any step without replaying what came before.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+Batch = dict[str, torch.Tensor]
+Example = dict[str, Any]
+# A collator gets the examples and a generator of its own, for what it draws at random (masks).
+Collate = Callable[[list[Example], torch.Generator], Batch]
+
+BATCHES_SORTED_TOGETHER = 50
+
+
+class Steps(Dataset[list[Batch]]):
+    """The optimizer steps of a run; each is a list of at most `accumulation` micro-batches.
+
+    An epoch has ceil(batches / accumulation) steps: the last one of an epoch may be short, no
+    example is dropped and none is carried over into the next epoch.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        lengths: Sequence[int],
+        collate: Collate,
+        *,
+        batch_size: int,
+        accumulation: int,
+        epochs: int,
+        max_steps: int | None,
+        group_by_length: bool,
+        seed: int,
+    ) -> None:
+        self._examples = examples
+        self._lengths = np.asarray(lengths)
+        self._collate = collate
+        self._batch_size = batch_size
+        self._accumulation = accumulation
+        self._group_by_length = group_by_length
+        self._seed = seed
+        self.steps_per_epoch = math.ceil(math.ceil(len(lengths) / batch_size) / accumulation)
+        self._total = max_steps or epochs * self.steps_per_epoch
+        self._batches = lru_cache(maxsize=2)(self._batches_of_epoch)
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first = position * self._accumulation
+        batches = self._batches(epoch)[first : first + self._accumulation]
+        return [
+            self._collate(
+                [self._examples[int(i)] for i in indices],
+                torch.Generator().manual_seed(_mix(self._seed, epoch, first + number)),
+            )
+            for number, indices in enumerate(batches)
+        ]
+
+    def indices(self, step: int) -> list[list[int]]:
+        """The examples of a step, one list a micro-batch."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        first = position * self._accumulation
+        return [b.tolist() for b in self._batches(epoch)[first : first + self._accumulation]]
+
+    def ends_epoch(self, steps_done: int) -> bool:
+        """Whether the epoch is over after so many steps."""
+        return steps_done % self.steps_per_epoch == 0
+
+    def loader(self, start: int = 0) -> "DataLoader[list[Batch]]":
+        """The steps from `start` on."""
+        return DataLoader(
+            self,
+            batch_size=None,
+            sampler=range(start, self._total),
+            # A generator of its own: drawing a worker seed must not move the global random state.
+            generator=torch.Generator().manual_seed(self._seed),
+        )
+
+    def _batches_of_epoch(self, epoch: int) -> list[np.ndarray]:
+        """Shuffled batches; with `group_by_length`, of examples of similar length.
+
+        Windows of 50 batches are sorted by length and cut, then the batches are shuffled, so that
+        batches hold little padding and an epoch still has no order by length.
+        """
+        rng = np.random.default_rng((self._seed, epoch))
+        order = rng.permutation(len(self._lengths))
+        if not self._group_by_length:
+            return _cut(order, self._batch_size)
+        window = self._batch_size * BATCHES_SORTED_TOGETHER
+        batches = [
+            batch
+            for part in _cut(order, window)
+            for batch in _cut(
+                part[np.argsort(self._lengths[part], kind="stable")], self._batch_size
+            )
+        ]
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed from several numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,84 @@
+"""What a person sees: the progress bar and the tables."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def say(message: str) -> None:
+    """One line about what happens now."""
+    console.print(message, markup=False, soft_wrap=True)
+
+
+class Progress:
+    """Optimizer steps done, with loss and rate; on a terminal a bar, elsewhere lines now and then."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._is_live = console.is_terminal
+        self._loss = self._rate = float("nan")
+        self._next_line = 0.1
+        self._bar = Bar(
+            TextColumn("train"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.fields[rate]:.0f} samples/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._is_live,
+        )
+        self._task = self._bar.add_task("train", total=total, loss=self._loss, rate=self._rate)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, *, loss: float, rate: float) -> None:
+        """The figures beside the bar."""
+        self._loss, self._rate = loss, rate
+        self._bar.update(self._task, loss=loss, rate=rate)
+
+    def advance(self, done: int) -> None:
+        """So many steps are done."""
+        self._bar.update(self._task, completed=done)
+        if not self._is_live and done >= self._next_line * self._total and self._rate == self._rate:
+            say(f"  step {done}/{self._total}  loss {self._loss:.4f}  {self._rate:.0f} samples/s")
+            while self._next_line * self._total <= done:
+                self._next_line += 0.1
+
+    def evaluated(self, done: int, metrics: Mapping[str, float]) -> None:
+        """One line with the metrics of an evaluation."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        say(f"  step {done}/{self._total}  {figures}")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A small table; all columns but the first are aligned to the right."""
+    grid = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    console.print(grid)

@@ -1,0 +1,60 @@
+"""`dry_run=true`: what a run would be like, without one."""
+
+import resource
+import sys
+import time
+
+import torch
+from omegaconf import DictConfig
+
+from expkit.backends.interface import StepResult
+from expkit.display import table
+from expkit.experiment import prepare
+from expkit.models.lora import trainable_parameters
+from expkit.quiet import hush
+
+TIMED_STEP = 2  # the first one warms up
+
+
+def dry_run(cfg: DictConfig) -> None:
+    """Carry out two steps, then print sizes, what the data look like, and estimates."""
+    hush(cfg)
+    prepared = prepare(cfg)
+    training, steps = prepared.training, prepared.training.steps
+    started = time.perf_counter()
+    seconds = 0.0
+
+    def on_step(result: StepResult) -> bool:
+        nonlocal started, seconds
+        now = time.perf_counter()
+        started, seconds = now, now - started
+        return result.done >= TIMED_STEP
+
+    prepared.backend.fit(training, on_step)
+    model = training.model
+    tokens = sum(prepared.eval_sets["validation"].encoded["length"])
+    facts = {
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "trained parameters": f"{trainable_parameters(model):,}",
+        "precision": training.precision,
+        **prepared.task.describe(prepared.splits, prepared.tokenizer),
+        "validation: tokens": f"{tokens:,}",
+        "optimizer steps": f"{len(steps)} ({steps.steps_per_epoch} an epoch)",
+        "time for training": f"about {_duration(seconds * len(steps))} (without evaluation)",
+        "memory": f"{_peak_bytes() / 2**30:.1f} GiB",
+    }
+    table("dry run", ["", "value"], [[name, value] for name, value in facts.items()])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _peak_bytes() -> int:
+    """Of the GPU if there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts KiB, on macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

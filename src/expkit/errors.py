@@ -1,0 +1,31 @@
+"""Errors that are the user's to mend: shown as one message, without a traceback."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something that was asked for cannot be done; the message says what, and what to do."""
+
+
+class ConfigError(UserError):
+    """The configuration is wrong. Carries every problem that was found, not just the first."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(UserError):
+    """The data cannot be used; the message names the file and, where there is one, the line."""
+
+
+def nearest(given: object, allowed: Iterable[object]) -> str:
+    """`allowed: a, b, c; did you mean b?` for an error message; empty if nothing is allowed."""
+    names = [str(name) for name in allowed]
+    if not names:
+        return ""
+    close = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    shown = names if len(names) <= 40 else [*names[:40], f"... ({len(names)} in all)"]
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"allowed: {', '.join(shown)}{hint}"

@@ -1,0 +1,76 @@
+"""Score a model on a split. Both backends evaluate through here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel
+
+from expkit.data.splits import Split
+from expkit.data.steps import Batch, Collate
+from expkit.tasks.interface import Task, items
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A split, ready to be scored."""
+
+    split: Split
+    encoded: Dataset
+    collate: Collate
+    batch_size: int
+
+    def batches(self) -> Iterator[tuple[list[int], Batch]]:
+        """Batches of similar length, with the positions of their examples in the split."""
+        order = np.argsort(self.encoded["length"], kind="stable")
+        for start in range(0, len(order), self.batch_size):
+            positions = order[start : start + self.batch_size].tolist()
+            examples = [self.encoded[i] for i in positions]
+            yield positions, self.collate(examples, torch.Generator().manual_seed(start))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name, `loss` among them, and one prediction for each example, in order."""
+
+    metrics: dict[str, float]
+    predictions: list[Any]
+
+
+@contextmanager
+def inference(model: torch.nn.Module) -> Iterator[None]:
+    """Without gradients and without dropout; the model is put back into the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def evaluate(model: PreTrainedModel, task: Task, data: EvalSet) -> Evaluation:
+    """The metrics of `task` on all of `data`.
+
+    The loss is the sum over all items divided by their number, so it does not depend on the size of
+    the batches.
+    """
+    predictions: list[Any] = [None] * len(data.encoded)
+    total, count = 0.0, 0
+    device = next(model.parameters()).device
+    with inference(model):
+        for positions, batch in data.batches():
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            loss, logits = task.loss(model, batch)
+            total += loss.item()
+            count += items(batch)
+            for i, prediction in zip(
+                positions, task.predictions(model, batch, logits), strict=True
+            ):
+                predictions[i] = prediction
+    metrics = {"loss": total / max(count, 1), **task.score(predictions, data.split, data.encoded)}
+    return Evaluation(metrics, predictions)

@@ -1,0 +1,200 @@
+"""One run, top to bottom."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from expkit import precision
+from expkit.backends.interface import Backend, Training
+from expkit.config.project import conf_dir
+from expkit.data.splits import Splits
+from expkit.data.steps import Steps
+from expkit.display import Progress, say
+from expkit.evaluation import EvalSet, Evaluation, evaluate
+from expkit.models import lora
+from expkit.models.export import PROBED_EXAMPLES, Exported, export
+from expkit.monitor import Monitor
+from expkit.optim import parameter_groups
+from expkit.quiet import hush
+from expkit.summary import show_summary
+from expkit.tasks.interface import Task
+from expkit.tracking.model import log_model
+from expkit.tracking.run import Run, open_run
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All components of a run, ready for the first step."""
+
+    splits: Splits
+    task: Task
+    builder: Any
+    tokenizer: PreTrainedTokenizerBase
+    eval_sets: dict[str, EvalSet]
+    training: Training
+    backend: Backend
+
+
+def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
+    """Train, evaluate, export and log one configuration that has been checked.
+
+    Args:
+        cfg: the composed configuration.
+        choices: the option taken in each config group, for the name of the run.
+
+    Returns:
+        The objective, scored by the exported model of the best checkpoint.
+    """
+    hush(cfg)
+    with open_run(cfg.tracking, cfg.run_name or run_name(cfg, choices)) as tracked:
+        say(f"run {tracked.name} ({tracked.id})")
+        tracked.log_config(_plain(cfg), _runnable(cfg))
+        prepared = prepare(cfg)
+        tracked.log_data(prepared.splits.named())
+        trained = lora.trainable_parameters(prepared.training.model)
+        tracked.log({"lora/trainable_parameters": trained})
+        monitor = train(cfg, prepared, tracked)
+        exported = export_best(cfg, prepared, monitor, tracked)
+        results = score(prepared, exported, tracked, step=monitor.done)
+        baseline = prepared.task.baseline(prepared.splits)
+        tracked.log({f"baseline/{name}": value for name, value in baseline.items()}, monitor.done)
+        if cfg.tracking.log_model:
+            example = prepared.task.input_example(prepared.splits.validation)
+            log_model(exported.model, prepared.tokenizer, prepared.task.pipeline, example)
+    show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
+    return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
+
+
+def prepare(cfg: DictConfig) -> Prepared:
+    """Data, tokens, model, LoRA, optimizer, schedule."""
+    chosen = precision.choose(cfg.precision)
+    splits: Splits = instantiate(cfg.data, _convert_="all")
+    say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
+    task: Task = instantiate(cfg.task, _convert_="all")
+    task.setup(splits)
+
+    builder = instantiate(cfg.model, _convert_="all")
+    tokenizer = builder.tokenizer(task.texts(splits.train))
+    encoded = {name: task.encode(split, tokenizer) for name, split in splits.named().items()}
+
+    model = build_base(cfg, task, builder, tokenizer)
+    collate = task.collator(tokenizer, model)
+    if cfg.lora.target_modules:
+        model = lora.apply(model, cfg.lora)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    say(
+        f"model: {type(model).__name__}, trains {lora.trainable_parameters(model):,} of "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters in {chosen}"
+    )
+
+    steps = Steps(
+        encoded["train"],
+        encoded["train"]["length"],
+        collate,
+        batch_size=cfg.train.batch_size,
+        accumulation=cfg.train.accumulation,
+        epochs=cfg.train.epochs,
+        max_steps=cfg.train.max_steps,
+        group_by_length=cfg.train.group_by_length,
+        seed=cfg.seed,
+    )
+    optimizer = instantiate(cfg.optimizer, _convert_="all")(parameter_groups(model))
+    scheduler = instantiate(cfg.scheduler, _convert_="all")(optimizer, total_steps=len(steps))
+    training = Training(
+        model, task, steps, optimizer, scheduler, chosen, cfg.train.max_grad_norm, cfg.seed
+    )
+    eval_sets = {
+        name: EvalSet(split, encoded[name], collate, cfg.eval.batch_size)
+        for name, split in splits.named().items()
+        if name != "train"
+    }
+    backend: Backend = instantiate(cfg.backend, _convert_="all")
+    return Prepared(splits, task, builder, tokenizer, eval_sets, training, backend)
+
+
+def build_base(
+    cfg: DictConfig, task: Task, builder: Any, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """The model before training; random weights are the same ones at each call."""
+    set_seed(cfg.seed)
+    return builder.build(task.head(), tokenizer)
+
+
+def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
+    """Fit, and leave the best weights in the model."""
+    training = prepared.training
+    tracked.client.set_tag(tracked.id, "precision", training.precision)
+    validation = prepared.eval_sets["validation"]
+    with Progress(len(training.steps)) as progress:
+        monitor = Monitor(
+            training.model,
+            training.steps,
+            lambda: evaluate(training.model, prepared.task, validation),
+            tracked.log,
+            progress,
+            objective=cfg.objective,
+            eval_every=cfg.train.eval_every,
+            log_every=cfg.train.log_every,
+            patience=cfg.train.patience,
+            best_file=tracked.folder / "best.safetensors",
+        )
+        prepared.backend.fit(training, monitor.on_step)
+    monitor.restore_best()
+    return monitor
+
+
+def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: Run) -> Exported:
+    """Save adapter and merged model, and prove that they are what was trained."""
+    validation = prepared.eval_sets["validation"]
+    probe = validation.collate(
+        [validation.encoded[i] for i in range(min(PROBED_EXAMPLES, len(validation.encoded)))],
+        torch.Generator().manual_seed(0),
+    )
+    exported = export(
+        prepared.training.model,
+        lambda: build_base(cfg, prepared.task, prepared.builder, prepared.tokenizer),
+        prepared.tokenizer,
+        prepared.task,
+        probe,
+        tracked.folder,
+    )
+    if exported.adapter is not None:
+        tracked.log({"lora/merge_max_abs_diff": exported.max_abs_diff}, monitor.done)
+        tracked.log_folder(exported.adapter, "adapter")
+    return exported
+
+
+def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> dict[str, Evaluation]:
+    """Score the exported model, as anybody would load it, on all splits but the training split."""
+    results = {}
+    for name, data in prepared.eval_sets.items():
+        results[name] = evaluate(exported.model, prepared.task, data)
+        prefix = "eval" if name == "validation" else name
+        metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
+        tracked.log(metrics, step)
+        report = prepared.task.report(results[name].predictions, data.split, data.encoded)
+        tracked.log_report(report, prefix)
+    return results
+
+
+def run_name(cfg: DictConfig, choices: Mapping[str, str]) -> str:
+    """Short enough for a column of the UI: model, LoRA, optimizer, seed."""
+    parts = [choices.get(group, "custom") for group in ("model", "lora", "optimizer")]
+    return f"{' '.join(parts)} s{cfg.seed}"
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def _runnable(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config with Hydra's own settings, so that it runs again as a file."""
+    settings = OmegaConf.load(conf_dir() / "config.yaml")
+    return {**_plain(cfg), "hydra": OmegaConf.to_container(settings.hydra, resolve=False)}

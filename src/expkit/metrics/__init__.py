@@ -1,0 +1,1 @@
+"""Metrics as `evaluate.Metric` classes that need no network."""

@@ -1,0 +1,1 @@
+"""Building models from checkpoints and from scratch, LoRA, merging."""

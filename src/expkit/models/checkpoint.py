@@ -1,0 +1,125 @@
+"""A model that starts from a checkpoint: a folder, a hub name, or a folder inside a package."""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from expkit.errors import UserError
+from expkit.models.head import head_modules
+from expkit.tasks.interface import Head
+
+
+class Checkpoint:
+    """Loads safetensors only, and never code.
+
+    Args:
+        path: a folder, a name on the Hugging Face hub, or `pkg://module/folder`; a folder may be
+            followed by `#sha256=…`, the digest that its model.safetensors must have.
+        revision: branch, tag or commit of a hub checkpoint.
+        dropout: replaces every dropout probability of the model's config.
+        attention_modules: names of the attention projections, for `lora=attention`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        revision: str | None = None,
+        dropout: float | None = None,
+        attention_modules: Iterable[str] = (),
+    ) -> None:
+        self.path, _, digest = path.partition("#sha256=")
+        self._location = _location(self.path)
+        self._revision = revision
+        self._dropout = dropout
+        if digest:
+            _verify(Path(self._location) / "model.safetensors", digest)
+
+    def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
+        """The tokenizer of the checkpoint; `texts` are not needed."""
+        try:
+            return AutoTokenizer.from_pretrained(self._location, revision=self._revision)
+        except (OSError, ValueError) as error:
+            raise self._failure("tokenizer", error) from error
+
+    def build(self, head: Head, tokenizer: Tokenizer) -> PreTrainedModel:
+        """The model in fp32 with the head that the task needs.
+
+        Raises:
+            UserError: no such checkpoint, no safetensors, or weights that do not fit the model.
+        """
+        auto_class = getattr(transformers, head.auto_class)
+        try:
+            config = AutoConfig.from_pretrained(self._location, revision=self._revision)
+            config.update(head.config)
+            if self._dropout is not None:
+                _set_dropout(config, self._dropout)
+            model, loading = auto_class.from_pretrained(
+                self._location,
+                config=config,
+                revision=self._revision,
+                use_safetensors=True,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError) as error:
+            raise self._failure("model", error) from error
+        self._require_body(model, loading)
+        model.config._name_or_path = self.path
+        return model
+
+    def _require_body(self, model: PreTrainedModel, loading: dict[str, set[str]]) -> None:
+        """Only the head may start from random weights."""
+        heads = tuple(f"{name}." for name in head_modules(model))
+        mismatched = {
+            key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]
+        }
+        bad = sorted(k for k in {*loading["missing_keys"], *mismatched} if not k.startswith(heads))
+        bad = [k for k in bad if ".pooler." not in k]  # many checkpoints come without a pooler
+        if bad:
+            raise UserError(
+                f"model.path={self.path!r}: {len(bad)} weights of {type(model).__name__} are missing "
+                f"from the checkpoint or have another shape, among them {', '.join(bad[:3])}"
+            )
+
+    def _failure(self, what: str, error: Exception) -> UserError:
+        reason = next(
+            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
+        )
+        return UserError(f"model.path={self.path!r}: its {what} cannot be loaded: {reason}")
+
+
+def is_on_hub(path: str) -> bool:
+    """Whether `model.path` names a checkpoint that may have to be downloaded."""
+    return not path.startswith("pkg://") and not Path(path.partition("#")[0]).expanduser().is_dir()
+
+
+def _location(path: str) -> str:
+    if path.startswith("pkg://"):
+        module, _, folder = path.removeprefix("pkg://").partition("/")
+        spec = importlib.util.find_spec(module)
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(f"model.path={path!r}: the package {module!r} is not installed")
+        return str(Path(spec.submodule_search_locations[0]) / folder)
+    folder_path = Path(path).expanduser()
+    return str(folder_path.resolve()) if folder_path.is_dir() else path
+
+
+def _verify(weights: Path, digest: str) -> None:
+    with weights.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != digest:
+        raise UserError(f"{weights}: its sha256 is {found}, but {digest} was expected")
+
+
+def _set_dropout(config: PretrainedConfig, probability: float) -> None:
+    for name, value in config.to_dict().items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if "dropout" in name and (is_number or name == "classifier_dropout"):
+            setattr(config, name, probability)

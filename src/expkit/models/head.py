@@ -1,0 +1,44 @@
+"""Which part of a model is the task's head, and which the pretrained body."""
+
+from torch import nn
+from transformers import PreTrainedModel
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Names of the top-level modules beside the body that have weights of their own.
+
+    In BertForSequenceClassification that is `classifier`. A module all of whose weights are tied to
+    the body (the output embedding of T5) is no head: it is trained with the body.
+    """
+    body = {id(p) for p in model.base_model.parameters()}
+    if model.base_model is model:
+        return []
+    return [
+        name
+        for name, module in model.named_children()
+        if module is not model.base_model and any(id(p) not in body for p in module.parameters())
+    ]
+
+
+def untied_parts(model: PreTrainedModel, head: str) -> list[str]:
+    """The largest submodules of a head that share no weight with the rest of the model.
+
+    A head with a tied output embedding (BertForMaskedLM) cannot be copied as a whole without
+    cutting the tie, so its untied parts are named instead.
+    """
+    module = model.get_submodule(head)
+    outside = {
+        id(p)
+        for name, p in model.named_parameters(remove_duplicate=False)
+        if not name.startswith(f"{head}.")
+    }
+
+    def parts(name: str, module: nn.Module) -> list[str]:
+        parameters = list(module.parameters())
+        if not parameters:
+            return []
+        if all(id(p) not in outside for p in parameters):
+            return [name]
+        return [n for child, m in module.named_children() for n in parts(f"{name}.{child}", m)]
+
+    return parts(head, module)

@@ -1,0 +1,138 @@
+"""What happens between optimizer steps: logging, evaluation, the best weights, early stopping."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from expkit.backends.interface import StepResult
+from expkit.data.steps import Steps
+from expkit.display import Progress
+from expkit.errors import UserError, nearest
+from expkit.evaluation import Evaluation
+
+Log = Callable[[dict[str, float], int], None]
+
+MINIMISED = ("loss", "perplexity")
+
+
+class Monitor:
+    """Called by a backend after each step; remembers the weights that scored best.
+
+    Args:
+        evaluate: scores the model as it is now on the validation split.
+        log: sends metrics of a step to where they are kept.
+        objective: name of the metric that decides, such as eval/f1.
+        eval_every: steps between evaluations; None: after each epoch. The last step is always
+            followed by one.
+        patience: stop after so many evaluations without a better objective; None: never.
+        best_file: where the best weights are kept.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        steps: Steps,
+        evaluate: Callable[[], Evaluation],
+        log: Log,
+        progress: Progress,
+        *,
+        objective: str,
+        eval_every: int | None,
+        log_every: int,
+        patience: int | None,
+        best_file: Path,
+    ) -> None:
+        self._model = model
+        self._steps = steps
+        self._evaluate = evaluate
+        self._log = log
+        self._progress = progress
+        self._objective = objective
+        self._eval_every = eval_every
+        self._log_every = log_every
+        self._patience = patience
+        self._best_file = best_file
+        self._sign = -1.0 if objective.endswith(MINIMISED) else 1.0
+        self._evaluations_since_best = 0
+        self._losses: list[torch.Tensor] = []
+        self._examples = 0
+        self._window_started = time.perf_counter()
+        self.best: Evaluation | None = None
+        self.best_step = 0
+        self.done = 0
+
+    def on_step(self, result: StepResult) -> bool:
+        """Log and evaluate when it is time; returns whether to stop training."""
+        self.done = result.done
+        self._losses.append(result.loss)
+        self._examples += result.examples
+        is_last = result.done == len(self._steps)
+        if result.done % self._log_every == 0 or is_last:
+            self._log_training(result)
+        self._progress.advance(result.done)
+        if not (is_last or self._evaluation_is_due(result.done)):
+            return False
+        paused = time.perf_counter()
+        self._evaluate_at(result.done)
+        self._window_started += time.perf_counter() - paused
+        return self._patience is not None and self._evaluations_since_best >= self._patience
+
+    def restore_best(self) -> None:
+        """Put the best weights back into the model."""
+        tensors = load_file(self._best_file)
+        state = self._weights()
+        with torch.no_grad():
+            for name, tensor in tensors.items():
+                state[name].copy_(tensor)
+
+    def _evaluation_is_due(self, done: int) -> bool:
+        if self._eval_every is None:
+            return self._steps.ends_epoch(done)
+        return done % self._eval_every == 0
+
+    def _log_training(self, result: StepResult) -> None:
+        now = time.perf_counter()
+        loss = torch.stack(self._losses).mean().item()
+        if loss != loss or loss in (float("inf"), float("-inf")):
+            raise UserError(
+                f"train/loss is {loss} at step {result.done} of {len(self._steps)}: training has "
+                "diverged; try a smaller optimizer.lr or train.max_grad_norm, or precision=fp32"
+            )
+        rate = self._examples / max(now - self._window_started, 1e-9)
+        self._log(
+            {
+                "train/loss": loss,
+                "train/learning_rate": result.learning_rate,
+                "train/grad_norm": float(result.grad_norm),
+                "train/samples_per_second": rate,
+            },
+            result.done,
+        )
+        self._progress.show(loss=loss, rate=rate)
+        self._losses, self._examples, self._window_started = [], 0, now
+
+    def _evaluate_at(self, done: int) -> None:
+        evaluation = self._evaluate()
+        metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
+        if self._objective not in metrics:
+            raise UserError(
+                f"objective={self._objective!r}: no such metric; {nearest(self._objective, metrics)}"
+            )
+        self._log(metrics, done)
+        self._progress.evaluated(done, metrics)
+        name = self._objective.removeprefix("eval/")
+        value = evaluation.metrics[name]
+        if self.best is None or self._sign * value > self._sign * self.best.metrics[name]:
+            self.best, self.best_step, self._evaluations_since_best = evaluation, done, 0
+            weights = {n: t.detach().contiguous().cpu() for n, t in self._weights().items()}
+            save_file(weights, self._best_file)
+        else:
+            self._evaluations_since_best += 1
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """All that training changes: trained parameters and buffers, each tied weight once."""
+        state = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
+        return {**state, **{n: b for n, b in self._model.named_buffers() if b.is_floating_point()}}

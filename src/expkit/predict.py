@@ -1,0 +1,103 @@
+"""`python -m expkit.predict RUN_ID --text ...`: ask a logged model."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from expkit.config.targets import refusal
+from expkit.errors import UserError
+
+RECORDS_AT_ONCE = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.predict`."""
+    options = _parser().parse_args(arguments)
+    try:
+        predict(options.run_id, options.text, options.file, frozenset(options.trust))
+    except UserError as error:
+        sys.exit(f"expkit.predict: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.predict", description="Ask the model that a run has logged."
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
+        "--text",
+        nargs="+",
+        metavar="TEXT",
+        help="one text, or as many as the task has text columns",
+    )
+    asked.add_argument(
+        "--file", type=Path, help="records with the task's columns (.jsonl, .json, .csv, .parquet)"
+    )
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="PACKAGE",
+        help="packages of your own from which the run's task may come",
+    )
+    return parser
+
+
+def predict(
+    run_id: str, text: Sequence[str] | None, file: Path | None, trusted: frozenset[str]
+) -> None:
+    """Print the answer to a text as a table, or those to a file as JSON Lines.
+
+    Raises:
+        UserError: no such run, a run without a model, or input that does not fit its task.
+    """
+    import mlflow
+    from hydra.utils import instantiate
+
+    from expkit.display import table
+    from expkit.quiet import hush
+    from expkit.tracking.logged import logged_run
+
+    run = logged_run(run_id)
+    hush(run.config)
+    target = run.config.task._target_
+    if refused := refusal(target, trusted):
+        raise UserError(
+            f"run {run.id}: task._target_={target}: {refused.partition(';')[0]}; use --trust"
+        )
+    task = instantiate(run.config.task, _convert_="all")
+    model_uri = run.model_uri()
+    records = [task.record(text)] if text else list(_read(file, task.columns))
+    parts = mlflow.transformers.load_model(model_uri, return_type="components")
+    model = parts["model"].eval()
+    for start in range(0, len(records), RECORDS_AT_ONCE):
+        chunk = records[start : start + RECORDS_AT_ONCE]
+        answers = task.answer(model, parts["tokenizer"], chunk)
+        if text:
+            rows = [[str(value) for value in answer.values()] for answer in answers]
+            table(" | ".join(text), list(answers[0]), rows)
+        else:
+            for record, answer in zip(chunk, answers, strict=True):
+                print(json.dumps({**record, **answer}, ensure_ascii=False))
+
+
+def _read(file: Path | None, columns: Sequence[str]) -> Iterator[dict[str, object]]:
+    from expkit.config.fitting import FILE_SUFFIXES
+    from expkit.data.files import read
+    from expkit.errors import nearest
+
+    assert file is not None
+    if file.suffix not in FILE_SUFFIXES:
+        raise UserError(
+            f"--file {file}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
+        )
+    split = read(file)
+    split.require(columns)
+    yield from ({name: record[name] for name in columns} for record in split)
+
+
+if __name__ == "__main__":
+    main()

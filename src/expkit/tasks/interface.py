@@ -1,0 +1,90 @@
+"""What every task offers to the rest of expkit; a class of your own needs no base class."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.data.steps import Batch, Collate
+
+IGNORED = -100  # label of a position that has no target, as in torch's cross_entropy
+
+
+@dataclass(frozen=True)
+class Head:
+    """The model class that a task needs, by its name in transformers, and what goes into its config."""
+
+    auto_class: str
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is worth looking at after an evaluation: tables by column, and pictures."""
+
+    tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
+    figures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """From records to examples, from examples to a loss, from outputs to scores.
+
+    A task knows no backend. All methods but `setup` leave it unchanged.
+    """
+
+    pipeline: str  # the name of the transformers pipeline that serves the model
+    columns: Sequence[str]  # what a record needs for `answer`
+
+    def setup(self, splits: Splits) -> None:
+        """Look at the data once: check the columns, find the labels. Raises DataError."""
+
+    def head(self) -> Head:
+        """The model to build."""
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """All texts of a split, to train a tokenizer on."""
+
+    def encode(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """Model inputs, with a column `length` in tokens."""
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+        """A function from examples to a padded batch that holds `labels`."""
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss summed over the items of a batch, and the logits."""
+
+    def predictions(self, model: PreTrainedModel, batch: Batch, logits: torch.Tensor) -> list[Any]:
+        """One prediction for each example of a batch."""
+
+    def score(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> dict[str, float]:
+        """The metrics of a whole split, by name."""
+
+    def baseline(self, splits: Splits) -> dict[str, float]:
+        """Scores on the validation split of something that did not learn, by name."""
+
+    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+        """Predictions as a table, and pictures of them."""
+
+    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+        """What the data look like to this task: distribution of labels, share of cut texts."""
+
+    def answer(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+    ) -> list[Record]:
+        """Predictions for records without labels, as a user reads them."""
+
+    def record(self, texts: Sequence[str]) -> Record:
+        """A record out of texts typed on the command line. Raises UserError if their number is wrong."""
+
+    def input_example(self, split: Split) -> Any:
+        """One input, as the pipeline takes it."""
+
+
+def items(batch: Batch) -> int:
+    """How many targets a batch holds; the loss of a step is the mean over all of its items."""
+    return int((batch["labels"] != IGNORED).sum())

@@ -1,0 +1,241 @@
+"""One label for a text or for a pair of texts."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import ClassLabel, Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.data.steps import Batch, Collate, Example
+from expkit.errors import DataError, UserError, nearest
+from expkit.tasks.interface import Head, Report
+
+
+class TextClassification:
+    """Sequence classification with cross-entropy.
+
+    Args:
+        text_columns: one column, or two for pairs.
+        label_column: names, or ids 0, 1, ...
+        labels: the names in the order of their ids; None: the values in the training data, sorted.
+        max_length: in tokens; of a pair, the longer text is cut first.
+        metrics: `evaluate.Metric` objects on label ids.
+    """
+
+    pipeline = "text-classification"
+
+    def __init__(
+        self,
+        text_columns: Sequence[str],
+        label_column: str,
+        labels: Sequence[str] | None,
+        max_length: int,
+        metrics: Mapping[str, evaluate.Metric],
+    ) -> None:
+        if len(text_columns) not in (1, 2):
+            raise UserError(
+                f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
+            )
+        self.columns = list(text_columns)
+        self._label_column = label_column
+        self._labels = list(labels) if labels else []
+        self._max_length = max_length
+        self._metrics = metrics
+
+    def setup(self, splits: Splits) -> None:
+        """Find the labels in the training split and check the other splits against them."""
+        for split in splits.named().values():
+            split.require([*self.columns, self._label_column])
+            self._require_texts(split)
+        if not self._labels:
+            self._labels = _label_names(splits.train, self._label_column)
+        if len(self._labels) < 2:
+            raise DataError(
+                f"{splits.train.source}: column {self._label_column!r} holds one label only, "
+                f"{self._labels[0]!r}; there is nothing to learn"
+            )
+        for split in splits.named().values():
+            self._label_ids(split)
+
+    def _require_texts(self, split: Split) -> None:
+        for column in self.columns:
+            for i, text in enumerate(split.rows[column]):
+                if not isinstance(text, str):
+                    raise DataError(f"{split.where(i)}: {column}={text!r} is no text")
+
+    def _label_ids(self, split: Split) -> list[int]:
+        known = {name: i for i, name in enumerate(self._labels)}
+        if not any(map(str.isdecimal, known)):
+            known |= {str(i): i for i in range(len(known))}
+        values = list(split.rows[self._label_column])
+        for i, value in enumerate(values):
+            if str(value) not in known:
+                raise DataError(
+                    f"{split.where(i)}: {self._label_column}={value!r} is not among the labels; "
+                    f"{nearest(value, self._labels)}"
+                )
+        return [known[str(value)] for value in values]
+
+    def head(self) -> Head:
+        """Sequence classification with the names of the labels in the model's config."""
+        return Head(
+            "AutoModelForSequenceClassification",
+            {
+                "num_labels": len(self._labels),
+                "id2label": dict(enumerate(self._labels)),
+                "label2id": {name: i for i, name in enumerate(self._labels)},
+                "problem_type": "single_label_classification",
+            },
+        )
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """All texts of the text columns."""
+        for column in self.columns:
+            yield from split.rows[column]
+
+    def encode(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """Token ids, cut to `max_length`, and label ids."""
+        columns = [list(split.rows[name]) for name in self.columns]
+        inputs = tokenizer(*columns, truncation=True, max_length=self._max_length)
+        lengths = [len(ids) for ids in inputs["input_ids"]]
+        return Dataset.from_dict({**inputs, "labels": self._label_ids(split), "length": lengths})
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+        """Pad to the longest of the batch."""
+        names = (*tokenizer.model_input_names, "labels")
+
+        def collate(examples: list[Example], generator: torch.Generator) -> Batch:
+            rows = [{k: e[k] for k in names if k in e} for e in examples]
+            return dict(tokenizer.pad(rows, return_tensors="pt"))
+
+        return collate
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """−Σ log softmax(logits)[label], and logits (batch, labels)."""
+        logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
+
+    def predictions(
+        self, model: PreTrainedModel, batch: Batch, logits: torch.Tensor
+    ) -> list[list[float]]:
+        """Probabilities of the labels for each example."""
+        probabilities: list[list[float]] = logits.float().softmax(-1).tolist()
+        return probabilities
+
+    def score(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> dict[str, float]:
+        """All metrics of the config on the most probable labels."""
+        return self._score(np.argmax(predictions, axis=1).tolist(), list(encoded["labels"]))
+
+    def _score(self, predicted: list[int], true: list[int]) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for metric in self._metrics.values():
+            scores |= metric.compute(predictions=predicted, references=true)
+        return scores
+
+    def baseline(self, splits: Splits) -> dict[str, float]:
+        """The scores of always naming the most frequent label of the training split."""
+        majority, _ = Counter(self._label_ids(splits.train)).most_common(1)[0]
+        true = self._label_ids(splits.validation)
+        scores = self._score([majority] * len(true), true)
+        return {f"majority_{name}": value for name, value in scores.items()}
+
+    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+        """Texts with true and predicted labels, and the confusion matrix."""
+        true = list(encoded["labels"])
+        predicted = np.argmax(predictions, axis=1).tolist()
+        table = {
+            **{name: list(split.rows[name]) for name in self.columns},
+            "label": [self._labels[i] for i in true],
+            "predicted": [self._labels[i] for i in predicted],
+            "probability": [round(max(p), 4) for p in predictions],
+        }
+        return Report(
+            tables={"predictions": table},
+            figures={"confusion_matrix": lambda file: self._draw_confusion(true, predicted, file)},
+        )
+
+    def _draw_confusion(self, true: list[int], predicted: list[int], file: Path) -> None:
+        from matplotlib.figure import Figure
+        from sklearn.metrics import ConfusionMatrixDisplay
+
+        size = max(4.0, 0.6 * len(self._labels) + 2)
+        figure = Figure(figsize=(size, size), layout="constrained")
+        ConfusionMatrixDisplay.from_predictions(
+            true,
+            predicted,
+            labels=range(len(self._labels)),
+            display_labels=self._labels,
+            ax=figure.add_subplot(),
+            cmap="Blues",
+            colorbar=False,
+        )
+        figure.savefig(file, dpi=120)
+
+    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+        """Labels and cut texts of each split."""
+        facts = {}
+        for name, split in splits.named().items():
+            counts = Counter(self._label_ids(split))
+            shares = (f"{self._labels[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
+            facts[f"{name}: labels"] = ", ".join(shares)
+            columns = [list(split.rows[column]) for column in self.columns]
+            cut = sum(len(ids) > self._max_length for ids in tokenizer(*columns)["input_ids"])
+            facts[f"{name}: cut to {self._max_length} tokens"] = f"{cut / len(split):.1%}"
+        return facts
+
+    def answer(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+    ) -> list[Record]:
+        """The most probable label of each record, with its probability."""
+        columns = [[record[name] for record in records] for name in self.columns]
+        inputs = tokenizer(
+            *columns,
+            truncation=True,
+            max_length=self._max_length,
+            padding=True,
+            return_tensors="pt",
+        ).to(model.device)
+        with torch.inference_mode():
+            probabilities = model(**inputs).logits.float().softmax(-1)
+        best = probabilities.max(-1)
+        return [
+            {"label": model.config.id2label[int(i)], "probability": round(float(p), 4)}
+            for p, i in zip(best.values, best.indices, strict=True)
+        ]
+
+    def record(self, texts: Sequence[str]) -> Record:
+        """One text for each text column."""
+        if len(texts) != len(self.columns):
+            raise UserError(
+                f"--text: got {len(texts)} text(s), but this run takes {len(self.columns)}: "
+                f"{', '.join(self.columns)}"
+            )
+        return dict(zip(self.columns, texts, strict=True))
+
+    def input_example(self, split: Split) -> Any:
+        """A text, or a pair as the keys `text` and `text_pair`."""
+        first = split.rows[0]
+        texts = [first[name] for name in self.columns]
+        return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
+
+
+def _label_names(split: Split, column: str) -> list[str]:
+    """The names of a hub data set, or the values that occur, in order."""
+    feature = split.rows.features[column]
+    if isinstance(feature, ClassLabel):
+        return list(feature.names)
+    values = list(split.rows[column])
+    for i, value in enumerate(values):
+        if not isinstance(value, str | int):
+            raise DataError(
+                f"{split.where(i)}: {column}={value!r} is no label; expected a name or an id"
+            )
+    names = {str(value) for value in values}
+    return sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)

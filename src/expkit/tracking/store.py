@@ -1,0 +1,138 @@
+"""Where runs are kept: find the store, make it if it is new, close what dead processes left open."""
+
+import os
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+
+# Before MLflow is imported: it would otherwise report its use over the network.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
+
+from expkit.config.project import output_dir, project_root
+from expkit.errors import UserError
+
+HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
+REACHABLE_WITHIN = 5.0  # seconds
+
+
+def tracking_uri(configured: str | None) -> str:
+    """The configured store, else MLFLOW_TRACKING_URI, else the project's own sqlite file."""
+    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///outputs/mlflow.db"
+    prefix = "sqlite:///"
+    if uri.startswith(prefix) and not uri.startswith("sqlite:////"):
+        return f"{prefix}{project_root() / uri.removeprefix(prefix)}"
+    return uri
+
+
+def without_password(uri: str) -> str:
+    """The address as it may be shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))
+
+
+def connect(configured: str | None) -> MlflowClient:
+    """A client of the store, which exists and answers.
+
+    Raises:
+        UserError: the store cannot be reached or made.
+    """
+    uri = tracking_uri(configured)
+    if uri.startswith("http"):
+        _require_server(uri)
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(uri)
+    try:
+        if uri.startswith("sqlite"):
+            file = Path(uri.removeprefix("sqlite:///"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # Processes that make the tables at the same time break each other's migration.
+            with FileLock(f"{file}.lock"):
+                client.search_experiments(max_results=1)
+        else:
+            client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
+        ) from error
+    return client
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """The experiment of that name, made if it is new; local stores keep artifacts beside it."""
+    if found := client.get_experiment_by_name(name):
+        if found.lifecycle_stage == "deleted":
+            raise UserError(
+                f"tracking.experiment={name!r}: was deleted; restore it or take another name"
+            )
+        return str(found.experiment_id)
+    local = str(client.tracking_uri).startswith("sqlite")
+    location = (output_dir() / "artifacts").as_uri() if local else None
+    try:
+        return str(client.create_experiment(name, artifact_location=location))
+    except MlflowException:
+        found = client.get_experiment_by_name(name)  # another process was faster
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def owner_tags() -> dict[str, str]:
+    """Tags that say which process writes a run."""
+    process = psutil.Process()
+    return {
+        HOST: socket.gethostname(),
+        PID: str(process.pid),
+        STARTED: f"{process.create_time():.0f}",
+    }
+
+
+def close_abandoned(client: MlflowClient, experiment: str) -> list[str]:
+    """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
+    running = client.search_runs(
+        [experiment],
+        filter_string=f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
+        run_view_type=ViewType.ACTIVE_ONLY,
+    )
+    abandoned = [run.info.run_id for run in running if not _is_alive(run.data.tags)]
+    for run_id in abandoned:
+        client.set_terminated(run_id, status="KILLED")
+    return abandoned
+
+
+def _is_alive(tags: dict[str, str]) -> bool:
+    try:
+        process = psutil.Process(int(tags[PID]))
+        return abs(process.create_time() - float(tags[STARTED])) < 2
+    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return False
+
+
+def _require_server(uri: str) -> None:
+    """MLflow itself would try for minutes."""
+    address = urlsplit(uri)
+    health = (
+        f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}/health"
+    )
+    try:
+        urllib.request.urlopen(health, timeout=REACHABLE_WITHIN).close()
+    except urllib.error.HTTPError:
+        return  # something answers; whether it lets us in is MLflow's to find out
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(
+            f"tracking.uri={without_password(uri)}: no server answers there ({reason}); "
+            "start it, or leave tracking.uri and MLFLOW_TRACKING_URI unset to use the project's own store"
+        ) from error

@@ -1,0 +1,90 @@
+"""Both backends carry out the same steps: equal losses, equal weights."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from conftest import TINY, composed
+
+from expkit.backends.interface import StepResult
+from expkit.experiment import Prepared, prepare
+
+STEPS = 30
+OPTIMIZERS = {"adam": "1e-3", "adamw": "1e-3", "sgd": "1e-2"}
+
+
+def fitted(*overrides: str, steps: int = STEPS) -> tuple[Prepared, list[float], list[float]]:
+    """A trained run, its loss and gradient norm for each step."""
+    cfg = composed(*TINY, "precision=fp32", f"train.max_steps={steps}", *overrides)
+    prepared = prepare(cfg)
+    losses: list[float] = []
+    norms: list[float] = []
+
+    def on_step(result: StepResult) -> bool:
+        losses.append(float(result.loss))
+        norms.append(float(result.grad_norm))
+        return False
+
+    prepared.backend.fit(prepared.training, on_step)
+    return prepared, losses, norms
+
+
+def weights(prepared: Prepared) -> Iterator[tuple[str, torch.Tensor]]:
+    """Trained weights by name."""
+    return ((n, p) for n, p in prepared.training.model.named_parameters() if p.requires_grad)
+
+
+def assert_same_weights(one: Prepared, other: Prepared, tolerance: float) -> None:
+    others = dict(weights(other))
+    for name, weight in weights(one):
+        torch.testing.assert_close(
+            weight, others[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("lora", ["none", "attention"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("accumulation", [1, 4])
+def test_losses_and_weights_are_equal(optimizer: str, accumulation: int, lora: str) -> None:
+    overrides = (
+        f"optimizer={optimizer}",
+        f"optimizer.lr={OPTIMIZERS[optimizer]}",
+        f"train.accumulation={accumulation}",
+        "train.max_grad_norm=0.02",
+        f"lora={lora}",
+    )
+    torch_run, torch_losses, torch_norms = fitted("backend=torch", *overrides)
+    trainer_run, trainer_losses, trainer_norms = fitted("backend=trainer", *overrides)
+    assert len(torch_losses) == len(trainer_losses) == STEPS
+    assert torch_losses == pytest.approx(trainer_losses, abs=1e-6)
+    assert torch_norms == pytest.approx(trainer_norms, abs=1e-5)
+    assert max(torch_norms) > 0.02, "clipping never took place"
+    assert_same_weights(torch_run, trainer_run, 1e-6)
+
+
+@pytest.mark.parametrize("backend", ["torch", "trainer"])
+def test_training_changes_the_weights_and_lowers_the_loss(backend: str) -> None:
+    before = {n: w.detach().clone() for n, w in weights(prepare(composed(*TINY, "lora=none")))}
+    prepared, losses, _ = fitted(f"backend={backend}", "lora=none", "train.epochs=1")
+    changed = [n for n, w in weights(prepared) if not torch.equal(w, before[n])]
+    assert len(changed) == len(before)
+    assert sum(losses[-8:]) < sum(losses[:8])
+
+
+@pytest.mark.parametrize("backend", ["torch", "trainer"])
+@pytest.mark.parametrize("size", [64, 56])
+def test_micro_batches_give_the_update_of_one_large_batch(backend: str, size: int) -> None:
+    """56 examples in batches of 4 are 14 micro-batches: the last group of 4 is short."""
+    common = (
+        f"backend={backend}",
+        "lora=none",
+        "model.dropout=0",
+        "optimizer=sgd",
+        "optimizer.lr=1e-2",
+        "train.group_by_length=false",
+        f"data.sizes.train={size}",
+    )
+    small = fitted(*common, "train.batch_size=4", "train.accumulation=4", steps=8)
+    large = fitted(*common, "train.batch_size=16", "train.accumulation=1", steps=8)
+    assert small[1] == pytest.approx(large[1], rel=1e-5)
+    assert_same_weights(small[0], large[0], 1e-6)

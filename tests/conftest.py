@@ -1,0 +1,71 @@
+"""Fixtures: small data, small models, a store of their own for each test."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from expkit.config.project import conf_dir
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+CHECKOUT = Path(__file__).parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+# Options that make a run take a few seconds.
+TINY = (
+    "model=tiny_bert",
+    "model.hidden_size=32",
+    "data.sizes.train=64",
+    "data.sizes.validation=32",
+    "data.sizes.test=0",
+    "train.batch_size=8",
+    "train.log_every=1",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project: the working directory, with a store of its own."""
+    (tmp_path / "outputs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def expkit(project: Path) -> Command:
+    """Run `python -m expkit...` in the project as a user does."""
+
+    def run(*arguments: str, module: str = "expkit") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "120"},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Iterator[Path]:
+    """Real data beside the checkout; tests that need it skip where it is absent."""
+    folder = CHECKOUT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real data sets (../shared/data) are not here")
+    yield folder
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration that `python -m expkit` would run with these overrides."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("config", list(overrides))
