@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,12 +57,12 @@ def expkit(project: Path) -> Command:
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Iterator[Path]:
+def shared_data() -> Path:
     """Real data beside the checkout; tests that need it skip where it is absent."""
     folder = CHECKOUT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real data sets (../shared/data) are not here")
-    yield folder
+    return folder
 
 
 def composed(*overrides: str) -> DictConfig:

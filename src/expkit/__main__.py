@@ -7,14 +7,13 @@ answered before torch is.
 import os
 import signal
 import sys
+from threading import Event
 from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.checks import check
 from expkit.config.messages import explain
@@ -23,10 +22,14 @@ from expkit.errors import ConfigError, UserError
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130
 
+# Set when Hydra has composed and the work begins: from then on an exception is no bad input.
+started = Event()
+
 
 def job(cfg: DictConfig) -> float | None:
     """One run, as Hydra calls it; returns the objective for sweepers."""
     hydra_config = HydraConfig.get()
+    started.set()
     check(cfg, list(hydra_config.overrides.task))
     if cfg.dry_run:
         from expkit.dry_run import dry_run
@@ -69,12 +72,13 @@ def main() -> None:
         run_hydra(_single_or_sweep)()
     except UserError as error:
         sys.exit(_complain(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        sys.exit(_complain(ConfigError([explain(error)])))
-    except OSError as error:
-        sys.exit(
-            _complain(UserError(f"{error.filename or 'output folder'}: {error.strerror or error}"))
-        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            sys.exit(_complain(UserError(f"{error.filename}: {error.strerror}")))
+        if started.is_set():
+            raise
+        # Hydra raises exceptions of many kinds while it composes.
+        sys.exit(_complain(ConfigError([explain(error, sys.argv[1:])])))
     except KeyboardInterrupt:
         print("expkit: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

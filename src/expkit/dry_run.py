@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from expkit.backends.interface import StepResult
 from expkit.display import table
 from expkit.experiment import prepare
+from expkit.hub import go_online_if_asked
 from expkit.models.lora import trainable_parameters
 from expkit.quiet import hush
 
@@ -18,7 +19,8 @@ TIMED_STEP = 2  # the first one warms up
 
 def dry_run(cfg: DictConfig) -> None:
     """Carry out two steps, then print sizes, what the data look like, and estimates."""
-    hush(cfg)
+    hush()
+    go_online_if_asked(cfg)
     prepared = prepare(cfg)
     training, steps = prepared.training, prepared.training.steps
     started = time.perf_counter()

@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from expkit import precision
 from expkit.backends.interface import Backend, Training
+from expkit.components import make
 from expkit.config.project import conf_dir
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
+from expkit.errors import UserError
 from expkit.evaluation import EvalSet, Evaluation, evaluate
+from expkit.hub import go_online_if_asked
 from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.monitor import Monitor
@@ -50,7 +52,8 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
     Returns:
         The objective, scored by the exported model of the best checkpoint.
     """
-    hush(cfg)
+    hush()
+    go_online_if_asked(cfg)
     with open_run(cfg.tracking, cfg.run_name or run_name(cfg, choices)) as tracked:
         say(f"run {tracked.name} ({tracked.id})")
         tracked.log_config(_plain(cfg), _runnable(cfg))
@@ -73,16 +76,18 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
 def prepare(cfg: DictConfig) -> Prepared:
     """Data, tokens, model, LoRA, optimizer, schedule."""
     chosen = precision.choose(cfg.precision)
-    splits: Splits = instantiate(cfg.data, _convert_="all")
+    splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
-    task: Task = instantiate(cfg.task, _convert_="all")
+    task: Task = make(cfg, "task")
     task.setup(splits)
 
-    builder = instantiate(cfg.model, _convert_="all")
+    builder = make(cfg, "model")
     tokenizer = builder.tokenizer(task.texts(splits.train))
+    tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
     encoded = {name: task.encode(split, tokenizer) for name, split in splits.named().items()}
 
     model = build_base(cfg, task, builder, tokenizer)
+    require_positions(model, task.max_length)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
@@ -103,8 +108,8 @@ def prepare(cfg: DictConfig) -> Prepared:
         group_by_length=cfg.train.group_by_length,
         seed=cfg.seed,
     )
-    optimizer = instantiate(cfg.optimizer, _convert_="all")(parameter_groups(model))
-    scheduler = instantiate(cfg.scheduler, _convert_="all")(optimizer, total_steps=len(steps))
+    optimizer = make(cfg, "optimizer", parameter_groups(model))
+    scheduler = make(cfg, "scheduler", optimizer, total_steps=len(steps))
     training = Training(
         model, task, steps, optimizer, scheduler, chosen, cfg.train.max_grad_norm, cfg.seed
     )
@@ -113,7 +118,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         for name, split in splits.named().items()
         if name != "train"
     }
-    backend: Backend = instantiate(cfg.backend, _convert_="all")
+    backend: Backend = make(cfg, "backend")
     return Prepared(splits, task, builder, tokenizer, eval_sets, training, backend)
 
 
@@ -123,6 +128,15 @@ def build_base(
     """The model before training; random weights are the same ones at each call."""
     set_seed(cfg.seed)
     return builder.build(task.head(), tokenizer)
+
+
+def require_positions(model: PreTrainedModel, max_length: int) -> None:
+    """Raise a UserError if inputs may be longer than the model can take."""
+    positions = getattr(model.config, "max_position_embeddings", None) or max_length
+    if max_length > positions:
+        raise UserError(
+            f"task.max_length={max_length}: {type(model).__name__} takes at most {positions} tokens"
+        )
 
 
 def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:

@@ -87,6 +87,7 @@ class Monitor:
         with torch.no_grad():
             for name, tensor in tensors.items():
                 state[name].copy_(tensor)
+        self._best_file.unlink()
 
     def _evaluation_is_due(self, done: int) -> bool:
         if self._eval_every is None:

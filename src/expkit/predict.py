@@ -55,20 +55,20 @@ def predict(
         UserError: no such run, a run without a model, or input that does not fit its task.
     """
     import mlflow
-    from hydra.utils import instantiate
 
+    from expkit.components import make
     from expkit.display import table
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
 
     run = logged_run(run_id)
-    hush(run.config)
+    hush()
     target = run.config.task._target_
     if refused := refusal(target, trusted):
         raise UserError(
             f"run {run.id}: task._target_={target}: {refused.partition(';')[0]}; use --trust"
         )
-    task = instantiate(run.config.task, _convert_="all")
+    task = make(run.config, "task")
     model_uri = run.model_uri()
     records = [task.record(text)] if text else list(_read(file, task.columns))
     parts = mlflow.transformers.load_model(model_uri, return_type="components")

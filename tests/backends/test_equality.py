@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import TINY, composed
 
+from conftest import TINY, composed
 from expkit.backends.interface import StepResult
 from expkit.experiment import Prepared, prepare
 

@@ -157,6 +157,8 @@ def _typed(schema: type, values: Any, path: str) -> Iterator[str]:
             yield f"{key}={value!r}: no such key; {nearest(name, known)}"
             continue
         try:
+            if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
+                raise ValueError  # OmegaConf would take any number
             typed[name] = value
         except (ValidationError, ValueError):
             yield f"{key}={value!r}: expected {_type_name(known[name])}"

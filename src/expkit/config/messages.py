@@ -1,5 +1,7 @@
 """Turn what Hydra raises while it composes into one message: given, allowed, nearest match."""
 
+from collections.abc import Sequence
+
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -7,8 +9,12 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.errors import nearest
 
 
-def explain(error: HydraException | OmegaConfBaseException) -> str:
-    """One message for an error of composition."""
+def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
+    """One message for an error of composition.
+
+    Args:
+        overrides: what was typed, shown where the error itself does not say what it is about.
+    """
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
@@ -18,7 +24,8 @@ def explain(error: HydraException | OmegaConfBaseException) -> str:
     cause = error.__cause__ if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         return _unknown_key(cause)
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    return text if isinstance(error, HydraException) else f"{' '.join(overrides)}: {text}"
 
 
 def _missing_option(error: MissingConfigException) -> str:

@@ -34,13 +34,15 @@ def apply(model: PreTrainedModel, settings: Mapping[str, Any]) -> PeftModel:
     Raises:
         UserError: a target matches no module.
     """
-    heads = head_modules(model)
+    heads = [part for head in head_modules(model) for part in untied_parts(model, head)]
+    adapted = targets(model, settings["target_modules"], heads)
+    _refuse_shared_embeddings(model, adapted)
     config = LoraConfig(
         r=settings["r"],
         lora_alpha=settings["alpha"],
         lora_dropout=settings["dropout"],
-        target_modules=targets(model, settings["target_modules"], heads),
-        modules_to_save=[part for head in heads for part in untied_parts(model, head)] or None,
+        target_modules=adapted,
+        modules_to_save=heads or None,
         task_type=next((t for name, t in TASK_TYPES.items() if name in type(model).__name__), None),
     )
     return get_peft_model(model, config)
@@ -82,6 +84,20 @@ def targets(model: PreTrainedModel, wanted: str | Sequence[str], heads: Sequence
             f"lora.target_modules={list(wanted)}: names nothing but the head, which is trained in full anyway"
         )
     return left
+
+
+def _refuse_shared_embeddings(model: PreTrainedModel, adapted: Sequence[str]) -> None:
+    """Encoder and decoder share one embedding, and no checkpoint can hold it changed in one place."""
+    if not model.config.is_encoder_decoder:
+        return
+    shared = _shared_weights(model)
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if name.endswith(tuple(adapted)) and isinstance(module, ADAPTABLE) and id(weight) in shared:
+            raise UserError(
+                f"lora.target_modules: {name!r} of {type(model).__name__} shares its weight with other "
+                "modules; adapt attention or feed-forward layers instead"
+            )
 
 
 @torch.no_grad()

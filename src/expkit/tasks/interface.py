@@ -39,6 +39,7 @@ class Task(Protocol):
 
     pipeline: str  # the name of the transformers pipeline that serves the model
     columns: Sequence[str]  # what a record needs for `answer`
+    max_length: int  # tokens in one model input, at most
 
     def setup(self, splits: Splits) -> None:
         """Look at the data once: check the columns, find the labels. Raises DataError."""

@@ -46,7 +46,7 @@ class TextClassification:
         self.columns = list(text_columns)
         self._label_column = label_column
         self._labels = list(labels) if labels else []
-        self._max_length = max_length
+        self.max_length = max_length
         self._metrics = metrics
 
     def setup(self, splits: Splits) -> None:
@@ -103,7 +103,7 @@ class TextClassification:
     def encode(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Dataset:
         """Token ids, cut to `max_length`, and label ids."""
         columns = [list(split.rows[name]) for name in self.columns]
-        inputs = tokenizer(*columns, truncation=True, max_length=self._max_length)
+        inputs = tokenizer(*columns, truncation=True)
         lengths = [len(ids) for ids in inputs["input_ids"]]
         return Dataset.from_dict({**inputs, "labels": self._label_ids(split), "length": lengths})
 
@@ -186,8 +186,8 @@ class TextClassification:
             shares = (f"{self._labels[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
             facts[f"{name}: labels"] = ", ".join(shares)
             columns = [list(split.rows[column]) for column in self.columns]
-            cut = sum(len(ids) > self._max_length for ids in tokenizer(*columns)["input_ids"])
-            facts[f"{name}: cut to {self._max_length} tokens"] = f"{cut / len(split):.1%}"
+            cut = sum(len(ids) > self.max_length for ids in tokenizer(*columns)["input_ids"])
+            facts[f"{name}: cut to {self.max_length} tokens"] = f"{cut / len(split):.1%}"
         return facts
 
     def answer(
@@ -195,13 +195,9 @@ class TextClassification:
     ) -> list[Record]:
         """The most probable label of each record, with its probability."""
         columns = [[record[name] for record in records] for name in self.columns]
-        inputs = tokenizer(
-            *columns,
-            truncation=True,
-            max_length=self._max_length,
-            padding=True,
-            return_tensors="pt",
-        ).to(model.device)
+        inputs = tokenizer(*columns, truncation=True, padding=True, return_tensors="pt").to(
+            model.device
+        )
         with torch.inference_mode():
             probabilities = model(**inputs).logits.float().softmax(-1)
         best = probabilities.max(-1)

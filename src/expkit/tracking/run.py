@@ -94,7 +94,6 @@ def open_run(settings: Mapping[str, Any], name: str) -> Iterator[Run]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted."""
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
-    store.close_abandoned(client, experiment)
     tags = {**store.owner_tags(), **_environment()}
     created = client.create_run(experiment, run_name=name, tags=tags)
     run = Run(client, created.info.run_id, name)

@@ -67,6 +67,7 @@ def connect(configured: str | None) -> MlflowClient:
         raise UserError(
             f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
         ) from error
+    close_abandoned(client)
     return client
 
 
@@ -99,17 +100,16 @@ def owner_tags() -> dict[str, str]:
     }
 
 
-def close_abandoned(client: MlflowClient, experiment: str) -> list[str]:
+def close_abandoned(client: MlflowClient) -> None:
     """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
     running = client.search_runs(
-        [experiment],
+        [experiment.experiment_id for experiment in client.search_experiments()],
         filter_string=f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
         run_view_type=ViewType.ACTIVE_ONLY,
     )
-    abandoned = [run.info.run_id for run in running if not _is_alive(run.data.tags)]
-    for run_id in abandoned:
-        client.set_terminated(run_id, status="KILLED")
-    return abandoned
+    for run in running:
+        if not _is_alive(run.data.tags):
+            client.set_terminated(run.info.run_id, status="KILLED")
 
 
 def _is_alive(tags: dict[str, str]) -> bool:

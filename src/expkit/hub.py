@@ -1,0 +1,36 @@
+"""Whether this run may use the Hugging Face hub, and whether it can."""
+
+import urllib.error
+import urllib.request
+
+import datasets
+import huggingface_hub.constants
+from omegaconf import DictConfig
+
+from expkit.models.checkpoint import is_on_hub
+
+REACHABLE_WITHIN = 5.0  # seconds
+
+
+def go_online_if_asked(cfg: DictConfig) -> None:
+    """Stay off the hub unless model or data name something on it, and it answers.
+
+    Out of reach, what the local cache holds can still be used; without asking first, the hub's
+    client would try again and again for most of a minute.
+    """
+    named = (
+        is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
+    )
+    offline = not (named and _answers(huggingface_hub.constants.ENDPOINT))
+    huggingface_hub.constants.HF_HUB_OFFLINE = offline
+    datasets.config.HF_HUB_OFFLINE = offline
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=REACHABLE_WITHIN).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

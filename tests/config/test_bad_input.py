@@ -1,0 +1,190 @@
+"""Bad input: one message that names key, value and what is allowed; no traceback; no torch."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import composed
+from expkit.config.checks import check
+from expkit.config.messages import explain
+from expkit.errors import ConfigError
+
+# name: (overrides, what the message must contain). `{}` is the test's folder.
+CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "unknown option of a group": (
+        ("optimizer=adamx",),
+        ("optimizer=adamx", "adam, adamw, sgd", "did you mean 'adam"),
+    ),
+    "unknown group": (("optimiser=adam",), ("optimiser", "did you mean 'optimizer'")),
+    "unknown key": (
+        ("optimizer.learning_rate=1",),
+        ("optimizer.learning_rate", "allowed: lr, betas"),
+    ),
+    "key of another group": (("train.lr=1",), ("train.lr", "there is also optimizer.lr")),
+    "key appended with a plus": (("+optimizer.lrr=1",), ("optimizer.lrr=1", "did you mean 'lr'")),
+    "unknown key of the run": (("+sead=1",), ("sead=1", "did you mean 'seed'")),
+    "not an override": (("optimizer",), ("optimizer", "key=value")),
+    "a text for a number": (("optimizer.lr=fast",), ("optimizer.lr='fast'", "a number")),
+    "a fraction for a whole number": (("train.epochs=1.5",), ("train.epochs=1.5", "whole number")),
+    "a number for a switch": (("train.group_by_length=7",), ("train.group_by_length=7", "true or")),
+    "null where a value is needed": (
+        ("train.batch_size=null",),
+        ("train.batch_size=None", "whole"),
+    ),
+    "negative batch size": (("train.batch_size=-4",), ("train.batch_size=-4", "at least 1")),
+    "learning rate of zero": (("optimizer.lr=0",), ("optimizer.lr=0", "more than 0")),
+    "momentum of one": (
+        ("optimizer=sgd", "optimizer.momentum=1"),
+        ("optimizer.momentum=1", "less"),
+    ),
+    "warm-up longer than the run": (("scheduler.warmup_ratio=1.5",), ("warmup_ratio=1.5", "less")),
+    "Nesterov without momentum": (
+        ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
+        ("optimizer.nesterov=true", "optimizer.momentum"),
+    ),
+    "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, bf16, fp16")),
+    "unknown metric as objective": (
+        ("objective=eval/f2",),
+        ("objective='eval/f2'", "eval/accuracy", "did you mean 'eval/f1'"),
+    ),
+    "objective of no split": (("objective=f1",), ("objective='f1'", "eval/")),
+    "missing file": (
+        ("data=files", "data.train_file={}/trian.jsonl", "data.validation_file={}/train.jsonl"),
+        ("data.train_file=", "trian.jsonl", "no such file", "did you mean 'train.jsonl'"),
+    ),
+    "no file given": (
+        ("data=files", "data.train_file={}/train.jsonl"),
+        ("data.validation_file", "required"),
+    ),
+    "unknown kind of file": (
+        ("data=files", "data.train_file={}/train.xls", "data.validation_file={}/train.jsonl"),
+        ("data.train_file=", "train.xls", ".jsonl, .json, .csv, .parquet"),
+    ),
+    "target that does not exist": (
+        ("optimizer._target_=torch.optim.AdamZ",),
+        ("optimizer._target_=torch.optim.AdamZ", "no 'AdamZ'", "did you mean 'Adam"),
+    ),
+    "module that does not exist": (
+        ("optimizer._target_=torch.optin.AdamW",),
+        ("optimizer._target_=torch.optin.AdamW", "'torch.optin' does not exist", "'optim'"),
+    ),
+    "target that does not take an argument": (
+        ("optimizer._target_=torch.optim.Adafactor",),
+        ("optimizer.betas=", "torch.optim.Adafactor takes no such argument", "beta2_decay"),
+    ),
+    "target in a package that is not installed": (
+        ("backend._target_=no_such_package.Backend", "trusted_modules=[no_such_package]"),
+        ("backend._target_=no_such_package.Backend", "no module named 'no_such_package'"),
+    ),
+    "target that is not trusted": (
+        ("backend._target_=subprocess.Popen",),
+        ("backend._target_=subprocess.Popen", "not trusted", "trusted_modules"),
+    ),
+    "positional arguments": (("+optimizer._args_=[1]",), ("optimizer._args_", "by name")),
+    "target that is no name": (("backend._target_=7",), ("backend._target_=7", "package.module")),
+    "component without a target": (("~backend",), ("backend", "missing")),
+    "null for a group": (("backend=null",), ("backend=null", "must be a string")),
+    "targets of LoRA as a number": (("lora.target_modules=3",), ("lora.target_modules=3", "list")),
+    "rank of zero": (("lora.r=0",), ("lora.r=0", "at least 1")),
+    "checkpoint that is not there": (
+        ("model.path=./nowhere",),
+        ("model.path='./nowhere'", "no such"),
+    ),
+    "folder that is no checkpoint": (("model.path={}",), ("model.path=", "no config.json")),
+    "checkpoint without weights": (("model.path={}/empty",), ("model.path=", "no weights")),
+    "pickled weights only": (
+        ("model.path={}/pickled",),
+        ("model.path=", "pytorch_model.bin", "safetensors"),
+    ),
+    "package that is not installed": (
+        ("model.path=pkg://no_such_package/model",),
+        ("model.path=", "no_such_package", "pip install"),
+    ),
+    "heads that do not divide": (
+        ("model=tiny_bert", "model.heads=3"),
+        ("model.heads=3", "model.hidden_size=64"),
+    ),
+    "tracking address of no known kind": (
+        ("tracking.uri=ftp://host",),
+        ("tracking.uri='ftp://host'", "sqlite", "http"),
+    ),
+    "a broken interpolation": (("seed=${nothing.here}",), ("seed", "nothing.here")),
+    "several values without a sweep": (("seed=1,2",), ("seed=1,2", "--multirun")),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "train.jsonl").write_text('{"text": "a"}\n')
+    for name in ("empty", "pickled"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"")
+    return tmp_path
+
+
+def complaint(overrides: list[str]) -> str:
+    """What is printed for a configuration, as __main__ does it."""
+    try:
+        check(composed(*overrides), [])
+    except ConfigError as error:
+        return str(error)
+    except Exception as error:
+        return explain(error, overrides)
+    return ""
+
+
+@pytest.mark.parametrize(("overrides", "expected"), CASES.values(), ids=list(CASES))
+def test_message_names_key_value_and_what_is_allowed(
+    overrides: tuple[str, ...], expected: tuple[str, ...], folder: Path
+) -> None:
+    message = complaint([o.replace("{}", str(folder)) for o in overrides])
+    for part in expected:
+        assert part in message
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    message = complaint(["train.batch_size=0", "optimizer.lr=x", "lora.dropout=2"])
+    assert [line.split("=")[0] for line in message.splitlines()] == [
+        "train.batch_size",
+        "lora.dropout",
+        "optimizer.lr",
+    ]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(f"optimizer={name}" for name in ("adam", "adamw", "sgd")),
+        *(f"scheduler={name}" for name in ("constant", "linear", "cosine")),
+        *(f"lora={name}" for name in ("none", "attention", "all_linear")),
+        *(f"model={name}" for name in ("minilm", "tiny_bert", "bert_base_cased", "distilbert")),
+        *(f"backend={name}" for name in ("torch", "trainer")),
+    ],
+)
+def test_every_option_passes(option: str) -> None:
+    assert complaint([option]) == ""
+
+
+def test_typing_a_target_of_ones_own_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_optimizers.py").write_text(
+        "class Mine:\n    def __init__(self, params, lr): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    typed = ["optimizer._target_=own_optimizers.Mine"]
+    rest = [f"~optimizer.{key}" for key in ("betas", "eps", "weight_decay", "fused")]
+    check(composed(*typed, *rest), typed)
+    with pytest.raises(ConfigError, match="not trusted"):
+        check(composed(*typed, *rest), [])
+    assert "own_optimizers" not in sys.modules, "checking must not run the user's code"
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "hydra.utils.get_method"])
+def test_typing_a_dangerous_target_is_no_reason_to_trust_it(target: str) -> None:
+    typed = [f"backend._target_={target}"]
+    with pytest.raises(ConfigError, match="not trusted"):
+        check(composed(*typed), typed)
