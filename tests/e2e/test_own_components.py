@@ -1,0 +1,38 @@
+"""Components of the user's own, as docs/own-components.md shows them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT, TINY, Command
+
+HOW_TO = CHECKOUT / "docs" / "own-components.md"
+
+
+@pytest.fixture
+def my_pkg(project: Path) -> Path:
+    """The how-to's own code, written where the command finds it."""
+    for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", HOW_TO.read_text(), re.DOTALL):
+        file = project / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code)
+    return project / "my_pkg"
+
+
+def commands() -> list[list[str]]:
+    """The arguments of each `python -m expkit` in the how-to."""
+    text = HOW_TO.read_text().replace("\\\n", " ")
+    return [line.split()[3:] for line in re.findall(r"^python -m expkit .*$", text, re.MULTILINE)]
+
+
+def test_the_how_to_shows_all_four() -> None:
+    targets = {a.split(".")[0] for command in commands() for a in command if "_target_=" in a}
+    assert targets == {"optimizer", "task", "model", "backend"}
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=lambda a: a[0])
+def test_commands_of_the_how_to_run(arguments: list[str], my_pkg: Path, expkit: Command) -> None:
+    flags = [a for a in arguments if a.startswith("--")]
+    done = expkit(*flags, *TINY, *(a for a in arguments if a not in flags))
+    assert done.returncode == 0, done.stderr
+    assert "majority baseline" in done.stdout

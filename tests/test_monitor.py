@@ -1,0 +1,109 @@
+"""Evaluation when it is due, the best weights, early stopping."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from expkit.backends.interface import StepResult
+from expkit.data.steps import Steps
+from expkit.display import Progress
+from expkit.errors import UserError
+from expkit.evaluation import Evaluation
+from expkit.monitor import Monitor
+
+
+class Scene:
+    """A model whose weight is the number of the step, and evaluations with given scores."""
+
+    def __init__(self, folder: Path, scores: Sequence[float], **changes: Any) -> None:
+        self.model = nn.Linear(1, 1)
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        scores_left = iter(scores)
+        objective = changes.pop("objective", "eval/f1")
+        name = objective.removeprefix("eval/")
+        steps = Steps(
+            [{}] * 40,
+            [1] * 40,
+            lambda examples, generator: {},
+            batch_size=10,
+            accumulation=1,
+            epochs=3,
+            max_steps=None,
+            group_by_length=False,
+            seed=0,
+        )
+        settings = {"eval_every": None, "log_every": 2, "patience": None, **changes}
+        self.monitor = Monitor(
+            self.model,
+            steps,
+            lambda: Evaluation({"loss": 0.0, name: next(scores_left)}, []),
+            lambda metrics, step: self.logged.append((step, metrics)),
+            Progress(len(steps)),
+            objective=objective,
+            best_file=folder / "best.safetensors",
+            **settings,
+        )
+        self.total = len(steps)
+
+    def train(self, loss: float = 1.0) -> int:
+        """Carry out the steps; returns how many it took."""
+        for done in range(1, self.total + 1):
+            with torch.no_grad():
+                self.model.weight.fill_(done)
+            result = StepResult(done, torch.tensor(loss), torch.tensor(1.0), 0.1, 10)
+            if self.monitor.on_step(result):
+                break
+        return done
+
+    def evaluated(self) -> list[int]:
+        return [step for step, metrics in self.logged if "eval/loss" in metrics]
+
+
+def test_evaluates_after_each_epoch_and_keeps_the_best(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5, 0.9, 0.7])
+    assert scene.train() == 12
+    assert scene.evaluated() == [4, 8, 12]
+    assert scene.monitor.best_step == 8
+    scene.monitor.restore_best()
+    assert scene.model.weight.item() == 8
+
+
+def test_a_loss_is_minimised(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5, 0.2, 0.7], objective="eval/perplexity")
+    scene.train()
+    assert scene.monitor.best_step == 8
+
+
+def test_evaluates_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.1, 0.2, 0.3], eval_every=5)
+    scene.train()
+    assert scene.evaluated() == [5, 10, 12]
+
+
+def test_stops_when_patience_is_used_up(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5, 0.4, 0.6, 0.6, 0.6], eval_every=2, patience=2)
+    assert scene.train() == 10
+    assert scene.monitor.best_step == 6
+
+
+def test_logs_the_mean_loss_of_the_steps_since_the_last_time(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5, 0.9, 0.7], log_every=5)
+    scene.train()
+    training = [(step, m["train/loss"]) for step, m in scene.logged if "train/loss" in m]
+    assert training == [(5, 1.0), (10, 1.0), (12, 1.0)]
+
+
+def test_an_objective_that_the_task_does_not_compute_is_named(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5], objective="eval/f1")
+    scene.monitor._objective = "eval/f2"
+    with pytest.raises(UserError, match="objective='eval/f2'.*did you mean 'eval/f1'"):
+        scene.train()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="train/loss is nan at step 2 of 12"):
+        Scene(tmp_path, [0.5]).train(loss=float("nan"))
