@@ -12,7 +12,9 @@ HOW_TO = CHECKOUT / "docs" / "own-components.md"
 @pytest.fixture
 def my_pkg(project: Path) -> Path:
     """The how-to's own code, written where the command finds it."""
-    for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", HOW_TO.read_text(), re.DOTALL):
+    for name, code in re.findall(
+        r"```(?:python|yaml)\n# (\S+)\n(.*?)```", HOW_TO.read_text(), re.DOTALL
+    ):
         file = project / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(code)

@@ -230,3 +230,22 @@ def test_default_groups_run_without_any_socket(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "majority baseline" in done.stdout
     assert (tmp_path / "sockets.txt").read_text() == ""
+
+
+def test_a_run_can_start_from_the_model_of_another(folder: Path, run: Run) -> None:
+    model = folder / "outputs" / "runs" / run.info.run_id / "model"
+    changed = [option for option in OPTIONS if not option.startswith("model")]
+    printed = run_module(
+        folder,
+        *changed,
+        "model=checkpoint",
+        f"model.path={model}",
+        "optimizer.lr=1e-7",
+        "train.epochs=1",
+        "tracking.experiment=second",
+    )
+    assert "custom" not in printed
+    second = MlflowClient().get_experiment_by_name("second")
+    assert second is not None
+    (started_trained,) = MlflowClient().search_runs([second.experiment_id])
+    assert started_trained.data.metrics["eval/accuracy"] == run.data.metrics["eval/accuracy"]

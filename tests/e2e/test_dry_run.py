@@ -1,0 +1,15 @@
+"""`dry_run=true` reports and leaves nothing behind."""
+
+from pathlib import Path
+
+from conftest import TINY, Command
+
+
+def test_reports_sizes_data_and_estimates(expkit: Command, project: Path) -> None:
+    done = expkit(*TINY, "dry_run=true")
+    assert done.returncode == 0, done.stderr
+    for part in ("trained parameters", "train: labels", "cut to 128 tokens", "optimizer steps"):
+        assert part in done.stdout
+    assert "about" in done.stdout
+    assert "GiB" in done.stdout
+    assert not list((project / "outputs").iterdir()), "a dry run is no run"
