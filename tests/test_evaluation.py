@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import TINY, composed
 
+from conftest import TINY, composed
 from expkit.evaluation import EvalSet, evaluate, inference
 from expkit.experiment import Prepared, prepare
 
@@ -14,7 +14,7 @@ def prepared() -> Prepared:
 
 
 def of_size(data: EvalSet, batch_size: int) -> EvalSet:
-    return EvalSet(data.split, data.encoded, data.collate, batch_size)
+    return EvalSet(data.split, data.encoded, data.tokenizer, data.collate, batch_size)
 
 
 def test_metrics_do_not_depend_on_the_batch_size(prepared: Prepared) -> None:
@@ -30,7 +30,7 @@ def test_predictions_are_in_the_order_of_the_split(prepared: Prepared) -> None:
     model = prepared.training.model
     all_at_once = evaluate(model, prepared.task, data).predictions
     for i in (0, 7, 31):
-        batch = data.collate([data.encoded[i]], torch.Generator())
+        batch = data.batch([i])
         with inference(model):
             _, logits = prepared.task.loss(model, batch)
         assert logits.softmax(-1)[0].tolist() == pytest.approx(all_at_once[i], abs=1e-6)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Split
-from expkit.data.steps import Batch, Collate
+from expkit.data.steps import Batch, Collate, mix
 from expkit.tasks.interface import Task, items
+
+EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class EvalSet:
 
     split: Split
     encoded: Dataset
+    tokenizer: PreTrainedTokenizerBase
     collate: Collate
     batch_size: int
 
@@ -29,8 +32,12 @@ class EvalSet:
         order = np.argsort(self.encoded["length"], kind="stable")
         for start in range(0, len(order), self.batch_size):
             positions = order[start : start + self.batch_size].tolist()
-            examples = [self.encoded[i] for i in positions]
-            yield positions, self.collate(examples, torch.Generator().manual_seed(start))
+            yield positions, self.batch(positions)
+
+    def batch(self, positions: list[int]) -> Batch:
+        """A batch of some examples; what is drawn at random for them is always the same."""
+        examples = [self.encoded[i] for i in positions]
+        return self.collate(examples, [mix(EVALUATION_SEED, i) for i in positions])
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,9 @@ def evaluate(model: PreTrainedModel, task: Task, data: EvalSet) -> Evaluation:
             loss, logits = task.loss(model, batch)
             total += loss.item()
             count += items(batch)
-            for i, prediction in zip(
-                positions, task.predictions(model, batch, logits), strict=True
-            ):
+            made = task.predictions(model, data.tokenizer, batch, logits)
+            for i, prediction in zip(positions, made, strict=True):
                 predictions[i] = prediction
-    metrics = {"loss": total / max(count, 1), **task.score(predictions, data.split, data.encoded)}
-    return Evaluation(metrics, predictions)
+    mean = total / max(count, 1)
+    scores = task.score(mean, predictions, data.split, data.encoded)
+    return Evaluation({"loss": mean, **scores}, predictions)

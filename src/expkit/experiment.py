@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
@@ -37,6 +38,7 @@ class Prepared:
     task: Task
     builder: Any
     tokenizer: PreTrainedTokenizerBase
+    encoded: dict[str, Dataset]
     eval_sets: dict[str, EvalSet]
     training: Training
     backend: Backend
@@ -64,7 +66,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
         monitor = train(cfg, prepared, tracked)
         exported = export_best(cfg, prepared, monitor, tracked)
         results = score(prepared, exported, tracked, step=monitor.done)
-        baseline = prepared.task.baseline(prepared.splits)
+        baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
         tracked.log({f"baseline/{name}": value for name, value in baseline.items()}, monitor.done)
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
@@ -84,10 +86,12 @@ def prepare(cfg: DictConfig) -> Prepared:
     builder = make(cfg, "model")
     tokenizer = builder.tokenizer(task.texts(splits.train))
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
-    encoded = {name: task.encode(split, tokenizer) for name, split in splits.named().items()}
 
     model = build_base(cfg, task, builder, tokenizer)
     require_positions(model, task.max_length)
+    encoded = {
+        name: task.encode(split, tokenizer, model.config) for name, split in splits.named().items()
+    }
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
@@ -114,12 +118,12 @@ def prepare(cfg: DictConfig) -> Prepared:
         model, task, steps, optimizer, scheduler, chosen, cfg.train.max_grad_norm, cfg.seed
     )
     eval_sets = {
-        name: EvalSet(split, encoded[name], collate, cfg.eval.batch_size)
+        name: EvalSet(split, encoded[name], tokenizer, collate, cfg.eval.batch_size)
         for name, split in splits.named().items()
         if name != "train"
     }
     backend: Backend = make(cfg, "backend")
-    return Prepared(splits, task, builder, tokenizer, eval_sets, training, backend)
+    return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
 
 
 def build_base(
@@ -165,10 +169,7 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
 def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: Run) -> Exported:
     """Save adapter and merged model, and prove that they are what was trained."""
     validation = prepared.eval_sets["validation"]
-    probe = validation.collate(
-        [validation.encoded[i] for i in range(min(PROBED_EXAMPLES, len(validation.encoded)))],
-        torch.Generator().manual_seed(0),
-    )
+    probe = validation.batch(list(range(min(PROBED_EXAMPLES, len(validation.encoded)))))
     exported = export(
         prepared.training.model,
         lambda: build_base(cfg, prepared.task, prepared.builder, prepared.tokenizer),

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
 def predict(
     run_id: str, text: Sequence[str] | None, file: Path | None, trusted: frozenset[str]
 ) -> None:
-    """Print the answer to a text as a table, or those to a file as JSON Lines.
+    """Print the predictions for a text as a table, or those for a file as JSON Lines.
 
     Raises:
         UserError: no such run, a run without a model, or input that does not fit its task.
@@ -77,11 +77,12 @@ def predict(
         chunk = records[start : start + RECORDS_AT_ONCE]
         answers = task.answer(model, parts["tokenizer"], chunk)
         if text:
-            rows = [[str(value) for value in answer.values()] for answer in answers]
-            table(" | ".join(text), list(answers[0]), rows)
+            (rows,) = answers
+            cells = [[str(value) for value in row.values()] for row in rows]
+            table(" | ".join(text), list(rows[0]) if rows else ["nothing found"], cells)
         else:
-            for record, answer in zip(chunk, answers, strict=True):
-                print(json.dumps({**record, **answer}, ensure_ascii=False))
+            for record, rows in zip(chunk, answers, strict=True):
+                print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
 
 
 def _read(file: Path | None, columns: Sequence[str]) -> Iterator[dict[str, object]]:

@@ -1,6 +1,7 @@
 """Optimizer steps: every example once an epoch, in an order that only the seed decides."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +12,9 @@ from expkit.data.steps import Steps
 LENGTHS = [3 + (7 * i) % 23 for i in range(101)]
 
 
-def collate(examples: list[dict[str, Any]], generator: torch.Generator) -> dict[str, torch.Tensor]:
+def collate(examples: list[dict[str, Any]], seeds: Sequence[int]) -> dict[str, torch.Tensor]:
     ids = torch.tensor([example["id"] for example in examples])
-    return {"ids": ids, "noise": torch.rand(len(examples), generator=generator)}
+    return {"ids": ids, "seeds": torch.tensor(seeds)}
 
 
 def steps(**changes: Any) -> Steps:
@@ -66,15 +67,27 @@ def test_grouping_by_length_leaves_little_padding_but_keeps_the_order_random() -
     assert longest != sorted(longest)
 
 
-def test_what_is_drawn_at_random_belongs_to_the_batch() -> None:
+def test_any_step_can_be_the_first() -> None:
     whole = list(steps().loader())
     rest = list(steps().loader(start=11))
     assert len(rest) == 7
     for one, other in zip(whole[11:], rest, strict=True):
         for a, b in zip(one, other, strict=True):
             assert torch.equal(a["ids"], b["ids"])
-            assert torch.equal(a["noise"], b["noise"])
-    assert not torch.equal(whole[0][0]["noise"], whole[0][1]["noise"])
+            assert torch.equal(a["seeds"], b["seeds"])
+
+
+def test_seed_of_an_example_depends_on_the_epoch_but_not_on_its_batch() -> None:
+    def seeds(plan: Steps, epoch: int) -> dict[int, int]:
+        first = epoch * plan.steps_per_epoch
+        batches = [b for s in range(first, first + plan.steps_per_epoch) for b in plan[s]]
+        return {
+            int(i): int(seed) for b in batches for i, seed in zip(b["ids"], b["seeds"], strict=True)
+        }
+
+    assert seeds(steps(), 0) == seeds(steps(batch_size=7, accumulation=1), 0)
+    assert seeds(steps(), 0) != seeds(steps(), 1)
+    assert len(set(seeds(steps(), 0).values())) == 101
 
 
 def test_loading_leaves_the_global_random_state_alone() -> None:

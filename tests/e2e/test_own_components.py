@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from conftest import CHECKOUT, TINY, Command
 
 HOW_TO = CHECKOUT / "docs" / "own-components.md"

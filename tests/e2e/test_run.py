@@ -209,7 +209,8 @@ def test_predict_answers_texts_and_files(folder: Path, run: Run) -> None:
     lines = run_module(folder, short, "--file", "validation.csv", module="expkit.predict")
     answers = [json.loads(line) for line in lines.splitlines()]
     assert len(answers) == 30
-    assert set(answers[0]) == {"text", "label", "probability"}
+    assert set(answers[0]["predictions"][0]) == {"label", "probability"}
+    assert answers[0]["text"]
 
 
 def test_default_groups_run_without_any_socket(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 
 Batch = dict[str, torch.Tensor]
 Example = dict[str, Any]
-# A collator gets the examples and a generator of its own, for what it draws at random (masks).
-Collate = Callable[[list[Example], torch.Generator], Batch]
+# A collator gets the examples and a seed for each, for what it draws at random (masks): what is
+# drawn for an example does not depend on the batch that it is in.
+Collate = Callable[[list[Example], Sequence[int]], Batch]
 
 BATCHES_SORTED_TOGETHER = 50
 
@@ -62,9 +63,9 @@ class Steps(Dataset[list[Batch]]):
         return [
             self._collate(
                 [self._examples[int(i)] for i in indices],
-                torch.Generator().manual_seed(_mix(self._seed, epoch, first + number)),
+                [mix(self._seed, epoch, int(i)) for i in indices],
             )
-            for number, indices in enumerate(batches)
+            for indices in batches
         ]
 
     def indices(self, step: int) -> list[list[int]]:
@@ -112,6 +113,6 @@ def _cut(order: np.ndarray, size: int) -> list[np.ndarray]:
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-def _mix(*numbers: int) -> int:
+def mix(*numbers: int) -> int:
     """One 63-bit seed from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))

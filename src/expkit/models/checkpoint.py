@@ -81,7 +81,6 @@ class Checkpoint:
             key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]
         }
         bad = sorted(k for k in {*loading["missing_keys"], *mismatched} if not k.startswith(heads))
-        bad = [k for k in bad if ".pooler." not in k]  # many checkpoints come without a pooler
         if bad:
             raise UserError(
                 f"model.path={self.path!r}: {len(bad)} weights of {type(model).__name__} are missing "

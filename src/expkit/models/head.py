@@ -5,19 +5,22 @@ from transformers import PreTrainedModel
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """Names of the top-level modules beside the body that have weights of their own.
+    """Names of the modules that lead from the body's hidden states to the task's output.
 
-    In BertForSequenceClassification that is `classifier`. A module all of whose weights are tied to
-    the body (the output embedding of T5) is no head: it is trained with the body.
+    In BertForSequenceClassification these are `classifier` and `bert.pooler`: many checkpoints come
+    without a pooler or with one that was never trained, so it has to learn with the head. A module
+    all of whose weights are tied to the body (the output embedding of T5) is no head.
     """
     body = {id(p) for p in model.base_model.parameters()}
     if model.base_model is model:
         return []
-    return [
+    heads = [
         name
         for name, module in model.named_children()
         if module is not model.base_model and any(id(p) not in body for p in module.parameters())
     ]
+    pooler = getattr(model.base_model, "pooler", None)
+    return [f"{model.base_model_prefix}.pooler", *heads] if pooler is not None else heads
 
 
 def untied_parts(model: PreTrainedModel, head: str) -> list[str]:

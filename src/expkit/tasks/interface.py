@@ -1,13 +1,13 @@
 """What every task offers to the rest of expkit; a class of your own needs no base class."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate
@@ -25,10 +25,14 @@ class Head:
 
 @dataclass(frozen=True)
 class Report:
-    """What is worth looking at after an evaluation: tables by column, and pictures."""
+    """What is worth looking at after an evaluation: tables by column, pictures, and facts.
+
+    A figure is a function that writes a picture to a file; facts become tags of the run.
+    """
 
     tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     figures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -50,8 +54,10 @@ class Task(Protocol):
     def texts(self, split: Split) -> Iterator[str]:
         """All texts of a split, to train a tokenizer on."""
 
-    def encode(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-        """Model inputs, with a column `length` in tokens."""
+    def encode(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> Dataset:
+        """Model inputs, with a column `length` in tokens; not always one example a record."""
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
         """A function from examples to a padded batch that holds `labels`."""
@@ -59,14 +65,22 @@ class Task(Protocol):
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss summed over the items of a batch, and the logits."""
 
-    def predictions(self, model: PreTrainedModel, batch: Batch, logits: torch.Tensor) -> list[Any]:
+    def predictions(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch: Batch,
+        logits: torch.Tensor,
+    ) -> list[Any]:
         """One prediction for each example of a batch."""
 
-    def score(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> dict[str, float]:
-        """The metrics of a whole split, by name."""
+    def score(
+        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> dict[str, float]:
+        """The metrics of a whole split, by name; `loss` is the mean over its items."""
 
-    def baseline(self, splits: Splits) -> dict[str, float]:
-        """Scores on the validation split of something that did not learn, by name."""
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+        """Scores on the validation split of something that did not learn, as `<what>_<metric>`."""
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Predictions as a table, and pictures of them."""
@@ -76,8 +90,8 @@ class Task(Protocol):
 
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
-    ) -> list[Record]:
-        """Predictions for records without labels, as a user reads them."""
+    ) -> list[list[Record]]:
+        """Rows of a table for each record without labels: a label, entities, words, a translation."""
 
     def record(self, texts: Sequence[str]) -> Record:
         """A record out of texts typed on the command line. Raises UserError if their number is wrong."""

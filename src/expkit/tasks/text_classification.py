@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import ClassLabel, Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -100,7 +100,9 @@ class TextClassification:
         for column in self.columns:
             yield from split.rows[column]
 
-    def encode(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def encode(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> Dataset:
         """Token ids, cut to `max_length`, and label ids."""
         columns = [list(split.rows[name]) for name in self.columns]
         inputs = tokenizer(*columns, truncation=True)
@@ -111,7 +113,7 @@ class TextClassification:
         """Pad to the longest of the batch."""
         names = (*tokenizer.model_input_names, "labels")
 
-        def collate(examples: list[Example], generator: torch.Generator) -> Batch:
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
             rows = [{k: e[k] for k in names if k in e} for e in examples]
             return dict(tokenizer.pad(rows, return_tensors="pt"))
 
@@ -123,13 +125,19 @@ class TextClassification:
         return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def predictions(
-        self, model: PreTrainedModel, batch: Batch, logits: torch.Tensor
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch: Batch,
+        logits: torch.Tensor,
     ) -> list[list[float]]:
         """Probabilities of the labels for each example."""
         probabilities: list[list[float]] = logits.float().softmax(-1).tolist()
         return probabilities
 
-    def score(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> dict[str, float]:
+    def score(
+        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> dict[str, float]:
         """All metrics of the config on the most probable labels."""
         return self._score(np.argmax(predictions, axis=1).tolist(), list(encoded["labels"]))
 
@@ -139,10 +147,10 @@ class TextClassification:
             scores |= metric.compute(predictions=predicted, references=true)
         return scores
 
-    def baseline(self, splits: Splits) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of always naming the most frequent label of the training split."""
-        majority, _ = Counter(self._label_ids(splits.train)).most_common(1)[0]
-        true = self._label_ids(splits.validation)
+        majority, _ = Counter(encoded["train"]["labels"]).most_common(1)[0]
+        true = list(encoded["validation"]["labels"])
         scores = self._score([majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
@@ -192,7 +200,7 @@ class TextClassification:
 
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
-    ) -> list[Record]:
+    ) -> list[list[Record]]:
         """The most probable label of each record, with its probability."""
         columns = [[record[name] for record in records] for name in self.columns]
         inputs = tokenizer(*columns, truncation=True, padding=True, return_tensors="pt").to(
@@ -202,7 +210,7 @@ class TextClassification:
             probabilities = model(**inputs).logits.float().softmax(-1)
         best = probabilities.max(-1)
         return [
-            {"label": model.config.id2label[int(i)], "probability": round(float(p), 4)}
+            [{"label": model.config.id2label[int(i)], "probability": round(float(p), 4)}]
             for p, i in zip(best.values, best.indices, strict=True)
         ]
 

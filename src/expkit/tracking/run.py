@@ -76,6 +76,8 @@ class Run:
             file = self.folder / f"{name}.png"
             draw(file)
             self.client.log_artifact(self.id, str(file), folder)
+        for name, fact in report.facts.items():
+            self.client.set_tag(self.id, name, fact)
 
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts."""
