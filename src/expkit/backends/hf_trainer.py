@@ -68,7 +68,7 @@ class _StepTrainer(Trainer):
         return self.training.steps.loader()
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        return sum(items(batch) for batches in batch_samples for batch in batches)
+        return max(sum(items(batch) for batches in batch_samples for batch in batches), 1)
 
     def training_step(
         self, model: torch.nn.Module, inputs: list[Batch], num_items_in_batch: Any = None

@@ -23,7 +23,7 @@ class TorchLoop:
         model.train()
         for done, batches in enumerate(training.steps.loader(), start=1):
             seed_step(training.seed, done)
-            count = sum(items(batch) for batch in batches)
+            count = max(sum(items(batch) for batch in batches), 1)
             loss = torch.zeros((), device=accelerator.device)
             for batch in batches:
                 batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}

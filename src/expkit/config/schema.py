@@ -135,6 +135,19 @@ class TextClassification:
 
 
 @dataclass(kw_only=True)
+class MaskedLM:
+    """`task=masked_lm`."""
+
+    text_column: str
+    block_size: int = at_least(8)
+    mlm_probability: float = above(0)
+    whole_word_mask: bool
+    language: str
+    remainder: str = one_of("drop", "keep")
+    metrics: dict[str, Any]
+
+
+@dataclass(kw_only=True)
 class Checkpoint:
     """A model that starts from a checkpoint."""
 
@@ -198,6 +211,7 @@ COMPONENTS: dict[str, type] = {
     "expkit.data.files.load": FileData,
     "expkit.data.hub.load": HubData,
     "expkit.tasks.text_classification.TextClassification": TextClassification,
+    "expkit.tasks.masked_lm.MaskedLM": MaskedLM,
     "expkit.models.checkpoint.Checkpoint": Checkpoint,
     "expkit.models.scratch.TinyBert": TinyBert,
     "torch.optim.Adam": Adam,

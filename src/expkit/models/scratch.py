@@ -45,7 +45,7 @@ class TinyBert:
         It holds every character and the most frequent words. The trainer of the tokenizers library
         would also find parts of words, but finds others each time.
         """
-        normalizer = normalizers.BertNormalizer(lowercase=True)
+        normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
         splitter = pre_tokenizers.BertPreTokenizer()
         words = Counter(
             word
@@ -57,7 +57,12 @@ class TinyBert:
         frequent = sorted(words, key=lambda word: (-words[word], word))
         pieces += [word for word in frequent if len(word) > 1]
         vocabulary = {piece: i for i, piece in enumerate(pieces[: self._vocab_size])}
-        return BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_POSITIONS)
+        return BertTokenizer(
+            vocab=vocabulary,
+            do_lower_case=True,
+            strip_accents=False,  # in Japanese that would change the letters
+            model_max_length=MAX_POSITIONS,
+        )
 
     def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
         """Random weights; the same ones for the same seed."""

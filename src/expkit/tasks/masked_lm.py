@@ -1,0 +1,310 @@
+"""Masked language modelling on blocks of running text."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any
+
+import evaluate
+import numpy as np
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.data.steps import Batch, Collate, Example
+from expkit.data.words import word_spans
+from expkit.display import say
+from expkit.errors import DataError, UserError
+from expkit.models.head import head_modules
+from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
+
+MASK = "[MASK]"  # in texts for `predict`, whatever the tokenizer's own mask token is
+TOP = 5  # answers for each mask
+REPORTED_BLOCKS = 200
+TEXTS_AT_ONCE = 1000
+
+
+class MaskedLM:
+    """All texts in a row, cut into blocks; some words are hidden and have to be found.
+
+    Args:
+        text_column: running text; each record is one text with the tokenizer's special tokens.
+        block_size: tokens of a block.
+        mlm_probability: share of the tokens that are hidden (Devlin et al., 2019: 0.15).
+        whole_word_mask: hide all tokens of a word, or none.
+        language: decides what a word is: zh, ja, or any other with spaces between words.
+        remainder: the tokens after the last whole block: `drop` them, or `keep` a shorter block.
+        metrics: `Perplexity` on log-likelihoods, others on token ids of the hidden positions.
+    """
+
+    pipeline = "fill-mask"
+
+    def __init__(
+        self,
+        text_column: str,
+        block_size: int,
+        mlm_probability: float,
+        whole_word_mask: bool,
+        language: str,
+        remainder: str,
+        metrics: Mapping[str, evaluate.Metric],
+    ) -> None:
+        self.columns = [text_column]
+        self.max_length = block_size
+        self._probability = mlm_probability
+        self._whole_words = whole_word_mask
+        self._language = language
+        self._keeps_remainder = remainder == "keep"
+        self._metrics = metrics
+
+    def setup(self, splits: Splits) -> None:
+        """Check that all texts are texts."""
+        for split in splits.named().values():
+            split.require(self.columns)
+            for i, text in enumerate(split.rows[self.columns[0]]):
+                if not isinstance(text, str):
+                    raise DataError(f"{split.where(i)}: {self.columns[0]}={text!r} is no text")
+
+    def head(self) -> Head:
+        """A masked language model."""
+        return Head("AutoModelForMaskedLM")
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """All texts."""
+        yield from split.rows[self.columns[0]]
+
+    def encode(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> Dataset:
+        """Blocks of `input_ids` with the word that each token belongs to.
+
+        Raises:
+            UserError: the tokenizer has no mask token, or no offsets for whole words.
+            DataError: the text is shorter than one block.
+        """
+        if tokenizer.mask_token is None:
+            raise UserError(f"model: {type(tokenizer).__name__} has no mask token")
+        if self._whole_words and not tokenizer.is_fast:
+            raise UserError("task.whole_word_mask=true: needs a tokenizer that gives offsets")
+        ids, words = self._tokens(split, tokenizer)
+        size = self.max_length
+        whole = len(ids) // size * size
+        end = len(ids) if self._keeps_remainder else whole
+        if not end:
+            raise DataError(
+                f"{split.source}: has {len(ids)} tokens, fewer than one block of "
+                f"task.block_size={size}; make it smaller, or task.remainder=keep"
+            )
+        say(f"{split.name}: {len(ids):,} tokens in blocks of {size}, {len(ids) - end} dropped")
+        starts = range(0, end, size)
+        return Dataset.from_dict(
+            {
+                "input_ids": [ids[start : start + size] for start in starts],
+                "words": [words[start : start + size] for start in starts],
+                "length": [min(size, end - start) for start in starts],
+            }
+        )
+
+    def _tokens(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """All token ids in a row, and a number for the word of each, unlike that of any other."""
+        ids: list[np.ndarray] = []
+        words: list[np.ndarray] = []
+        texts = self.texts(split)
+        special = set(tokenizer.all_special_ids)
+        count = 0
+        while batch := list(islice(texts, TEXTS_AT_ONCE)):
+            encoded = tokenizer(batch, return_offsets_mapping=self._whole_words, verbose=False)
+            offsets = encoded.get("offset_mapping", [None] * len(batch))
+            for text, text_ids, spans in zip(batch, encoded["input_ids"], offsets, strict=True):
+                found = self._words(text, text_ids, spans, special)
+                ids.append(np.asarray(text_ids, dtype=np.int32))
+                words.append(np.where(found == NO_WORD, NO_WORD, found + count))
+                count += len(text_ids) + 1
+        return np.concatenate(ids), np.concatenate(words).astype(np.int32)
+
+    def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
+        if self._whole_words:
+            spans = word_spans(text, self._language)
+            found = np.asarray(words_of_tokens(offsets, spans, text))
+        else:
+            found = np.arange(len(ids))
+        return np.where([i in special for i in ids], NO_WORD, found)
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+        """Hide words: for an example always the same ones for the same seed."""
+        special = set(tokenizer.all_special_ids)
+        vocabulary = np.array([i for i in range(len(tokenizer)) if i not in special])
+        pad_id = tokenizer.pad_token_id or 0
+
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
+            shape = (len(examples), max(e["length"] for e in examples))
+            hidden = np.full(shape, pad_id, dtype=np.int64)
+            attended = np.zeros(shape, dtype=np.int64)
+            labels = np.full(shape, IGNORED, dtype=np.int64)
+            for row, (example, seed) in enumerate(zip(examples, seeds, strict=True)):
+                rng = np.random.default_rng(seed)
+                ids = np.asarray(example["input_ids"])
+                chosen = choose(np.asarray(example["words"]), self._probability, rng)
+                hidden[row, : len(ids)] = hide(
+                    ids, chosen, tokenizer.mask_token_id, vocabulary, rng
+                )
+                attended[row, : len(ids)] = 1
+                for positions in chosen:
+                    labels[row, positions] = ids[positions]
+            arrays = {"input_ids": hidden, "attention_mask": attended, "labels": labels}
+            return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+        return collate
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """−Σ log p(token) over hidden positions, and logits (hidden positions, vocabulary)."""
+        hidden = batch["labels"] != IGNORED
+        with _head_sees_only(model, hidden):
+            logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        if logits.ndim == 3:
+            logits = logits[hidden]
+        return F.cross_entropy(logits.float(), batch["labels"][hidden], reduction="sum"), logits
+
+    def predictions(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch: Batch,
+        logits: torch.Tensor,
+    ) -> list[dict[str, Any]]:
+        """Ids and tokens at the hidden positions of each example, predicted and true."""
+        hidden = batch["labels"] != IGNORED
+        counts = hidden.sum(1).tolist()
+        columns = {"predicted": logits.argmax(-1), "true": batch["labels"][hidden]}
+        split = {name: ids.split(counts) for name, ids in columns.items()}
+        return [
+            {
+                "predicted": predicted.tolist(),
+                "true": true.tolist(),
+                "predicted tokens": tokenizer.convert_ids_to_tokens(predicted.tolist()),
+                "true tokens": tokenizer.convert_ids_to_tokens(true.tolist()),
+            }
+            for predicted, true in zip(split["predicted"], split["true"], strict=True)
+        ]
+
+    def score(
+        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> dict[str, float]:
+        """Perplexity from the loss, and metrics on the ids at hidden positions."""
+        predicted = list(chain.from_iterable(p["predicted"] for p in predictions))
+        true = list(chain.from_iterable(p["true"] for p in predictions))
+        scores: dict[str, float] = {}
+        for metric in self._metrics.values():
+            if "references" in metric.features:
+                scores |= metric.compute(predictions=predicted, references=true)
+            else:
+                scores |= metric.compute(predictions=[loss])
+        return scores
+
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+        """Perplexity of the validation text under the token frequencies of the training text.
+
+        Frequencies are smoothed by adding one to the count of each token that occurs in either.
+        """
+        counts = Counter(_ordinary_tokens(encoded["train"]))
+        tokens = _ordinary_tokens(encoded["validation"])
+        kinds = len(counts.keys() | set(tokens))
+        total = counts.total() + kinds
+        surprise = -np.log([(counts[token] + 1) / total for token in tokens])
+        return {"unigram_perplexity": float(np.exp(surprise.mean()))}
+
+    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+        """Hidden tokens of the first blocks beside what was predicted."""
+        shown = predictions[:REPORTED_BLOCKS]
+        table = {
+            name: [" ".join(p[f"{name} tokens"]) for p in shown] for name in ("true", "predicted")
+        }
+        return Report(tables={"predictions": table})
+
+    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+        """Texts and characters of each split."""
+        return {
+            f"{name}: texts": f"{len(split):,} with {sum(map(len, self.texts(split))):,} characters"
+            for name, split in splits.named().items()
+        }
+
+    def answer(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+    ) -> list[list[Record]]:
+        """The most probable words for each mask of each text."""
+        return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
+
+    def _fill(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
+    ) -> list[Record]:
+        text = text.replace(MASK, tokenizer.mask_token)
+        inputs = tokenizer(text, return_tensors="pt", truncation=True).to(model.device)
+        masks = inputs["input_ids"][0] == tokenizer.mask_token_id
+        if not masks.any():
+            raise UserError(f"{text!r}: has no {MASK} to fill")
+        with torch.inference_mode():
+            probabilities = model(**inputs).logits[0, masks].float().softmax(-1)
+        return [
+            {
+                "mask": number,
+                "word": tokenizer.decode([int(i)]).strip(),
+                "probability": round(float(p), 4),
+            }
+            for number, row in enumerate(probabilities, start=1)
+            for p, i in zip(*row.topk(TOP), strict=True)
+        ]
+
+    def record(self, texts: Sequence[str]) -> Record:
+        """One text with at least one [MASK]."""
+        if len(texts) != 1:
+            raise UserError(
+                f"--text: got {len(texts)} texts, but this run takes one with {MASK} in it"
+            )
+        return {self.columns[0]: texts[0]}
+
+    def input_example(self, split: Split) -> Any:
+        """The first words of a text, and a mask."""
+        return " ".join([*split.rows[0][self.columns[0]].split()[:5], MASK])
+
+
+def _ordinary_tokens(encoded: Dataset) -> list[int]:
+    """All tokens but the special ones."""
+    return [
+        token
+        for ids, words in zip(encoded["input_ids"], encoded["words"], strict=True)
+        for token, word in zip(ids, words, strict=True)
+        if word != NO_WORD
+    ]
+
+
+@contextmanager
+def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator[None]:
+    """Compute the vocabulary's logits at some positions (batch, length) only.
+
+    The first module of the head gets just their hidden states. Heads work on each position by
+    itself, so that loss and gradients stay the same, at a fraction of the cost. A model whose head
+    is called in another way computes all logits.
+    """
+    inner = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
+    heads = head_modules(inner)
+    if not heads:
+        yield
+        return
+
+    def select(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        first = inputs[0] if inputs else None
+        if isinstance(first, torch.Tensor) and first.shape[:2] == positions.shape:
+            return (first[positions], *inputs[1:])
+        return None
+
+    handle = inner.get_submodule(heads[0]).register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
