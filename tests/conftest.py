@@ -29,6 +29,12 @@ TINY = (
     "train.log_every=1",
 )
 
+# Each task at its smallest, without a model of its own where that is too large for a test.
+SMALL_TASKS: dict[str, tuple[str, ...]] = {
+    "text_classification": ("task=text_classification", *TINY),
+    "masked_lm": ("task=masked_lm", "task.block_size=16", *TINY),
+}
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from conftest import TINY, composed
+from conftest import SMALL_TASKS, TINY, composed
 from expkit.backends.interface import StepResult
 from expkit.experiment import Prepared, prepare
 
@@ -13,9 +13,12 @@ STEPS = 30
 OPTIMIZERS = {"adam": "1e-3", "adamw": "1e-3", "sgd": "1e-2"}
 
 
-def fitted(*overrides: str, steps: int = STEPS) -> tuple[Prepared, list[float], list[float]]:
+def fitted(
+    *overrides: str, task: str = "text_classification", steps: int = STEPS
+) -> tuple[Prepared, list[float], list[float]]:
     """A trained run, its loss and gradient norm for each step."""
-    cfg = composed(*TINY, "precision=fp32", f"train.max_steps={steps}", *overrides)
+    limits = ("precision=fp32", f"train.max_steps={steps}")
+    cfg = composed(*SMALL_TASKS[task], *limits, *overrides)
     prepared = prepare(cfg)
     losses: list[float] = []
     norms: list[float] = []
@@ -71,9 +74,23 @@ def test_training_changes_the_weights_and_lowers_the_loss(backend: str) -> None:
     assert sum(losses[-8:]) < sum(losses[:8])
 
 
+@pytest.mark.parametrize("lora", ["none", "attention"])
+@pytest.mark.parametrize("task", [name for name in SMALL_TASKS if name != "text_classification"])
+def test_other_tasks_are_equal_too(task: str, lora: str) -> None:
+    overrides = ("train.accumulation=3", "train.max_grad_norm=0.1", f"lora={lora}")
+    torch_run, torch_losses, _ = fitted("backend=torch", *overrides, task=task)
+    trainer_run, trainer_losses, _ = fitted("backend=trainer", *overrides, task=task)
+    assert len(torch_losses) == STEPS
+    assert torch_losses == pytest.approx(trainer_losses, abs=1e-6)
+    assert_same_weights(torch_run, trainer_run, 1e-6)
+
+
+@pytest.mark.parametrize("task", SMALL_TASKS)
 @pytest.mark.parametrize("backend", ["torch", "trainer"])
 @pytest.mark.parametrize("size", [64, 56])
-def test_micro_batches_give_the_update_of_one_large_batch(backend: str, size: int) -> None:
+def test_micro_batches_give_the_update_of_one_large_batch(
+    backend: str, size: int, task: str
+) -> None:
     """56 examples in batches of 4 are 14 micro-batches: the last group of 4 is short."""
     common = (
         f"backend={backend}",
@@ -84,7 +101,7 @@ def test_micro_batches_give_the_update_of_one_large_batch(backend: str, size: in
         "train.group_by_length=false",
         f"data.sizes.train={size}",
     )
-    small = fitted(*common, "train.batch_size=4", "train.accumulation=4", steps=8)
-    large = fitted(*common, "train.batch_size=16", "train.accumulation=1", steps=8)
+    small = fitted(*common, "train.batch_size=4", "train.accumulation=4", task=task, steps=8)
+    large = fitted(*common, "train.batch_size=16", "train.accumulation=1", task=task, steps=8)
     assert small[1] == pytest.approx(large[1], rel=1e-5)
     assert_same_weights(small[0], large[0], 1e-6)

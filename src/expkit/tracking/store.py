@@ -52,16 +52,8 @@ def connect(configured: str | None) -> MlflowClient:
     if uri.startswith("http"):
         _require_server(uri)
     mlflow.set_tracking_uri(uri)
-    client = MlflowClient(uri)
     try:
-        if uri.startswith("sqlite"):
-            file = Path(uri.removeprefix("sqlite:///"))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            # Processes that make the tables at the same time break each other's migration.
-            with FileLock(f"{file}.lock"):
-                client.search_experiments(max_results=1)
-        else:
-            client.search_experiments(max_results=1)
+        client = _opened(uri)
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -69,6 +61,18 @@ def connect(configured: str | None) -> MlflowClient:
         ) from error
     close_abandoned(client)
     return client
+
+
+def _opened(uri: str) -> MlflowClient:
+    if not uri.startswith("sqlite"):
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+        return client
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Making a client makes the tables; processes that do so at the same time break each other.
+    with FileLock(f"{file}.lock"):
+        return MlflowClient(uri)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

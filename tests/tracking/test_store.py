@@ -1,0 +1,70 @@
+"""The store: where it is, who may see its password, and that many may make it at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from expkit.errors import UserError
+from expkit.tracking import store
+
+
+def test_a_relative_sqlite_path_belongs_to_the_project(project: Path) -> None:
+    expected = f"sqlite:///{project}/outputs/mlflow.db"
+    assert store.tracking_uri(None) == expected
+    assert store.tracking_uri("sqlite:///outputs/mlflow.db") == expected
+    assert store.tracking_uri("sqlite:////data/x.db") == "sqlite:////data/x.db"
+
+
+def test_the_environment_points_at_a_server(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    assert store.tracking_uri(None) == "http://host:5000"
+    assert store.tracking_uri("sqlite:////own.db") == "sqlite:////own.db"
+
+
+def test_passwords_are_not_shown() -> None:
+    assert (
+        store.without_password("postgresql://me:secret@db:5432/x") == "postgresql://***@db:5432/x"
+    )
+    assert store.without_password("http://host:5000") == "http://host:5000"
+
+
+def test_a_deleted_experiment_is_named(project: Path) -> None:
+    client = store.connect(None)
+    client.delete_experiment(store.experiment_id(client, "old"))
+    with pytest.raises(UserError, match="tracking.experiment='old': was deleted"):
+        store.experiment_id(client, "old")
+
+
+def test_processes_that_start_on_a_fresh_store_do_not_break_each_other(project: Path) -> None:
+    code = (
+        "from expkit.tracking import store; client = store.connect(None);"
+        "client.create_run(store.experiment_id(client, 'together'))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=project, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    client = MlflowClient(store.tracking_uri(None))
+    experiment = client.get_experiment_by_name("together")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 4
+
+
+def test_only_runs_of_dead_processes_are_closed(project: Path) -> None:
+    client = store.connect(None)
+    experiment = store.experiment_id(client, "x")
+    mine = client.create_run(experiment, tags=store.owner_tags()).info.run_id
+    dead = {**store.owner_tags(), store.PID: "999999999"}
+    other_host = {**dead, store.HOST: "elsewhere"}
+    abandoned, elsewhere = (
+        client.create_run(experiment, tags=tags).info.run_id for tags in (dead, other_host)
+    )
+    store.close_abandoned(client)
+    states = {run: client.get_run(run).info.status for run in (mine, abandoned, elsewhere)}
+    assert states == {mine: "RUNNING", abandoned: "KILLED", elsewhere: "RUNNING"}
