@@ -104,7 +104,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "heads that do not divide": (
         ("model=tiny_bert", "model.heads=3"),
-        ("model.heads=3", "model.hidden_size=64"),
+        ("model.heads=3", "model.hidden_size=128"),
     ),
     "tracking address of no known kind": (
         ("tracking.uri=ftp://host",),
