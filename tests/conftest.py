@@ -32,7 +32,16 @@ TINY = (
 # Each task at its smallest, without a model of its own where that is too large for a test.
 SMALL_TASKS: dict[str, tuple[str, ...]] = {
     "text_classification": ("task=text_classification", *TINY),
+    "token_classification": ("task=token_classification", *TINY),
     "masked_lm": ("task=masked_lm", "task.block_size=16", *TINY),
+    "translation": (
+        "task=translation",
+        "model=tiny_marian",
+        "model.layers=1",
+        "task.num_beams=2",
+        "task.max_new_tokens=16",
+        *(option for option in TINY if option != "model=tiny_bert"),
+    ),
 }
 
 

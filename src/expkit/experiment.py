@@ -131,7 +131,11 @@ def build_base(
 ) -> PreTrainedModel:
     """The model before training; random weights are the same ones at each call."""
     set_seed(cfg.seed)
-    return builder.build(task.head(), tokenizer)
+    head = task.head()
+    model = builder.build(head, tokenizer)
+    if head.configure:
+        head.configure(model, tokenizer)
+    return model
 
 
 def require_positions(model: PreTrainedModel, max_length: int) -> None:

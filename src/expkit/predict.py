@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         help="one text, or as many as the task has text columns",
     )
     asked.add_argument(
-        "--file", type=Path, help="records with the task's columns (.jsonl, .json, .csv, .parquet)"
+        "--file", type=Path, help="a file with the task's columns, as data=files reads it"
     )
     parser.add_argument(
         "--trust",

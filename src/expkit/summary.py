@@ -19,11 +19,12 @@ def show_summary(
     metrics = list(results["validation"].metrics)
     base = {name.partition("_")[2]: value for name, value in baseline.items()}
     kind = next(iter(baseline), "").partition("_")[0]
+    # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
+    scores = [*(result.metrics for result in results.values()), base]
     rows = [
         [
             metric,
-            *(f"{result.metrics[metric]:.4f}" for result in results.values()),
-            f"{base[metric]:.4f}" if metric in base else "",
+            *(f"{m[metric]:.4f}" if metric in m else "" for m in scores),
         ]
         for metric in metrics
     ]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_TASKS, composed
 from mlflow import MlflowClient
 
+from conftest import SMALL_TASKS, composed
 from expkit.config.checks import check
 from expkit.experiment import run
 

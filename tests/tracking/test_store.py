@@ -34,7 +34,7 @@ def test_passwords_are_not_shown() -> None:
 def test_a_deleted_experiment_is_named(project: Path) -> None:
     client = store.connect(None)
     client.delete_experiment(store.experiment_id(client, "old"))
-    with pytest.raises(UserError, match="tracking.experiment='old': was deleted"):
+    with pytest.raises(UserError, match="experiment='old': was deleted"):
         store.experiment_id(client, "old")
 
 

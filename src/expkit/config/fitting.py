@@ -8,7 +8,7 @@ from typing import Any
 
 from expkit.errors import nearest
 
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -39,7 +39,8 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
         yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
     elif "metrics" in plain["task"]:
         allowed = [f"eval/{name}" for name in metric_names(plain["task"])]
-        if objective not in allowed:
+        parts = tuple(f"{name}_" for name in allowed)  # such as eval/f1_PER, one for each type
+        if objective not in allowed and not objective.startswith(parts):
             yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
 
 

@@ -135,6 +135,19 @@ class TextClassification:
 
 
 @dataclass(kw_only=True)
+class TokenClassification:
+    """`task=token_classification`."""
+
+    tokens_column: str
+    tags_column: str
+    labels: list[str] | None
+    label_all_tokens: bool
+    max_length: int = at_least(8)
+    stride: int = at_least(0)
+    metrics: dict[str, Any]
+
+
+@dataclass(kw_only=True)
 class MaskedLM:
     """`task=masked_lm`."""
 
@@ -144,6 +157,20 @@ class MaskedLM:
     whole_word_mask: bool
     language: str
     remainder: str = one_of("drop", "keep")
+    metrics: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Translation:
+    """`task=translation`."""
+
+    source_lang: str
+    target_lang: str
+    source_prefix: str | None
+    max_length: int = at_least(4)
+    num_beams: int = at_least(1)
+    max_new_tokens: int = at_least(1)
+    length_penalty: float
     metrics: dict[str, Any]
 
 
@@ -163,6 +190,19 @@ class TinyBert:
     """A BERT that starts from random weights."""
 
     vocab_size: int = at_least(64)
+    hidden_size: int = at_least(8)
+    layers: int = at_least(1)
+    heads: int = at_least(1)
+    dropout: float = at_least(0, below=1)
+    attention_modules: list[str]
+
+
+@dataclass(kw_only=True)
+class TinySeq2Seq:
+    """A Marian or a T5 that starts from random weights."""
+
+    vocab_size: int = at_least(64)
+    character_coverage: float = at_least(0.98)
     hidden_size: int = at_least(8)
     layers: int = at_least(1)
     heads: int = at_least(1)
@@ -211,9 +251,13 @@ COMPONENTS: dict[str, type] = {
     "expkit.data.files.load": FileData,
     "expkit.data.hub.load": HubData,
     "expkit.tasks.text_classification.TextClassification": TextClassification,
+    "expkit.tasks.token_classification.TokenClassification": TokenClassification,
     "expkit.tasks.masked_lm.MaskedLM": MaskedLM,
+    "expkit.tasks.translation.Translation": Translation,
     "expkit.models.checkpoint.Checkpoint": Checkpoint,
     "expkit.models.scratch.TinyBert": TinyBert,
+    "expkit.models.seq2seq.TinyMarian": TinySeq2Seq,
+    "expkit.models.seq2seq.TinyT5": TinySeq2Seq,
     "torch.optim.Adam": Adam,
     "torch.optim.AdamW": Adam,
     "torch.optim.SGD": SGD,

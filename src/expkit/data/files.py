@@ -1,10 +1,11 @@
-"""`data=files`: JSON Lines, JSON, CSV and Parquet."""
+"""`data=files`: JSON Lines, JSON, CSV, Parquet, plain text, and columns of words and tags."""
 
 import csv
 import hashlib
 import json
-from collections.abc import Iterator
-from itertools import islice
+import re
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,9 @@ from expkit.errors import DataError
 
 # A line number beside each record, so that a message can name the place of a mistake.
 Located = Iterator[tuple[int, Record]]
+
+UNIT = {".json": "record", ".parquet": "record"}  # all others count lines
+TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
 def load(
@@ -40,16 +44,15 @@ def load(
 
 def read(file: Path, limit: int | None = None) -> Split:
     """The examples of one file as a split named after it."""
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}
     try:
-        located = list(islice(readers[file.suffix](file), limit))
+        located = list(islice(READERS[file.suffix](file), limit))
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 text (byte {error.start}: {error.reason})") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     if not located:
         raise DataError(f"{file}: is empty; expected one example a line")
-    unit = "line" if file.suffix in (".jsonl", ".csv") else "record"
+    unit = UNIT.get(file.suffix, "line")
     lines = [line for line, _ in located]
     return Split(
         _table(file, unit, located),
@@ -80,14 +83,21 @@ def _table(file: Path, unit: str, located: list[tuple[int, Record]]) -> Dataset:
 
 def _mixed(file: Path, unit: str, column: str, located: list[tuple[int, Record]]) -> pa.Array:
     """Raise for the first value whose kind differs from that of the first one."""
-    first = next(type(r[column]) for _, r in located if r[column] is not None)
+    first = next(r[column] for _, r in located if r[column] is not None)
     for line, record in located:
         value = record[column]
-        if value is not None and type(value) is not first:
+        if value is not None and type(value) is not type(first):
             raise DataError(
                 f"{file}, {unit} {line}: {column}={value!r} is of type {type(value).__name__}, "
-                f"but the first value is of type {first.__name__}"
+                f"but the first value is of type {type(first).__name__}"
             )
+        try:
+            pa.array([first, value])
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+            raise DataError(
+                f"{file}, {unit} {line}: {column}={value!r:.60} does not fit the type of the first "
+                f"value: {error}"
+            ) from None
     raise DataError(f"{file}: the values of {column!r} do not fit one type")
 
 
@@ -155,3 +165,69 @@ def _parquet(file: Path) -> Located:
     except pa.ArrowException as error:
         raise DataError(f"{file}: not Parquet: {error}") from None
     yield from enumerate(records, start=1)
+
+
+def _text(file: Path) -> Located:
+    """One text a line; blank lines are skipped."""
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if text := line.strip():
+                yield number, {"text": text}
+
+
+def _conll(file: Path) -> Located:
+    """A word and its tag a line, in the first and the last column; a blank line ends a sentence.
+
+    Columns are separated by tabs, in a line without any by spaces. Lines that start with
+    -DOCSTART- and comments before a sentence are skipped.
+    """
+    rows: list[tuple[int, str, str]] = []
+    count = 0
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(chain(lines, [""]), start=1):
+            line = line.rstrip("\r\n")
+            if line.strip(" \t"):
+                if not _is_remark(line, begins=not rows):
+                    rows.append((number, *_word_and_tag(file, number, line)))
+            elif rows:
+                yield rows[0][0], _sentence(count, rows)
+                count += 1
+                rows = []
+
+
+def _is_remark(line: str, *, begins: bool) -> bool:
+    """A `#` is a word if columns or a tag follow it."""
+    last = line.rstrip(" ").rpartition(" ")[2]
+    is_comment = begins and line.startswith("#") and not ("\t" in line or TAG.fullmatch(last))
+    return is_comment or line.startswith("-DOCSTART-")
+
+
+def _word_and_tag(file: Path, number: int, line: str) -> tuple[str, str]:
+    # Not str.split(): a no-break space or an ideographic space can be a word.
+    columns = line.rstrip(" \t").split("\t") if "\t" in line else line.strip(" ").split(" ")
+    if len(columns) < 2:
+        raise DataError(
+            f"{file}, line {number}: expected a word and a tag, separated by a space or a tab, "
+            f"got {line!r:.60}"
+        )
+    return columns[0], columns[-1]
+
+
+def _sentence(number: int, rows: list[tuple[int, str, str]]) -> Record:
+    return {
+        "id": str(number),
+        "tokens": [word for _, word, _ in rows],
+        "ner_tags": [tag for _, _, tag in rows],
+    }
+
+
+READERS: dict[str, Callable[[Path], Located]] = {
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".txt": _text,
+    ".conll": _conll,
+    ".bio": _conll,
+    ".iob": _conll,
+}

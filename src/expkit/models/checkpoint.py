@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.errors import UserError
-from expkit.models.head import head_modules
+from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
 
 
@@ -51,15 +50,15 @@ class Checkpoint:
         """The model in fp32 with the head that the task needs.
 
         Raises:
-            UserError: no such checkpoint, no safetensors, or weights that do not fit the model.
+            UserError: no such checkpoint, no safetensors, weights that do not fit the model, or a type
+                of model without this head.
         """
-        auto_class = getattr(transformers, head.auto_class)
         try:
             config = AutoConfig.from_pretrained(self._location, revision=self._revision)
             config.update(head.config)
             if self._dropout is not None:
                 _set_dropout(config, self._dropout)
-            model, loading = auto_class.from_pretrained(
+            model, loading = auto_class(head, config, f"model.path={self.path!r}").from_pretrained(
                 self._location,
                 config=config,
                 revision=self._revision,

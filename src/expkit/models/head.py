@@ -1,7 +1,36 @@
 """Which part of a model is the task's head, and which the pretrained body."""
 
+from typing import Any
+
+import transformers
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
+
+from expkit.errors import UserError
+from expkit.tasks.interface import Head
+
+NEEDED = {
+    "AutoModelForSeq2SeqLM": "an encoder-decoder such as Marian or T5",
+    "AutoModelForMaskedLM": "a masked language model such as BERT",
+}
+
+
+def auto_class(head: Head, config: PretrainedConfig, given: str) -> Any:
+    """The auto class of transformers that makes models of this type with this head.
+
+    Args:
+        given: the key and the value that led to `config`, for the message.
+
+    Raises:
+        UserError: there is no such head for this type of model.
+    """
+    found = getattr(transformers, head.auto_class)
+    if type(config) not in found._model_mapping:
+        needed = NEEDED.get(head.auto_class, f"one that {head.auto_class} can make")
+        raise UserError(
+            f"{given}: is a model of type {config.model_type}, but the task needs {needed}"
+        )
+    return found
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable
 
-import transformers
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from expkit.models.head import auto_class
 from expkit.tasks.interface import Head
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -78,4 +78,4 @@ class TinyBert:
             pad_token_id=tokenizer.pad_token_id,
             **head.config,
         )
-        return getattr(transformers, head.auto_class).from_config(config)
+        return auto_class(head, config, f"model={self.path}").from_config(config)

@@ -17,10 +17,15 @@ IGNORED = -100  # label of a position that has no target, as in torch's cross_en
 
 @dataclass(frozen=True)
 class Head:
-    """The model class that a task needs, by its name in transformers, and what goes into its config."""
+    """The model class that a task needs, by its name in transformers, and what goes into its config.
+
+    `configure` gets the model as it was built, and its tokenizer, for settings that depend on them;
+    it raises a UserError for a model that the task cannot work with.
+    """
 
     auto_class: str
     config: dict[str, Any] = field(default_factory=dict)
+    configure: Callable[[PreTrainedModel, PreTrainedTokenizerBase], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow.pyfunc
 import mlflow.transformers
 import transformers
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pipelines import SUPPORTED_TASKS
+
+from expkit.tracking import text2text
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 
@@ -24,17 +28,45 @@ def log_model(
     The requirements are written down rather than found out, which would run the model once more
     and fails where torchvision is not installed.
     """
-    served = transformers.pipeline(pipeline, model=model.cpu().eval(), tokenizer=tokenizer)
-    info = mlflow.transformers.log_model(
-        served,
-        name="model",
-        input_example=example,
-        signature=_signature(example),
-        pip_requirements=[
+    settings: dict[str, Any] = {
+        "name": "model",
+        "input_example": example,
+        "signature": _signature(example),
+        "pip_requirements": [
             f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS
         ],
-    )
+    }
+    model = model.cpu().eval()
+    if pipeline in SUPPORTED_TASKS:
+        served = transformers.pipeline(pipeline, model=model, tokenizer=tokenizer)
+        info = mlflow.transformers.log_model(served, **settings)
+    else:
+        served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+        info = Model.log(
+            artifact_path=None,
+            flavor=_WithOwnLoader,
+            flavor_name="transformers",
+            transformers_model=served,
+            **settings,
+        )
     return str(info.model_uri)
+
+
+class _WithOwnLoader:
+    """The flavor of a model for whose pipeline transformers has no name any more.
+
+    It is that of `mlflow.transformers`, but for pyfunc, which would look for the pipeline.
+    """
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: Model, **settings: Any) -> None:
+        """Called by `Model.log`."""
+        loader = Path(text2text.__file__)
+        mlflow.transformers.save_model(
+            path=path, mlflow_model=mlflow_model, code_paths=[str(loader)], **settings
+        )
+        mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MAIN] = loader.stem
+        mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
 def model_folder(uri: str) -> Path:

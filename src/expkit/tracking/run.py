@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import psutil
 import torch
 import yaml
 from mlflow import MlflowClient
@@ -134,6 +135,8 @@ def _environment() -> dict[str, str]:
         "version.expkit": version("expkit"),
         "version.python": platform.python_version(),
         "hardware.cpu": platform.processor() or platform.machine(),
+        "hardware.cores": str(psutil.cpu_count()),
+        "hardware.memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "hardware.threads": str(torch.get_num_threads()),
         "hardware.accelerator": accelerator,
     }

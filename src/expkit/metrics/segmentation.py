@@ -1,0 +1,75 @@
+"""Words of a text for BLEU, which counts what stands between spaces.
+
+Unsegmented Japanese or Chinese would be one word a sentence. sacreBLEU segments for itself where it
+can do so without further downloads; Japanese, and Chinese words, are segmented here.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+
+from babel import Locale
+
+from expkit.errors import UserError, nearest
+
+# name: the tokenizer of sacreBLEU that works on the segmented text
+SEGMENTATIONS = {
+    "mecab": "none",  # Japanese words, by fugashi with unidic-lite
+    "jieba": "none",  # Chinese words
+    "zh": "zh",  # Chinese characters, and the words of other scripts
+    "char": "char",  # all characters
+    "13a": "13a",  # spaces and punctuation, as in the WMT shared tasks
+    "intl": "intl",  # spaces and punctuation of all scripts
+    "none": "none",  # the text has spaces between words already
+}
+DEFAULTS = {"ja": "mecab", "zh": "zh"}
+PACKAGES = {"mecab": ("fugashi", "unidic-lite"), "jieba": ("jieba",)}
+
+
+def segmentation_of(language: str, wanted: str | None = None) -> str:
+    """The name of the segmentation to use for a language code such as ja, zh or pt_BR.
+
+    Raises:
+        UserError: `wanted` is none of `SEGMENTATIONS`, or the language is unknown and would be
+            taken for one with spaces between its words.
+    """
+    if wanted is not None:
+        if wanted not in SEGMENTATIONS:
+            raise UserError(f"segmentation={wanted!r}: {nearest(wanted, SEGMENTATIONS)}")
+        return wanted
+    primary = language.replace("-", "_").split("_")[0]
+    if primary not in Locale("en").languages:
+        raise UserError(
+            f"language={language!r}: no such language code (Japanese is ja, Chinese zh), so it is "
+            f"unknown how to find its words; segmentation can name a way: {', '.join(SEGMENTATIONS)}"
+        )
+    return DEFAULTS.get(primary, "13a")
+
+
+def segmenter(segmentation: str) -> Callable[[str], str]:
+    """A function that puts spaces between words, where sacreBLEU does not do it."""
+    cut = {"mecab": _mecab, "jieba": _jieba}.get(segmentation)
+    return cut() if cut else lambda text: text
+
+
+def provenance(segmentation: str) -> str | None:
+    """Name and version of what segments, where that is not sacreBLEU."""
+    packages = PACKAGES.get(segmentation)
+    return "+".join(f"{name}-{version(name)}" for name in packages) if packages else None
+
+
+@cache
+def _mecab() -> Callable[[str], str]:
+    import fugashi
+
+    tagger = fugashi.Tagger()
+    return lambda text: " ".join(word.surface for word in tagger(" ".join(text.split())))
+
+
+@cache
+def _jieba() -> Callable[[str], str]:
+    import jieba
+
+    jieba.setLogLevel("ERROR")
+    tokenizer = jieba.Tokenizer()
+    return lambda text: " ".join(word for word in tokenizer.cut(text) if word.strip())

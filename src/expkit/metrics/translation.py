@@ -1,0 +1,111 @@
+"""Metrics of translations, on sacreBLEU (Post, 2018, https://aclanthology.org/W18-6319)."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+import datasets
+import evaluate
+import sacrebleu
+from sacrebleu.metrics.base import Metric as Scorer
+
+from expkit.metrics.segmentation import SEGMENTATIONS, provenance, segmentation_of, segmenter
+
+References = Sequence[Sequence[str]]  # one or more of each sentence, not of all the same number
+
+
+class CorpusMetric(evaluate.Metric):
+    """One score, from 0 to 100, for all sentences together."""
+
+    key: str  # the name of the score
+
+    def __init__(self) -> None:
+        super().__init__(keep_in_memory=True)
+
+    def scorer(self) -> Scorer:
+        """The metric of sacreBLEU with its settings."""
+        raise NotImplementedError
+
+    def words(self, text: str) -> str:
+        """The text as sacreBLEU gets it."""
+        return text
+
+    def signature(self, references: References) -> str:
+        """What the score depends on beside the texts, in the words of sacreBLEU."""
+        scorer = self.scorer()
+        scorer.num_refs = _common_length(references)
+        return str(scorer.get_signature())
+
+    def _info(self) -> evaluate.MetricInfo:
+        text = datasets.Value("string")
+        kinds_of_references = (datasets.Sequence(text), text)
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            features=[
+                datasets.Features({"predictions": text, "references": kind})
+                for kind in kinds_of_references
+            ],
+        )
+
+    def _compute(
+        self, predictions: Sequence[str], references: References | Sequence[str]
+    ) -> dict[str, float]:
+        """`references` holds a text or several for each sentence."""
+        lists = [[r] if isinstance(r, str) else r for r in references]
+        segmented = [[self.words(r) for r in of_sentence] for of_sentence in lists]
+        # sacreBLEU wants all first references, then all second ones; None where there is none.
+        documents = list(zip_longest(*segmented))
+        score = self.scorer().corpus_score([self.words(p) for p in predictions], documents)
+        return {self.key: float(score.score)}
+
+
+class BLEU(CorpusMetric):
+    """BLEU (Papineni et al., 2002, https://aclanthology.org/P02-1040).
+
+    Args:
+        language: of the translations; it decides what a word is.
+        segmentation: decides it otherwise; one of `segmentation.SEGMENTATIONS`.
+    """
+
+    key = "bleu"
+
+    def __init__(self, language: str, segmentation: str | None = None) -> None:
+        self._segmentation = segmentation_of(language, segmentation)
+        super().__init__()
+
+    def scorer(self) -> Scorer:
+        """BLEU on words that sacreBLEU finds itself, or that stand between spaces."""
+        return sacrebleu.BLEU(tokenize=SEGMENTATIONS[self._segmentation], force=True)
+
+    def words(self, text: str) -> str:
+        """The text with spaces between words."""
+        return segmenter(self._segmentation)(text)
+
+    def signature(self, references: References) -> str:
+        """The signature of sacreBLEU and, behind it, what has segmented the texts before."""
+        segmented_by = provenance(self._segmentation)
+        suffix = f"|seg:{segmented_by}" if segmented_by else ""
+        return super().signature(references) + suffix
+
+
+class ChrF(CorpusMetric):
+    """F-score of character 6-grams (Popović, 2015, https://aclanthology.org/W15-3049).
+
+    It needs no words. With `word_order=2` it is chrF++.
+    """
+
+    key = "chrf"
+
+    def __init__(self, word_order: int = 0) -> None:
+        self._word_order = word_order
+        super().__init__()
+
+    def scorer(self) -> Scorer:
+        """The chrF of sacreBLEU, which also takes `word_order` n-grams of words."""
+        return sacrebleu.CHRF(word_order=self._word_order)
+
+
+def _common_length(references: References) -> int:
+    """References of each sentence; −1, as sacreBLEU has it, if their number differs."""
+    lengths = {len(of_sentence) for of_sentence in references}
+    return lengths.pop() if len(lengths) == 1 else -1

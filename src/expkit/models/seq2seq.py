@@ -1,0 +1,216 @@
+"""Small encoder-decoders with random weights, and SentencePiece tokenizers trained on the data."""
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import sentencepiece
+from transformers import (
+    MarianConfig,
+    MarianTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    T5Config,
+    T5Tokenizer,
+)
+
+from expkit.errors import UserError
+from expkit.models.head import auto_class
+from expkit.tasks.interface import Head
+
+MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
+# As T5 numbers them.
+PAD, EOS, UNK = range(3)
+LEAST_COVERAGE = 0.98  # that SentencePiece allows
+
+
+class TinyMarian:
+    """A Marian of a few layers; source and target share one vocabulary and one embedding.
+
+    Args:
+        vocab_size: pieces at most.
+        character_coverage: share of the characters of the texts that get a piece of their own; the
+            others become unknown.
+        hidden_size: the feed-forward layers are twice as wide.
+        layers: of the encoder, and of the decoder.
+        dropout: probability in hidden layers.
+        attention_modules: names of the attention projections, for `lora=attention`.
+    """
+
+    path = "tiny_marian"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        character_coverage: float,
+        hidden_size: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        attention_modules: Iterable[str] = (),
+    ) -> None:
+        self._vocab_size = vocab_size
+        self._coverage = character_coverage
+        self._hidden_size = hidden_size
+        self._layers = layers
+        self._heads = heads
+        self._dropout = dropout
+        self._files: TemporaryDirectory[str] | None = None
+
+    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+        """Pieces of `texts`, in the three files of a Marian checkpoint.
+
+        Raises:
+            UserError: there are more characters than pieces.
+        """
+        pieces = train_pieces(texts, self._vocab_size, self._coverage)
+        self._files = TemporaryDirectory(prefix="marian-")  # a copy of the tokenizer reads it again
+        folder = Path(self._files.name)
+        for name in ("source.spm", "target.spm"):
+            (folder / name).write_bytes(pieces)
+        processor = sentencepiece.SentencePieceProcessor(model_proto=pieces)
+        vocabulary = {processor.id_to_piece(i): i for i in range(len(processor))}
+        (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+        return MarianTokenizer.from_pretrained(folder)
+
+    def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Random weights; the same ones for the same seed.
+
+        With Marian's own initial weights (standard deviation 0.02) and unscaled embeddings, so small
+        a model hardly learns.
+        """
+        config = MarianConfig(
+            vocab_size=len(tokenizer),
+            d_model=self._hidden_size,
+            encoder_layers=self._layers,
+            decoder_layers=self._layers,
+            encoder_attention_heads=self._heads,
+            decoder_attention_heads=self._heads,
+            encoder_ffn_dim=2 * self._hidden_size,
+            decoder_ffn_dim=2 * self._hidden_size,
+            dropout=self._dropout,
+            activation_function="relu",
+            scale_embedding=True,
+            init_std=0.06,
+            max_position_embeddings=MAX_POSITIONS,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            forced_eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+            **head.config,
+        )
+        return auto_class(head, config, f"model={self.path}").from_config(config)
+
+
+class TinyT5:
+    """A T5 of a few layers.
+
+    Args:
+        vocab_size: pieces at most.
+        character_coverage: share of the characters of the texts that get a piece of their own; the
+            others become unknown.
+        hidden_size: the feed-forward layers are twice as wide.
+        layers: of the encoder, and of the decoder.
+        dropout: probability in hidden layers and attention.
+        attention_modules: names of the attention projections, for `lora=attention`.
+    """
+
+    path = "tiny_t5"
+
+    def __init__(
+        self,
+        vocab_size: int,
+        character_coverage: float,
+        hidden_size: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        attention_modules: Iterable[str] = (),
+    ) -> None:
+        self._vocab_size = vocab_size
+        self._coverage = character_coverage
+        self._hidden_size = hidden_size
+        self._layers = layers
+        self._heads = heads
+        self._dropout = dropout
+
+    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+        """Pieces of `texts`, without the sentinels that T5 is pretrained with.
+
+        It is loaded from a folder, as T5Tokenizer(vocab_file=...) does not read its file.
+
+        Raises:
+            UserError: there are more characters than pieces.
+        """
+        with TemporaryDirectory(prefix="t5-") as name:
+            folder = Path(name)
+            pieces = train_pieces(texts, self._vocab_size, self._coverage)
+            (folder / "spiece.model").write_bytes(pieces)
+            (folder / "config.json").write_text('{"model_type": "t5"}')
+            return T5Tokenizer.from_pretrained(folder, extra_ids=0)
+
+    def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+        """Random weights; the same ones for the same seed."""
+        config = T5Config(
+            vocab_size=len(tokenizer),
+            d_model=self._hidden_size,
+            d_kv=self._hidden_size // self._heads,
+            d_ff=2 * self._hidden_size,
+            num_layers=self._layers,
+            num_heads=self._heads,
+            dropout_rate=self._dropout,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+            **head.config,
+        )
+        return auto_class(head, config, f"model={self.path}").from_config(config)
+
+
+def train_pieces(texts: Iterable[str], vocab_size: int, coverage: float) -> bytes:
+    """A SentencePiece unigram model (Kudo, 2018, https://aclanthology.org/P18-1007), serialised.
+
+    The same texts give the same model in every process. Characters stay as they are: what the model
+    learns to write has to be what the references hold, full-width punctuation included.
+
+    Raises:
+        UserError: there are more characters than pieces, no texts, or a coverage out of range.
+    """
+    if not LEAST_COVERAGE <= coverage <= 1:
+        raise UserError(
+            f"model.character_coverage={coverage}: expected a share from {LEAST_COVERAGE} to 1"
+        )
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,  # fewer, if the texts have not enough
+            character_coverage=coverage,
+            normalization_rule_name="identity",
+            pad_id=PAD,
+            eos_id=EOS,
+            unk_id=UNK,
+            bos_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(f"model.vocab_size={vocab_size}: {_reason(str(error))}") from error
+    return model.getvalue()
+
+
+def _reason(message: str) -> str:
+    """What SentencePiece complains about, in the words of the configuration."""
+    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
+    if needed:
+        return (
+            f"the texts have more characters than that; at least {needed[1]} pieces are needed, or a "
+            "smaller model.character_coverage"
+        )
+    return f"SentencePiece cannot learn pieces from the texts: {message.strip().splitlines()[-1]}"

@@ -1,0 +1,55 @@
+"""What an encoder-decoder has to have before it can be trained and asked to generate."""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.errors import UserError
+
+
+def require_generation(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
+) -> None:
+    """Raise a UserError unless the model can make decoder inputs from labels, and generate.
+
+    Args:
+        max_new_tokens: the longest output that will be asked for.
+    """
+    name = type(model).__name__
+    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        raise UserError(f"model: {name} does not make decoder inputs from labels")
+    if hasattr(tokenizer, "tgt_lang"):
+        raise UserError(
+            f"model: {type(tokenizer).__name__} marks languages by codes of its own, which expkit does "
+            "not set; use a model for one pair of languages (Marian), or one of T5's kind"
+        )
+    _require_start_and_padding(model, tokenizer)
+    positions = getattr(model.config, "max_position_embeddings", None) or max_new_tokens
+    if max_new_tokens > positions:
+        raise UserError(
+            f"task.max_new_tokens={max_new_tokens}: {name} generates at most {positions} tokens"
+        )
+
+
+def _require_start_and_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Training shifts labels with the model's config, generation starts by the generation config."""
+    name = type(model).__name__
+    start = getattr(model.config, "decoder_start_token_id", None)
+    if start is None:
+        raise UserError(
+            f"model: the config of {name} has no decoder_start_token_id, so it is unknown what the "
+            "decoder starts with (in T5 and Marian the padding token); add it to config.json"
+        )
+    if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
+        raise UserError(f"model: {name} or its tokenizer has no padding token")
+    if tokenizer.pad_token_id != model.config.pad_token_id:
+        raise UserError(
+            f"model: {name} pads with token {model.config.pad_token_id}, its tokenizer with "
+            f"{tokenizer.pad_token_id}"
+        )
+    generation = model.generation_config
+    generated = generation.decoder_start_token_id
+    if generated not in (None, start):
+        raise UserError(
+            f"model: {name} is trained to start with token {start} (config.json), but generates from "
+            f"{generated} (generation_config.json)"
+        )
+    generation.update(decoder_start_token_id=start, pad_token_id=model.config.pad_token_id)

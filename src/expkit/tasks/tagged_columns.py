@@ -1,0 +1,133 @@
+"""Words and their tags, as the columns of a data set hold them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from datasets import ClassLabel
+
+from expkit.data.splits import Split, Splits
+from expkit.errors import DataError, UserError, nearest
+from expkit.tasks import tags
+
+Tags = list[str]
+
+ALLOWED = "expected O, or B-, I-, E-, S-, L- or U- with a type, such as B-PER"
+
+
+class TaggedColumns:
+    """Reads a column of words and a column with a tag, or its id, for each of them.
+
+    Args:
+        names: of the tags in the order of their ids; empty: those of a hub data set.
+
+    Raises:
+        UserError: one of the names is no tag.
+    """
+
+    def __init__(self, words_column: str, tags_column: str, names: Sequence[str]) -> None:
+        for i, name in enumerate(names):
+            if tags.parse(name) is None:
+                raise UserError(f"task.labels[{i}]={name!r} is no tag; {ALLOWED}")
+        self._words_column = words_column
+        self._tags_column = tags_column
+        self._names = list(names)
+
+    def require(self, split: Split) -> None:
+        """Raise a DataError unless every record holds words and a tag for each of them."""
+        split.require([self._words_column, self._tags_column])
+        rows = zip(split.rows[self._words_column], split.rows[self._tags_column], strict=True)
+        for i, (words, given) in enumerate(rows):
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                raise DataError(
+                    f"{split.where(i)}: {self._words_column}={words!r:.60} is no list of texts"
+                )
+            if not isinstance(given, list):
+                raise DataError(
+                    f"{split.where(i)}: {self._tags_column}={given!r:.60} is no list of tags"
+                )
+            if len(given) != len(words):
+                raise DataError(
+                    f"{split.where(i)}: {len(words)} words in {self._words_column}, but {len(given)} "
+                    f"tags in {self._tags_column}; expected one tag for each word"
+                )
+        self.given(split)
+
+    def words(self, split: Split) -> list[list[str]]:
+        """The words of each sentence."""
+        return list(split.rows[self._words_column])
+
+    def given(self, split: Split) -> list[Tags]:
+        """The tags of each sentence as they are written, ids replaced by their names.
+
+        Raises:
+            DataError: something that is neither a tag nor the id of one.
+        """
+        by_id: dict[int, str] = dict(enumerate(self._names or _hub_names(split, self._tags_column)))
+        return [
+            [self._name(split, i, j, value, by_id) for j, value in enumerate(values)]
+            for i, values in enumerate(split.rows[self._tags_column])
+        ]
+
+    def _name(self, split: Split, i: int, j: int, value: Any, by_id: Mapping[int, str]) -> str:
+        name = by_id.get(value, value) if isinstance(value, int) else value
+        if isinstance(name, str) and tags.parse(name) is not None:
+            return name
+        place = f"{split.where(i)}: {self._tags_column}[{j}]={value!r}"
+        if not isinstance(value, int):
+            raise DataError(f"{place} is no tag; {ALLOWED}")
+        if not by_id:
+            raise DataError(f"{place} is an id; name the ids in order: task.labels=[O,B-PER,...]")
+        raise DataError(f"{place} is no id; task.labels names the ids 0 to {len(by_id) - 1}")
+
+    def bio(self, split: Split) -> list[Tags]:
+        """The tags of each sentence in BIO."""
+        return [tags.to_bio(sentence) for sentence in self.given(split)]
+
+    def types(self, split: Split) -> list[str]:
+        """The types of entities, sorted: those that have names, or those that occur in `split`.
+
+        Raises:
+            DataError: there is none.
+        """
+        names = self._names or _hub_names(split, self._tags_column)
+        found = set(map(tags.type_of, names or chain.from_iterable(self.given(split))))
+        if not found - {tags.OUTSIDE}:
+            raise DataError(
+                f"{split.source}: every tag in {self._tags_column!r} is 'O'; there is nothing to learn"
+            )
+        return sorted(found - {tags.OUTSIDE})
+
+    def require_types(self, split: Split, labels: Sequence[str]) -> None:
+        """Raise a DataError for an entity whose type is not among those of `labels`."""
+        known = set(map(tags.type_of, labels))
+        for i, sentence in enumerate(self.given(split)):
+            for j, tag in enumerate(sentence):
+                if tags.type_of(tag) not in known:
+                    word = split.rows[i][self._words_column][j]
+                    raise DataError(
+                        f"{split.where(i)}: {self._tags_column}[{j}]={tag!r}, of the word {word!r}, "
+                        f"is not among the labels; {nearest(tag, labels)}"
+                    )
+
+    def reading(self, splits: Splits) -> tuple[tags.Reading, str]:
+        """How the tags of all splits are to be understood, also in words."""
+        located = [
+            (split.where(i), sentence)
+            for split in splits.named().values()
+            for i, sentence in enumerate(self.given(split))
+        ]
+        reading = tags.read([sentence for _, sentence in located])
+        parts = [reading.scheme]
+        if reading.scheme != "BIO":
+            parts.append(f"{reading.rewritten} tags rewritten as BIO")
+        if reading.first_repaired is not None:
+            place, _ = located[reading.first_repaired]
+            parts.append(f"{reading.repaired} invalid prefixes repaired, the first in {place}")
+        return reading, "; ".join(parts)
+
+
+def _hub_names(split: Split, column: str) -> list[str]:
+    """The names of the ids in a data set that carries them."""
+    feature = getattr(split.rows.features[column], "feature", None)
+    return list(feature.names) if isinstance(feature, ClassLabel) else []

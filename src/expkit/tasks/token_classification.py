@@ -1,0 +1,301 @@
+"""A tag for each word of a sentence: named entities."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import torch
+import torch.nn.functional as F
+from datasets import Dataset
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.data.steps import Batch, Collate, Example
+from expkit.display import say
+from expkit.errors import DataError, UserError
+from expkit.tasks import tags
+from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.located_words import located
+from expkit.tasks.tagged_columns import TaggedColumns, Tags
+from expkit.tasks.windows import Window, windows
+
+WINDOWS_AT_ONCE = 64  # in `answer`
+
+
+class TokenClassification:
+    """One tag for each word, learned and predicted at its first sub-word.
+
+    A sentence that is longer than `max_length` is cut into overlapping windows; each word is
+    trained on and scored in one of them. A word that tokenises to nothing counts as `O`.
+
+    Args:
+        tokens_column: the words of a sentence, a list of texts.
+        tags_column: a tag for each word in BIO, IOB1, IOBES or BILOU, or the ids of such tags.
+        labels: names of the tags in the order of their ids; None: those of a hub data set, else
+            the tags that occur in the training data.
+        label_all_tokens: train on all sub-words of a word; it is still scored by the first.
+        max_length: in tokens.
+        stride: tokens that two windows of a sentence share, at most half of `max_length`.
+        metrics: `evaluate.Metric` objects on lists of BIO tags.
+    """
+
+    pipeline = "token-classification"
+
+    def __init__(
+        self,
+        tokens_column: str,
+        tags_column: str,
+        labels: Sequence[str] | None,
+        label_all_tokens: bool,
+        max_length: int,
+        stride: int,
+        metrics: Mapping[str, evaluate.Metric],
+    ) -> None:
+        if 2 * stride > max_length:
+            raise UserError(
+                f"task.stride={stride}: must be at most half of task.max_length={max_length}"
+            )
+        self.columns = [tokens_column]
+        self.max_length = max_length
+        self._tags_column = tags_column
+        self._data = TaggedColumns(tokens_column, tags_column, labels or ())
+        self._label_all_tokens = label_all_tokens
+        self._stride = stride
+        self._metrics = metrics
+        self._labels: list[str] = []
+        self._scheme = ""
+
+    def setup(self, splits: Splits) -> None:
+        """Check words and tags, find the types of entities and the scheme of the tags."""
+        for split in splits.named().values():
+            self._data.require(split)
+        types = self._data.types(splits.train)
+        self._labels = [tags.OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
+        for split in splits.named().values():
+            self._data.require_types(split, self._labels)
+        reading, self._scheme = self._data.reading(splits)
+        if reading.rewritten:
+            say(f"{self._tags_column}: {self._scheme}")
+
+    def head(self) -> Head:
+        """Token classification with the names of the tags in the model's config."""
+        return Head(
+            "AutoModelForTokenClassification",
+            {
+                "num_labels": len(self._labels),
+                "id2label": dict(enumerate(self._labels)),
+                "label2id": {name: i for i, name in enumerate(self._labels)},
+            },
+        )
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """The sentences, with spaces between the words."""
+        yield from map(" ".join, self._data.words(split))
+
+    def encode(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> Dataset:
+        """Windows of sentences.
+
+        Columns beside the model inputs: `labels` and `scored` (1 at the first sub-word of a word
+        that the window owns) for each token, `words` (their numbers), `record` (the sentence).
+        """
+        bio = self._data.bio(split)
+        rows = [
+            self._example(window, bio[window.record])
+            for window in windows(tokenizer, self._data.words(split), self.max_length, self._stride)
+        ]
+        if not rows:
+            raise DataError(f"{split.source}: all of its words tokenise to nothing")
+        return Dataset.from_list(rows)
+
+    def _example(self, window: Window, bio: Tags) -> Example:
+        length = len(window.inputs["input_ids"])
+        labels, scored = [IGNORED] * length, [0] * length
+        for word, (first, end) in zip(window.words, window.spans, strict=True):
+            scored[first] = 1
+            labels[first] = self._labels.index(bio[word])
+            if self._label_all_tokens:
+                later = self._labels.index(tags.inside(bio[word]))
+                labels[first + 1 : end] = [later] * (end - first - 1)
+        return {
+            **window.inputs,
+            "labels": labels,
+            "scored": scored,
+            "words": window.words,
+            "record": window.record,
+            "length": length,
+        }
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+        """Pad to the longest of the batch; padding has no label and is not scored."""
+        names = tokenizer.model_input_names
+
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
+            rows = [{k: e[k] for k in names if k in e} for e in examples]
+            batch = dict(tokenizer.pad(rows, padding_side="right", return_tensors="pt"))
+            width = batch["input_ids"].shape[1]
+            for name, filler in (("labels", IGNORED), ("scored", 0)):
+                padded = [e[name] + [filler] * (width - len(e[name])) for e in examples]
+                batch[name] = torch.tensor(padded)
+            return batch
+
+        return collate
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """−Σ log softmax(logits)[label] over labelled tokens, and logits (batch, length, labels)."""
+        logits = model(**{k: v for k, v in batch.items() if k not in ("labels", "scored")}).logits
+        flat = logits.float().flatten(0, 1)
+        labels = batch["labels"].flatten()
+        return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
+
+    def predictions(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch: Batch,
+        logits: torch.Tensor,
+    ) -> list[list[int]]:
+        """The most probable label id of each word that a window owns, in order."""
+        rows = zip(logits.argmax(-1), batch["scored"].bool(), strict=True)
+        return [labels[scored].tolist() for labels, scored in rows]
+
+    def score(
+        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> dict[str, float]:
+        """All metrics of the config on the tags of all words of the split."""
+        return self._score(self._joined(predictions, split, encoded), self._data.bio(split))
+
+    def _joined(
+        self, predictions: Sequence[Sequence[int]], split: Split, encoded: Dataset
+    ) -> list[Tags]:
+        """The predicted tags of each sentence; `O` for words that no window owns."""
+        joined = [[tags.OUTSIDE] * len(words) for words in self._data.words(split)]
+        seen: set[tuple[int, int]] = set()
+        owned = zip(encoded["record"], encoded["words"], predictions, strict=True)
+        for record, words, labels in owned:
+            for word, label in zip(words, labels, strict=True):
+                assert (record, word) not in seen, f"word {word} of {split.where(record)} twice"
+                seen.add((record, word))
+                joined[record][word] = self._labels[label]
+        return joined
+
+    def _score(self, predicted: list[Tags], true: list[Tags]) -> dict[str, float]:
+        assert list(map(len, predicted)) == list(map(len, true)), "a word is not scored"
+        scores: dict[str, float] = {}
+        for metric in self._metrics.values():
+            scores |= metric.compute(predictions=predicted, references=true)
+        return scores
+
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+        """The scores of giving each word the tag that it has most often in the training split."""
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        words, bio = self._data.words(splits.train), self._data.bio(splits.train)
+        for word, tag in zip(chain.from_iterable(words), chain.from_iterable(bio), strict=True):
+            counts[word][tag] += 1
+        lexicon = {word: found.most_common(1)[0][0] for word, found in counts.items()}
+        predicted = [
+            [lexicon.get(word, tags.OUTSIDE) for word in words]
+            for words in self._data.words(splits.validation)
+        ]
+        scores = self._score(predicted, self._data.bio(splits.validation))
+        return {f"lexicon_{name}": value for name, value in scores.items()}
+
+    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+        """Sentences with true and predicted entities, and the confusion of types, by word."""
+        words, true = self._data.words(split), self._data.bio(split)
+        predicted = self._joined(predictions, split, encoded)
+        table = {
+            "text": list(map(" ".join, words)),
+            "entities": list(map(_listed, words, true)),
+            "predicted": list(map(_listed, words, predicted)),
+        }
+        return Report(
+            tables={"predictions": table},
+            figures={"confusion_of_words": lambda file: self._draw(true, predicted, file)},
+        )
+
+    def _draw(self, true: list[Tags], predicted: list[Tags], file: Path) -> None:
+        """Each row holds the shares of the words of one true type."""
+        from matplotlib.figure import Figure
+        from sklearn.metrics import ConfusionMatrixDisplay
+
+        types = sorted(set(map(tags.type_of, self._labels)) - {tags.OUTSIDE})
+        size = max(4.0, 0.7 * len(types) + 2)
+        figure = Figure(figsize=(size, size), layout="constrained")
+        ConfusionMatrixDisplay.from_predictions(
+            list(map(tags.type_of, chain.from_iterable(true))),
+            list(map(tags.type_of, chain.from_iterable(predicted))),
+            labels=[*types, tags.OUTSIDE],
+            normalize="true",
+            values_format=".2f",
+            xticks_rotation="vertical",
+            ax=figure.add_subplot(),
+            cmap="Blues",
+            colorbar=False,
+        )
+        figure.savefig(file, dpi=120)
+
+    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+        """The scheme of the tags; words, entities and long sentences of each split."""
+        facts = {self._tags_column: self._scheme}
+        for name, split in splits.named().items():
+            words = self._data.words(split)
+            found = chain.from_iterable(map(tags.entities, self._data.bio(split)))
+            counts = Counter(entity.type for entity in found)
+            tokens = tokenizer(words, is_split_into_words=True)["input_ids"]
+            long = sum(len(ids) > self.max_length for ids in tokens)
+            facts[f"{name}: words"] = f"{sum(map(len, words)):,}"
+            facts[f"{name}: entities"] = ", ".join(f"{t} {n:,}" for t, n in sorted(counts.items()))
+            facts[f"{name}: longer than {self.max_length} tokens"] = f"{long / len(split):.1%}"
+        return facts
+
+    def answer(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+    ) -> list[list[Record]]:
+        """The entities of each record: type, text, character offsets, mean probability.
+
+        Offsets count in the text, or in the words with spaces between them if a record holds words.
+        """
+        sentences = [located(record[self.columns[0]]) for record in records]
+        words = [sentence.words for sentence in sentences]
+        bio = [[tags.OUTSIDE] * len(sentence) for sentence in words]
+        scores = [[0.0] * len(sentence) for sentence in words]
+        parts = list(windows(tokenizer, words, self.max_length, self._stride))
+        for start in range(0, len(parts), WINDOWS_AT_ONCE):
+            chunk = parts[start : start + WINDOWS_AT_ONCE]
+            best = _probabilities(model, tokenizer, chunk).max(-1)
+            for row, window in enumerate(chunk):
+                for word, (first, _) in zip(window.words, window.spans, strict=True):
+                    label = int(best.indices[row, first])
+                    bio[window.record][word] = model.config.id2label[label]
+                    scores[window.record][word] = float(best.values[row, first])
+        return [list(s.entities(t, p)) for s, t, p in zip(sentences, bio, scores, strict=True)]
+
+    def record(self, texts: Sequence[str]) -> Record:
+        """One sentence, in place of its words."""
+        if len(texts) != 1:
+            raise UserError(f"--text: got {len(texts)} texts, but this run takes one sentence")
+        return {self.columns[0]: texts[0]}
+
+    def input_example(self, split: Split) -> Any:
+        """A sentence."""
+        return next(self.texts(split))
+
+
+def _probabilities(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chunk: Sequence[Window]
+) -> torch.Tensor:
+    """Of each label at each token, (windows, length, labels)."""
+    rows = [window.inputs for window in chunk]
+    inputs = tokenizer.pad(rows, padding_side="right", return_tensors="pt").to(model.device)
+    with torch.inference_mode():
+        return model(**inputs).logits.float().softmax(-1)
+
+
+def _listed(words: Sequence[str], bio: Sequence[str]) -> str:
+    """Such as `PER: Ada Lovelace; LOC: London`."""
+    return "; ".join(f"{e.type}: {' '.join(words[e.start : e.end])}" for e in tags.entities(bio))

@@ -1,0 +1,317 @@
+"""Sentences of one language into another, by an encoder-decoder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import evaluate
+import numpy as np
+import torch
+import torch.nn.functional as F
+from babel import Locale
+from datasets import Dataset
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from expkit.data.splits import Record, Split, Splits
+from expkit.data.steps import Batch, Collate, Example
+from expkit.errors import DataError, UserError, nearest
+from expkit.metrics.translation import CorpusMetric
+from expkit.tasks.generation import require_generation
+from expkit.tasks.interface import IGNORED, Head, Report
+
+NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
+T5_LIKE = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
+INPUTS = ("input_ids", "attention_mask")
+REPORTED_SENTENCES = 200
+
+
+class Translation:
+    """Cross-entropy of the target's tokens in training, generation in evaluation.
+
+    Args:
+        source_lang: language code, and the key of the text in a record `{"zh": ..., "ja": ...}` or
+            `{"translation": {"zh": ..., "ja": ...}}`.
+        target_lang: the same for the translation: one text, or a list of references, of which the
+            first is trained on and all are scored against.
+        source_prefix: what stands before each source text; None: "translate Chinese to Japanese: "
+            for models of T5's kind, nothing for others.
+        max_length: tokens of the source with its prefix, and of the target; what is longer is cut.
+        num_beams: hypotheses that are kept while generating.
+        max_new_tokens: of a translation.
+        length_penalty: exponent of the length that divides the score of a hypothesis; above 0 favours
+            long ones.
+        metrics: `evaluate.Metric` objects on texts and lists of references.
+    """
+
+    pipeline = "translation"
+
+    def __init__(
+        self,
+        source_lang: str,
+        target_lang: str,
+        source_prefix: str | None,
+        max_length: int,
+        num_beams: int,
+        max_new_tokens: int,
+        length_penalty: float,
+        metrics: Mapping[str, evaluate.Metric],
+    ) -> None:
+        if source_lang == target_lang:
+            raise UserError(f"task.target_lang={target_lang!r}: is task.source_lang as well")
+        self.columns = [source_lang]
+        self.max_length = max_length
+        self._source = source_lang
+        self._target = target_lang
+        self._given_prefix = source_prefix
+        self._generation = _generation_settings(num_beams, max_new_tokens, length_penalty)
+        self._metrics = metrics
+
+    def setup(self, splits: Splits) -> None:
+        """Check that every record has a source and a target, and that neither is empty."""
+        for split in splits.named().values():
+            sources, targets = self._texts(split, self._source), self._texts(split, self._target)
+            for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
+                _require_text(source, f"{split.where(i)}: {self._source}")
+                references = target if isinstance(target, list) and target else [target]
+                for reference in references:
+                    _require_text(reference, f"{split.where(i)}: {self._target}")
+
+    def _texts(self, split: Split, language: str) -> list[Any]:
+        """What the records hold in one language. Raises DataError if one of them has nothing."""
+        columns = split.rows.column_names
+        if language in columns or NESTED not in columns:
+            return split.column(language)
+        records = list(split.rows[NESTED])
+        for i, record in enumerate(records):
+            if not isinstance(record, dict):
+                raise DataError(
+                    f"{split.where(i)}: {NESTED}={record!r} is no object with languages"
+                )
+            if record.get(language) is None:
+                present = [name for name, text in record.items() if text is not None]
+                raise DataError(
+                    f"{split.where(i)}: {NESTED} has no {language!r}; {nearest(language, present)}"
+                )
+        return [record[language] for record in records]
+
+    def _sources(self, split: Split) -> list[str]:
+        return self._texts(split, self._source)
+
+    def _references(self, split: Split) -> list[list[str]]:
+        targets = self._texts(split, self._target)
+        return [target if isinstance(target, list) else [target] for target in targets]
+
+    def head(self) -> Head:
+        """An encoder-decoder that generates with this task's settings."""
+        return Head("AutoModelForSeq2SeqLM", configure=self._configure)
+
+    def _configure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Check the model, and write into it what whoever loads it needs to generate the same."""
+        require_generation(model, tokenizer, self._generation["max_new_tokens"])
+        model.generation_config.update(**self._generation)
+        model.config.prefix = self._prefix(model.config, tokenizer) or None
+
+    def _prefix(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+        """What stands before each source text. Raises UserError if the model cannot know it."""
+        is_t5_like = config.model_type in T5_LIKE
+        if self._given_prefix is None:
+            return self._t5_prefix() if is_t5_like else ""
+        # Some Marian models have several target languages, told apart by a token such as >>jpn<<.
+        codes = getattr(tokenizer, "supported_language_codes", ())
+        prefix = self._given_prefix
+        if prefix and not is_t5_like and prefix.strip() not in codes:
+            raise UserError(
+                f"task.source_prefix={prefix!r}: a {config.model_type} model is not told by a prefix "
+                "what to do, only models of T5's kind are; set task.source_prefix=null"
+                + (f" or one of {', '.join(codes)}" if codes else "")
+            )
+        return prefix
+
+    def _t5_prefix(self) -> str:
+        """The words that T5 was trained with, such as "translate English to German: "."""
+        names = [_english_name(language) for language in (self._source, self._target)]
+        for key, language, name in zip(
+            ("source_lang", "target_lang"), (self._source, self._target), names, strict=True
+        ):
+            if name is None:
+                raise UserError(
+                    f"task.{key}={language!r}: is no language code, so there is no name for the "
+                    "prefix of a T5 model; set task.source_prefix"
+                )
+        return f"translate {names[0]} to {names[1]}: "
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """Sources and first references; also T5's prefix, so that a new vocabulary can spell it."""
+        if self._given_prefix is not None:
+            yield self._given_prefix
+        elif _english_name(self._source) and _english_name(self._target):
+            yield self._t5_prefix()
+        yield from self._sources(split)
+        yield from (references[0] for references in self._references(split))
+
+    def encode(
+        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+    ) -> Dataset:
+        """Token ids of prefix and source, and of the first reference as `labels`."""
+        prefix = self._prefix(config, tokenizer)
+        encoded = tokenizer(
+            [prefix + source for source in self._sources(split)],
+            text_target=[references[0] for references in self._references(split)],
+            truncation=True,
+            max_length=self.max_length,
+        )
+        columns = {name: encoded[name] for name in (*INPUTS, "labels")}
+        return Dataset.from_dict({**columns, "length": [len(ids) for ids in encoded["input_ids"]]})
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+        """Pad sources and labels, and shift the labels to the right as inputs of the decoder."""
+        pad = DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=IGNORED)
+        names = (*INPUTS, "labels")
+
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
+            return dict(pad([{name: example[name] for name in names} for example in examples]))
+
+        return collate
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """−Σ log p(token) over the target, and logits (batch, target length, vocabulary)."""
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        logits = model(**inputs, use_cache=False).logits
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            batch["labels"].flatten(),
+            ignore_index=IGNORED,
+            reduction="sum",
+        )
+        return total, logits
+
+    def predictions(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch: Batch,
+        logits: torch.Tensor,
+    ) -> list[str]:
+        """A generated translation for each example; the logits have seen the target."""
+        return self._generate(model, tokenizer, {name: batch[name] for name in INPUTS})
+
+    def _generate(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Batch
+    ) -> list[str]:
+        ids = model.generate(**inputs, **self._generation)
+        texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return texts
+
+    def score(
+        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> dict[str, float]:
+        """All metrics of the config, against all references."""
+        return self._score(predictions, self._references(split))
+
+    def _score(
+        self, predictions: Sequence[str], references: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for metric in self._metrics.values():
+            scores |= metric.compute(predictions=predictions, references=references)
+        return scores
+
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+        """The scores of the source text in place of a translation."""
+        validation = splits.validation
+        scores = self._score(self._sources(validation), self._references(validation))
+        return {f"copy_{name}": value for name, value in scores.items()}
+
+    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+        """The first translations beside their references, and how they were scored."""
+        references = self._references(split)
+        table = {
+            "source": self._sources(split)[:REPORTED_SENTENCES],
+            "reference": ["\n".join(texts) for texts in references[:REPORTED_SENTENCES]],
+            "prediction": list(predictions[:REPORTED_SENTENCES]),
+        }
+        signatures = {
+            f"{name}.signature": metric.signature(references)
+            for name, metric in self._metrics.items()
+            if isinstance(metric, CorpusMetric)
+        }
+        return Report(tables={"translations": table}, facts=signatures)
+
+    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+        """Lengths in tokens, without a prefix, and the share that is cut."""
+        facts = {}
+        for name, split in splits.named().items():
+            targets = [references[0] for references in self._references(split)]
+            sides = {
+                "source": tokenizer(self._sources(split), verbose=False),
+                "target": tokenizer(text_target=targets, verbose=False),
+            }
+            for side, encoded in sides.items():
+                lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+                median, most = np.percentile(lengths, [50, 95])
+                facts[f"{name}: {side} tokens"] = (
+                    f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
+                    f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
+                )
+        return facts
+
+    def answer(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+    ) -> list[list[Record]]:
+        """The translation of each record."""
+        prefix = self._prefix(model.config, tokenizer)
+        inputs = tokenizer(
+            [prefix + record[self._source] for record in records],
+            truncation=True,
+            max_length=self.max_length,
+            padding=True,
+            return_tensors="pt",
+        ).to(model.device)
+        with torch.inference_mode():
+            texts = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
+        return [[{"translation": text}] for text in texts]
+
+    def record(self, texts: Sequence[str]) -> Record:
+        """One text in the source language."""
+        if len(texts) != 1:
+            raise UserError(
+                f"--text: got {len(texts)} texts, but this run takes one, in {self._source!r}"
+            )
+        return {self._source: texts[0]}
+
+    def input_example(self, split: Split) -> Any:
+        """A source text, without a prefix."""
+        return self._sources(split)[0]
+
+
+def _generation_settings(
+    num_beams: int, max_new_tokens: int, length_penalty: float
+) -> dict[str, Any]:
+    """Settings of `generate`; None for those of a checkpoint that would contradict the others."""
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "max_length": None,
+        "do_sample": False,
+        "num_beams": num_beams,
+        "use_cache": True,
+    }
+    if num_beams == 1:
+        return {**settings, "length_penalty": None, "early_stopping": None}
+    return {**settings, "length_penalty": length_penalty}
+
+
+def _require_text(value: Any, place: str) -> None:
+    if not isinstance(value, str):
+        raise DataError(f"{place}={value!r} is no text")
+    if not value.strip():
+        raise DataError(f"{place}={value!r} is empty; there is nothing to translate")
+
+
+def _english_name(language: str) -> str | None:
+    """Chinese for zh or zh_TW, None for what is no language code."""
+    names = Locale("en").languages
+    return names.get(language) or names.get(language.replace("-", "_").split("_")[0])
