@@ -23,5 +23,7 @@ def make(cfg: DictConfig, group: str, *args: Any, **kwargs: Any) -> Any:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"{group}: {node._target_}: {error.__cause__ or error}") from error
-    except (TypeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever a component does with what it was given
         raise UserError(f"{group}: {node._target_}: {error}") from error

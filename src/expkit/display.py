@@ -14,7 +14,7 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:

@@ -28,6 +28,7 @@ from expkit.summary import show_summary
 from expkit.tasks.interface import Task
 from expkit.tracking.model import log_model
 from expkit.tracking.run import Run, open_run
+from expkit.tracking.store import without_password
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,8 @@ def run_name(cfg: DictConfig, choices: Mapping[str, str]) -> str:
 def _plain(cfg: DictConfig) -> dict[str, Any]:
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
+    if cfg.tracking.uri:
+        config["tracking"]["uri"] = without_password(cfg.tracking.uri)
     return {str(key): value for key, value in config.items()}
 
 

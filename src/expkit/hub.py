@@ -1,5 +1,6 @@
 """Whether this run may use the Hugging Face hub, and whether it can."""
 
+import os
 import urllib.error
 import urllib.request
 
@@ -21,7 +22,8 @@ def go_online_if_asked(cfg: DictConfig) -> None:
     named = (
         is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
     )
-    offline = not (named and _answers(huggingface_hub.constants.ENDPOINT))
+    forbidden = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    offline = forbidden or not (named and _answers(huggingface_hub.constants.ENDPOINT))
     huggingface_hub.constants.HF_HUB_OFFLINE = offline
     datasets.config.HF_HUB_OFFLINE = offline
 

@@ -15,7 +15,7 @@ from expkit.evaluation import Evaluation
 
 Log = Callable[[dict[str, float], int], None]
 
-MINIMISED = ("loss", "perplexity")
+MINIMISED = ("loss", "perplexity", "error", "wer", "cer", "ter")
 
 
 class Monitor:
@@ -126,7 +126,8 @@ class Monitor:
         self._progress.evaluated(done, metrics)
         name = self._objective.removeprefix("eval/")
         value = evaluation.metrics[name]
-        if self.best is None or self._sign * value > self._sign * self.best.metrics[name]:
+        best = self.best.metrics[name] if self.best else float("nan")
+        if best != best or self._sign * value > self._sign * best:  # nan is beaten by anything
             self.best, self.best_step, self._evaluations_since_best = evaluation, done, 0
             weights = {n: t.detach().contiguous().cpu() for n, t in self._weights().items()}
             save_file(weights, self._best_file)

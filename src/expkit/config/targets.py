@@ -188,7 +188,10 @@ def _imported_file(file: Path, node: ast.ImportFrom) -> Path | None:
 @cache
 def _definitions(file: Path) -> tuple[tuple[frozenset[str], ast.stmt], ...]:
     """(names, statement) for everything that a module defines at its top level, ifs included."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise TargetError(f"{file}, line {error.lineno}: {error.msg}") from None
     return tuple((frozenset(_names(node)), node) for node in _top_level(tree.body))
 
 

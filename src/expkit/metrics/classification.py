@@ -35,8 +35,11 @@ class Accuracy(LabelMetric):
 class F1(LabelMetric):
     """F1 of label 1, as GLUE scores MRPC and QQP; with more than two labels the macro average."""
 
+    num_labels: int | None = None  # set by the task; None: as many as occur
+
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
-        average = "binary" if max(*references, *predictions, 1) == 1 else "macro"
+        labels = self.num_labels or max(*references, *predictions, 1) + 1
+        average = "binary" if labels == 2 else "macro"
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
 
 

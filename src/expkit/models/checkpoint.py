@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.errors import UserError
+from expkit.errors import UserError, nearest
 from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
 
@@ -42,7 +43,9 @@ class Checkpoint:
     def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """The tokenizer of the checkpoint; `texts` are not needed."""
         try:
-            return AutoTokenizer.from_pretrained(self._location, revision=self._revision)
+            return AutoTokenizer.from_pretrained(
+                self._location, revision=self._revision, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise self._failure("tokenizer", error) from error
 
@@ -54,7 +57,9 @@ class Checkpoint:
                 of model without this head.
         """
         try:
-            config = AutoConfig.from_pretrained(self._location, revision=self._revision)
+            config = AutoConfig.from_pretrained(
+                self._location, revision=self._revision, trust_remote_code=False
+            )
             config.update(head.config)
             if self._dropout is not None:
                 _set_dropout(config, self._dropout)
@@ -63,11 +68,12 @@ class Checkpoint:
                 config=config,
                 revision=self._revision,
                 use_safetensors=True,
+                trust_remote_code=False,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise self._failure("model", error) from error
         self._require_body(model, loading)
         model.config._name_or_path = self.path
@@ -104,7 +110,11 @@ def _location(path: str) -> str:
         spec = importlib.util.find_spec(module)
         if spec is None or not spec.submodule_search_locations:
             raise UserError(f"model.path={path!r}: the package {module!r} is not installed")
-        return str(Path(spec.submodule_search_locations[0]) / folder)
+        inside = Path(spec.submodule_search_locations[0])
+        if not (inside / folder).is_dir():
+            names = sorted(p.name for p in inside.iterdir() if p.is_dir())
+            raise UserError(f"model.path={path!r}: no such folder; {nearest(folder, names)}")
+        return str(inside / folder)
     folder_path = Path(path).expanduser()
     return str(folder_path.resolve()) if folder_path.is_dir() else path
 

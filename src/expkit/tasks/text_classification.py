@@ -63,6 +63,9 @@ class TextClassification:
             )
         for split in splits.named().values():
             self._label_ids(split)
+        for metric in self._metrics.values():
+            if hasattr(metric, "num_labels"):
+                metric.num_labels = len(self._labels)
 
     def _require_texts(self, split: Split) -> None:
         for column in self.columns:

@@ -69,11 +69,6 @@ class _WithOwnLoader:
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
-def model_folder(uri: str) -> Path:
-    """The logged model on this disk, downloaded if it is not local."""
-    return Path(mlflow.artifacts.download_artifacts(uri))
-
-
 def _signature(example: Any) -> ModelSignature:
     """Text columns in; what comes out depends on the pipeline and its parameters."""
     names = list(example) if isinstance(example, dict) else [None]

@@ -17,9 +17,11 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag, Param
+from mlflow.exceptions import MlflowException
 
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
+from expkit.display import say
 from expkit.tasks.interface import Report
 from expkit.tracking import store
 from expkit.tracking.writer import MetricWriter
@@ -84,12 +86,9 @@ class Run:
         """A folder of files as artifacts."""
         self.client.log_artifacts(self.id, str(folder), name)
 
-    def finish(self, status: str) -> None:
-        """Send what is queued, and close."""
-        try:
-            self._writer.close()
-        finally:
-            mlflow.end_run(status)
+    def close(self) -> None:
+        """Send what is queued. Raises what a request failed with."""
+        self._writer.close()
 
 
 @contextmanager
@@ -99,18 +98,26 @@ def open_run(settings: Mapping[str, Any], name: str) -> Iterator[Run]:
     experiment = store.experiment_id(client, settings["experiment"])
     tags = {**store.owner_tags(), **_environment()}
     created = client.create_run(experiment, run_name=name, tags=tags)
-    run = Run(client, created.info.run_id, name)
-    mlflow.start_run(run_id=run.id)  # mlflow.transformers.log_model writes to the active run
+    run_id = created.info.run_id
+    run: Run | None = None
     try:
+        mlflow.start_run(run_id=run_id)  # mlflow.transformers.log_model writes to the active run
+        run = Run(client, run_id, name)
         yield run
-    except KeyboardInterrupt:
-        run.finish("KILLED")
+        run.close()
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        try:
+            if not interrupted:
+                client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+            if run is not None:
+                run.close()
+        except (MlflowException, OSError) as second:
+            say(f"the run's last metrics could not be sent: {second}")  # the first error matters
+        finally:
+            mlflow.end_run("KILLED" if interrupted else "FAILED")
         raise
-    except BaseException:
-        run.client.log_text(run.id, traceback.format_exc(), "traceback.txt")
-        run.finish("FAILED")
-        raise
-    run.finish("FINISHED")
+    mlflow.end_run("FINISHED")
 
 
 def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
