@@ -188,3 +188,34 @@ def test_typing_a_dangerous_target_is_no_reason_to_trust_it(target: str) -> None
     typed = [f"backend._target_={target}"]
     with pytest.raises(ConfigError, match="not trusted"):
         check(composed(*typed), typed)
+
+
+def test_values_take_the_type_of_their_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes out of the environment is a text, and 'false' must not count as true."""
+    monkeypatch.setenv("EPOCHS", "3")
+    monkeypatch.setenv("GROUP", "false")
+    cfg = composed(
+        "train.epochs=${oc.env:EPOCHS}",
+        "train.group_by_length=${oc.env:GROUP}",
+        "task.labels=[0,1]",
+    )
+    check(cfg, [])
+    assert cfg.train.epochs == 3
+    assert cfg.train.group_by_length is False
+    monkeypatch.setenv("EPOCHS", "many")
+    with pytest.raises(ConfigError, match="epochs='many'"):
+        check(composed("train.epochs=${oc.env:EPOCHS}"), [])
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("def (:", "own_broken.py, line 1"), ("import no_such_thing\nMine = 1 / 1", "no_such_thing")],
+)
+def test_a_broken_module_of_the_users_own_is_named(
+    code: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_broken.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    message = complaint(["backend._target_=own_broken.Mine", "trusted_modules=[own_broken]"])
+    assert "backend._target_=own_broken.Mine" in message
+    assert expected in message
