@@ -105,3 +105,10 @@ def test_micro_batches_give_the_update_of_one_large_batch(
     large = fitted(*common, "train.batch_size=16", "train.accumulation=1", task=task, steps=8)
     assert small[1] == pytest.approx(large[1], rel=1e-5)
     assert_same_weights(small[0], large[0], 1e-6)
+
+
+def test_backends_agree_in_bf16() -> None:
+    """What `precision=auto` chooses on a CPU with AMX; a CPU without it computes the same, slowly."""
+    _, torch_losses, _ = fitted("backend=torch", "precision=bf16", "lora=attention", steps=5)
+    _, trainer_losses, _ = fitted("backend=trainer", "precision=bf16", "lora=attention", steps=5)
+    assert torch_losses == pytest.approx(trainer_losses, abs=1e-6)

@@ -31,6 +31,7 @@ class HFTrainer:
                 output_dir=unused,
                 max_steps=len(training.steps),
                 max_grad_norm=training.max_grad_norm or float("inf"),
+                use_cpu=not torch.cuda.is_available(),  # else Trainer refuses bf16 without a GPU
                 bf16=training.precision == "bf16",
                 fp16=training.precision == "fp16",
                 seed=training.seed,
