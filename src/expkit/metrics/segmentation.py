@@ -35,12 +35,14 @@ def segmentation_of(language: str, wanted: str | None = None) -> str:
     """
     if wanted is not None:
         if wanted not in SEGMENTATIONS:
-            raise UserError(f"segmentation={wanted!r}: {nearest(wanted, SEGMENTATIONS)}")
+            raise UserError(
+                f"task.metrics: BLEU: segmentation={wanted!r}: {nearest(wanted, SEGMENTATIONS)}"
+            )
         return wanted
     primary = language.replace("-", "_").split("_")[0]
     if primary not in Locale("en").languages:
         raise UserError(
-            f"language={language!r}: no such language code (Japanese is ja, Chinese zh), so it is "
+            f"task.metrics: BLEU: language={language!r}: no such language code (Japanese is ja, Chinese zh), so it is "
             f"unknown how to find its words; segmentation can name a way: {', '.join(SEGMENTATIONS)}"
         )
     return DEFAULTS.get(primary, "13a")

@@ -1,8 +1,26 @@
-"""What an encoder-decoder has to have before it can be trained and asked to generate."""
+"""How an encoder-decoder generates, and what it has to have before it can."""
+
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.errors import UserError
+
+
+def generation_settings(
+    num_beams: int, max_new_tokens: int, length_penalty: float
+) -> dict[str, Any]:
+    """Settings of `generate`; None for those of a checkpoint that would contradict the others."""
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "max_length": None,
+        "do_sample": False,
+        "num_beams": num_beams,
+        "use_cache": True,
+    }
+    if num_beams == 1:
+        return {**settings, "length_penalty": None, "early_stopping": None}
+    return {**settings, "length_penalty": length_penalty}
 
 
 def require_generation(

@@ -20,7 +20,7 @@ from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.translation import CorpusMetric
-from expkit.tasks.generation import require_generation
+from expkit.tasks.generation import generation_settings, require_generation
 from expkit.tasks.interface import IGNORED, Head, Report
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
@@ -67,7 +67,7 @@ class Translation:
         self._source = source_lang
         self._target = target_lang
         self._given_prefix = source_prefix
-        self._generation = _generation_settings(num_beams, max_new_tokens, length_penalty)
+        self._generation = generation_settings(num_beams, max_new_tokens, length_penalty)
         self._metrics = metrics
 
     def setup(self, splits: Splits) -> None:
@@ -286,22 +286,6 @@ class Translation:
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""
         return self._sources(split)[0]
-
-
-def _generation_settings(
-    num_beams: int, max_new_tokens: int, length_penalty: float
-) -> dict[str, Any]:
-    """Settings of `generate`; None for those of a checkpoint that would contradict the others."""
-    settings = {
-        "max_new_tokens": max_new_tokens,
-        "max_length": None,
-        "do_sample": False,
-        "num_beams": num_beams,
-        "use_cache": True,
-    }
-    if num_beams == 1:
-        return {**settings, "length_penalty": None, "early_stopping": None}
-    return {**settings, "length_penalty": length_penalty}
 
 
 def _require_text(value: Any, place: str) -> None:
