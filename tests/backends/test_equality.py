@@ -91,7 +91,10 @@ def test_other_tasks_are_equal_too(task: str, lora: str) -> None:
 def test_micro_batches_give_the_update_of_one_large_batch(
     backend: str, size: int, task: str
 ) -> None:
-    """56 examples in batches of 4 are 14 micro-batches: the last group of 4 is short."""
+    """56 examples in batches of 4 are 14 micro-batches: the last group of 4 is short.
+
+    In double precision, or rounding would hide an error of 1e-6 of the update.
+    """
     common = (
         f"backend={backend}",
         "lora=none",
@@ -101,10 +104,21 @@ def test_micro_batches_give_the_update_of_one_large_batch(
         "train.group_by_length=false",
         f"data.sizes.train={size}",
     )
-    small = fitted(*common, "train.batch_size=4", "train.accumulation=4", task=task, steps=8)
-    large = fitted(*common, "train.batch_size=16", "train.accumulation=1", task=task, steps=8)
-    assert small[1] == pytest.approx(large[1], rel=1e-5)
-    assert_same_weights(small[0], large[0], 1e-6)
+    small = updates(*common, "train.batch_size=4", "train.accumulation=4", task=task)
+    large = updates(*common, "train.batch_size=16", "train.accumulation=1", task=task)
+    assert float(large.norm()) > 0
+    assert float((small - large).norm() / large.norm()) < 1e-6
+
+
+def updates(*overrides: str, task: str) -> torch.Tensor:
+    """By how much each weight has changed after 8 steps in double precision."""
+    prepared = prepare(
+        composed(*SMALL_TASKS[task], "precision=fp32", "train.max_steps=8", *overrides)
+    )
+    prepared.training.model.double()
+    before = torch.cat([w.detach().flatten() for _, w in weights(prepared)])
+    prepared.backend.fit(prepared.training, lambda result: False)
+    return torch.cat([w.detach().flatten() for _, w in weights(prepared)]) - before
 
 
 def test_backends_agree_in_bf16() -> None:
