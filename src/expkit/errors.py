@@ -1,7 +1,10 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
 
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+BAD_INPUT, FAILED = 2, 1  # exit codes
 
 
 class UserError(Exception):
@@ -29,3 +32,10 @@ def nearest(given: object, allowed: Iterable[object]) -> str:
     shown = names if len(names) <= 40 else [*names[:40], f"... ({len(names)} in all)"]
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"allowed: {', '.join(shown)}{hint}"
+
+
+def complain(error: UserError) -> int:
+    """Print it; returns the exit code."""
+    message = str(error).replace("\n", "\n  ")
+    print(f"expkit: {message}", file=sys.stderr)
+    return BAD_INPUT if isinstance(error, ConfigError) else FAILED

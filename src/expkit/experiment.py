@@ -1,7 +1,7 @@
 """One run, top to bottom."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,9 +9,10 @@ from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from expkit import precision
+from expkit import checkpoint, precision
 from expkit.backends.interface import Backend, Training
 from expkit.components import make
+from expkit.config.fingerprint import fingerprint
 from expkit.config.project import conf_dir
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
@@ -57,7 +58,9 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
     """
     hush()
     go_online_if_asked(cfg)
-    with open_run(cfg.tracking, cfg.run_name or run_name(cfg, choices)) as tracked:
+    identity = fingerprint(_plain(cfg))
+    name = cfg.run_name or run_name(cfg, choices)
+    with open_run(cfg.tracking, name, identity, resume=cfg.resume == "auto") as tracked:
         say(f"run {tracked.name} ({tracked.id})")
         tracked.log_config(_plain(cfg), _runnable(cfg))
         prepared = prepare(cfg)
@@ -72,6 +75,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             log_model(exported.model, prepared.tokenizer, prepared.task.pipeline, example)
+    checkpoint.remove(tracked.folder)
     show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
     return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
 
@@ -149,10 +153,15 @@ def require_positions(model: PreTrainedModel, max_length: int) -> None:
 
 
 def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
-    """Fit, and leave the best weights in the model."""
+    """Fit, from the last checkpoint if there is one, and leave the best weights in the model."""
     training = prepared.training
     tracked.client.set_tag(tracked.id, "precision", training.precision)
     validation = prepared.eval_sets["validation"]
+
+    def keep(done: int) -> None:
+        memory = {"monitor": monitor.memory(), "logged": tracked.logged_at(done)}
+        checkpoint.save(training, done, memory, tracked.folder)
+
     with Progress(len(training.steps)) as progress:
         monitor = Monitor(
             training.model,
@@ -164,9 +173,18 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             eval_every=cfg.train.eval_every,
             log_every=cfg.train.log_every,
             patience=cfg.train.patience,
-            best_file=tracked.folder / "best.safetensors",
+            best_file=tracked.folder / checkpoint.BEST,
+            keep=keep,
+            keep_every=cfg.checkpoint.every_steps,
         )
-        prepared.backend.fit(training, monitor.on_step)
+        if tracked.goes_on and checkpoint.exists(tracked.folder):
+            done, memory = checkpoint.restore(training, tracked.folder)
+            monitor.recall(done, memory["monitor"])
+            tracked.set_logged_at(done, memory["logged"])
+            training = replace(training, start=done)
+            say(f"goes on after step {done} of {len(training.steps)}")
+        if not monitor.is_over:
+            prepared.backend.fit(training, monitor.on_step)
     monitor.restore_best()
     return monitor
 

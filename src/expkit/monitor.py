@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from expkit.backends.interface import StepResult
+from expkit.checkpoint import load_weights, save_weights
 from expkit.data.steps import Steps
 from expkit.display import Progress
 from expkit.errors import UserError, nearest
@@ -16,6 +17,11 @@ from expkit.evaluation import Evaluation
 Log = Callable[[dict[str, float], int], None]
 
 MINIMISED = ("loss", "perplexity", "error", "wer", "cer", "ter")
+
+
+def is_minimised(metric: str) -> bool:
+    """Whether less of it is better."""
+    return metric.endswith(MINIMISED)
 
 
 class Monitor:
@@ -29,6 +35,8 @@ class Monitor:
             followed by one.
         patience: stop after so many evaluations without a better objective; None: never.
         best_file: where the best weights are kept.
+        keep: called with the number of steps done when a checkpoint is due.
+        keep_every: steps between checkpoints; None: after each evaluation.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class Monitor:
         log_every: int,
         patience: int | None,
         best_file: Path,
+        keep: Callable[[int], None] = lambda done: None,
+        keep_every: int | None = None,
     ) -> None:
         self._model = model
         self._steps = steps
@@ -55,12 +65,14 @@ class Monitor:
         self._log_every = log_every
         self._patience = patience
         self._best_file = best_file
-        self._sign = -1.0 if objective.endswith(MINIMISED) else 1.0
+        self._keep = keep
+        self._keep_every = keep_every
+        self._sign = -1.0 if is_minimised(objective) else 1.0
         self._evaluations_since_best = 0
         self._losses: list[torch.Tensor] = []
         self._examples = 0
         self._window_started = time.perf_counter()
-        self.best: Evaluation | None = None
+        self._best: float | None = None
         self.best_step = 0
         self.done = 0
 
@@ -73,21 +85,50 @@ class Monitor:
         if result.done % self._log_every == 0 or is_last:
             self._log_training(result)
         self._progress.advance(result.done)
-        if not (is_last or self._evaluation_is_due(result.done)):
-            return False
-        paused = time.perf_counter()
-        self._evaluate_at(result.done)
-        self._window_started += time.perf_counter() - paused
-        return self._patience is not None and self._evaluations_since_best >= self._patience
+        evaluation_is_due = is_last or self._evaluation_is_due(result.done)
+        if evaluation_is_due:
+            paused = time.perf_counter()
+            self._evaluate_at(result.done)
+            self._window_started += time.perf_counter() - paused
+        if self._keep_every is None:
+            checkpoint_is_due = evaluation_is_due
+        else:
+            checkpoint_is_due = result.done % self._keep_every == 0
+        if checkpoint_is_due:
+            self._keep(result.done)
+        return self.is_over
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or patience is used up."""
+        out_of_patience = (
+            self._patience is not None and self._evaluations_since_best >= self._patience
+        )
+        return self.done == len(self._steps) or out_of_patience
+
+    def memory(self) -> dict[str, Any]:
+        """What the monitor needs to go on after the steps so far, as JSON."""
+        return {
+            "best": self._best,
+            "best_step": self.best_step,
+            "evaluations_since_best": self._evaluations_since_best,
+            "losses": [loss.item() for loss in self._losses],
+            "examples": self._examples,
+        }
+
+    def recall(self, done: int, memory: dict[str, Any]) -> None:
+        """Go on after `done` steps with what `memory` returned then."""
+        self.done = done
+        self._best = memory["best"]
+        self.best_step = memory["best_step"]
+        self._evaluations_since_best = memory["evaluations_since_best"]
+        self._losses = [torch.tensor(loss) for loss in memory["losses"]]
+        self._examples = memory["examples"]
+        self._progress.advance(done)
 
     def restore_best(self) -> None:
         """Put the best weights back into the model."""
-        tensors = load_file(self._best_file)
-        state = self._weights()
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                state[name].copy_(tensor)
-        self._best_file.unlink()
+        load_weights(self._model, self._best_file)
 
     def _evaluation_is_due(self, done: int) -> bool:
         if self._eval_every is None:
@@ -124,17 +165,10 @@ class Monitor:
             )
         self._log(metrics, done)
         self._progress.evaluated(done, metrics)
-        name = self._objective.removeprefix("eval/")
-        value = evaluation.metrics[name]
-        best = self.best.metrics[name] if self.best else float("nan")
+        value = metrics[self._objective]
+        best = self._best if self._best is not None else float("nan")
         if best != best or self._sign * value > self._sign * best:  # nan is beaten by anything
-            self.best, self.best_step, self._evaluations_since_best = evaluation, done, 0
-            weights = {n: t.detach().contiguous().cpu() for n, t in self._weights().items()}
-            save_file(weights, self._best_file)
+            self._best, self.best_step, self._evaluations_since_best = value, done, 0
+            save_weights(self._model, self._best_file)
         else:
             self._evaluations_since_best += 1
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        """All that training changes: trained parameters and buffers, each tied weight once."""
-        state = {n: p for n, p in self._model.named_parameters() if p.requires_grad}
-        return {**state, **{n: b for n, b in self._model.named_buffers() if b.is_floating_point()}}

@@ -24,12 +24,15 @@ class HFTrainer:
 
     def fit(self, training: Training, on_step: OnStep) -> None:
         """Train in place."""
+        left = len(training.steps) - training.start
+        if left == 0:
+            return  # max_steps=0 would mean one epoch
         config: Any = training.model.config
         use_cache = getattr(config, "use_cache", None)
         with tempfile.TemporaryDirectory() as unused:
             arguments = TrainingArguments(
                 output_dir=unused,
-                max_steps=len(training.steps),
+                max_steps=left,
                 max_grad_norm=training.max_grad_norm or float("inf"),
                 use_cpu=not torch.cuda.is_available(),  # else Trainer refuses bf16 without a GPU
                 bf16=training.precision == "bf16",
@@ -66,7 +69,7 @@ class _StepTrainer(Trainer):
         self.add_callback(_Report(self, on_step))
 
     def get_train_dataloader(self) -> "DataLoader[list[Batch]]":
-        return self.training.steps.loader()
+        return self.training.steps.loader(self.training.start)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
         return max(sum(items(batch) for batches in batch_samples for batch in batches), 1)
@@ -110,15 +113,16 @@ class _Report(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        seed_step(self._trainer.training.seed, state.global_step + 1)
-        self._learning_rate = float(self._trainer.training.scheduler.get_last_lr()[0])
+        training = self._trainer.training
+        seed_step(training.seed, training.start + state.global_step + 1)
+        self._learning_rate = float(training.scheduler.get_last_lr()[0])
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         trainer = self._trainer
         result = StepResult(
-            state.global_step,
+            trainer.training.start + state.global_step,
             trainer.loss,
             trainer.grad_norm,
             self._learning_rate,

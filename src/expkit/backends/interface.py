@@ -17,7 +17,8 @@ class Training:
     """All that optimizer steps need; model and optimizer are changed in place.
 
     `precision` is "fp32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
-    clipped. The random generators are seeded by `seed_step(seed, step)` before each step.
+    clipped. The random generators are seeded by `seed_step(seed, step)` before each step. The first
+    `start` steps were done before the run was cut off.
     """
 
     model: torch.nn.Module
@@ -28,6 +29,7 @@ class Training:
     precision: str
     max_grad_norm: float | None
     seed: int
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ OnStep = Callable[[StepResult], bool]
 
 
 class Backend(Protocol):
-    """Carries out `training.steps` in order."""
+    """Carries out `training.steps` in order, from `training.start` on."""
 
     def fit(self, training: Training, on_step: OnStep) -> None:
         """Train in place until the steps are used up or `on_step` says stop.

@@ -21,7 +21,8 @@ class TorchLoop:
         model, optimizer = accelerator.prepare(training.model, training.optimizer)
         clip_at = training.max_grad_norm or float("inf")
         model.train()
-        for done, batches in enumerate(training.steps.loader(), start=1):
+        start = training.start
+        for done, batches in enumerate(training.steps.loader(start), start=start + 1):
             seed_step(training.seed, done)
             count = max(sum(items(batch) for batch in batches), 1)
             loss = torch.zeros((), device=accelerator.device)

@@ -33,6 +33,7 @@ class Root:
     objective: str
     run_name: str | None
     dry_run: bool
+    resume: str = one_of("never", "auto")
     trusted_modules: list[str]
 
 
@@ -56,6 +57,22 @@ class Eval:
     """Evaluation."""
 
     batch_size: int = at_least(1)
+
+
+@dataclass(kw_only=True)
+class Checkpoints:
+    """How often the state of training is kept."""
+
+    every_steps: int | None = at_least(1)
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """What a sweep does with its jobs."""
+
+    on_failure: str = one_of("continue", "stop", "retry")
+    retries: int = at_least(1)
+    process_per_job: bool
 
 
 @dataclass(kw_only=True)
@@ -241,6 +258,8 @@ class WarmUp:
 GROUPS: dict[str, type] = {
     "train": Train,
     "eval": Eval,
+    "checkpoint": Checkpoints,
+    "sweep": Sweep,
     "lora": Lora,
     "tracking": Tracking,
     "demo": Demo,

@@ -1,9 +1,11 @@
 """One run in MLflow, from its start to a state that says how it ended."""
 
 import json
+import os
 import platform
 import subprocess
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -22,29 +24,53 @@ from mlflow.exceptions import MlflowException
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
+from expkit.errors import UserError
 from expkit.tasks.interface import Report
 from expkit.tracking import store
+from expkit.tracking.past import ERROR, FINGERPRINT, SWEEP, SWEEP_VARIABLE, cut_off_run
 from expkit.tracking.writer import MetricWriter
 
 PARAM_LIMIT = 500  # characters; longer ones are cut, the artifact run.yaml has all of it
+ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
 
 class Run:
-    """Writes one MLflow run, and keeps its files in `folder`."""
+    """Writes one MLflow run, and keeps its files in `folder`.
 
-    def __init__(self, client: MlflowClient, run_id: str, name: str) -> None:
+    A run that goes on after it was cut off comes once more to steps whose metrics it has sent
+    already; they are not sent again.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, name: str, goes_on: bool = False) -> None:
         self.client = client
         self.id = run_id
         self.name = name
+        self.goes_on = goes_on
         self.folder = output_dir() / "runs" / run_id
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._writer = MetricWriter(client, run_id)
+        self._stored = _stored_metrics(client, run_id) if goes_on else Counter()
+        self._logged: Counter[tuple[str, int]] = Counter()
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Queue metrics; they are all there when the run is closed."""
-        self._writer.log(metrics, step)
+        new = {}
+        for name, value in metrics.items():
+            self._logged[name, step] += 1
+            if self._logged[name, step] > self._stored[name, step]:
+                new[name] = value
+        self._writer.log(new, step)
+
+    def logged_at(self, step: int) -> dict[str, int]:
+        """How often each metric was logged at a step; all of that has arrived when this returns."""
+        self._writer.flush()
+        return {name: n for (name, at), n in self._logged.items() if at == step}
+
+    def set_logged_at(self, step: int, counts: Mapping[str, int]) -> None:
+        """What `logged_at` said before the run was cut off."""
+        self._logged.update({(name, step): n for name, n in counts.items()})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
         """The flat config as parameters, and as a file that `--config-name run` runs again."""
@@ -92,17 +118,28 @@ class Run:
 
 
 @contextmanager
-def open_run(settings: Mapping[str, Any], name: str) -> Iterator[Run]:
-    """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted."""
+def open_run(
+    settings: Mapping[str, Any], name: str, fingerprint: str, *, resume: bool
+) -> Iterator[Run]:
+    """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
+
+    Args:
+        fingerprint: of the experiment; with `resume`, a run of it that was cut off goes on.
+    """
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
-    tags = {**store.owner_tags(), **_environment()}
-    created = client.create_run(experiment, run_name=name, tags=tags)
-    run_id = created.info.run_id
+    cut_off = cut_off_run(client, experiment, fingerprint) if resume else None
+    tags = {**store.owner_tags(), **_environment(), FINGERPRINT: fingerprint, **sweep_tags()}
+    if cut_off:
+        run_id = cut_off.info.run_id
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+    else:
+        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     run: Run | None = None
     try:
         mlflow.start_run(run_id=run_id)  # mlflow.transformers.log_model writes to the active run
-        run = Run(client, run_id, name)
+        run = Run(client, run_id, name, goes_on=cut_off is not None)
         yield run
         run.close()
     except BaseException as error:
@@ -110,6 +147,7 @@ def open_run(settings: Mapping[str, Any], name: str) -> Iterator[Run]:
         try:
             if not interrupted:
                 client.log_text(run_id, traceback.format_exc(), "traceback.txt")
+                client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
             if run is not None:
                 run.close()
         except (MlflowException, OSError) as second:
@@ -118,6 +156,27 @@ def open_run(settings: Mapping[str, Any], name: str) -> Iterator[Run]:
             mlflow.end_run("KILLED" if interrupted else "FAILED")
         raise
     mlflow.end_run("FINISHED")
+
+
+def sweep_tags() -> dict[str, str]:
+    """Of a job: where it belongs. A sweep hands its id to its jobs in the environment."""
+    parent = os.environ.get(SWEEP_VARIABLE)
+    return {"mlflow.parentRunId": parent, SWEEP: parent} if parent else {}
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int]]:
+    """How often each metric of each step has arrived."""
+    return Counter(
+        (name, metric.step)
+        for name in client.get_run(run_id).data.metrics
+        for metric in client.get_metric_history(run_id, name)
+    )
 
 
 def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

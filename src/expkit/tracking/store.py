@@ -51,7 +51,7 @@ def connect(configured: str | None) -> MlflowClient:
     uri = tracking_uri(configured)
     if uri.startswith("http"):
         _require_server(uri)
-    mlflow.set_tracking_uri(uri)
+    _use(uri)
     try:
         client = _opened(uri)
     except (MlflowException, OSError) as error:
@@ -63,6 +63,19 @@ def connect(configured: str | None) -> MlflowClient:
     return client
 
 
+def _use(uri: str) -> None:
+    """Make it the store of this process; MLflow would also write it into the environment.
+
+    There the next run of the process would take it for the user's choice.
+    """
+    chosen = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if chosen is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = chosen
+
+
 def _opened(uri: str) -> MlflowClient:
     if not uri.startswith("sqlite"):
         client = MlflowClient(uri)
@@ -70,8 +83,14 @@ def _opened(uri: str) -> MlflowClient:
         return client
     file = Path(uri.removeprefix("sqlite:///"))
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Making a client makes the tables; processes that do so at the same time break each other.
+    # Making a client makes the tables; processes that do so at the same time break each other, and
+    # one that is killed meanwhile leaves half of them. So the file gets its name when it is whole.
     with FileLock(f"{file}.lock"):
+        if not file.exists():
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+            unfinished.replace(file)
         return MlflowClient(uri)
 
 

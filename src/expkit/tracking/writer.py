@@ -18,7 +18,7 @@ class MetricWriter:
     def __init__(self, client: MlflowClient, run_id: str) -> None:
         self._client = client
         self._run_id = run_id
-        self._queue: queue.Queue[Metric | None] = queue.Queue()
+        self._queue: queue.Queue[Metric | threading.Event | None] = queue.Queue()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._send_all, name="metrics", daemon=True)
         self._thread.start()
@@ -34,6 +34,13 @@ class MetricWriter:
         for name, value in metrics.items():
             self._queue.put(Metric(name, float(value), now, step))
 
+    def flush(self) -> None:
+        """Wait until everything that is queued has been sent. Raises what a request failed with."""
+        sent = threading.Event()
+        self._queue.put(sent)
+        sent.wait()
+        self._raise_failure()
+
     def close(self) -> None:
         """Wait until everything is sent. Raises what a request failed with."""
         self._queue.put(None)
@@ -48,18 +55,26 @@ class MetricWriter:
         is_open = True
         while is_open:
             batch: list[Metric] = []
+            flushed: threading.Event | None = None
             deadline = time.monotonic() + FLUSH_AFTER
-            while is_open and len(batch) < BATCH_LIMIT:
+            while is_open and flushed is None and len(batch) < BATCH_LIMIT:
                 try:
-                    metric = self._queue.get(timeout=max(deadline - time.monotonic(), 0.0))
+                    entry = self._queue.get(timeout=max(deadline - time.monotonic(), 0.0))
                 except queue.Empty:
                     break
-                if metric is None:
+                if entry is None:
                     is_open = False
+                elif isinstance(entry, threading.Event):
+                    flushed = entry
                 else:
-                    batch.append(metric)
-            if batch and self._failure is None:
-                try:
-                    self._client.log_batch(self._run_id, metrics=batch)
-                except Exception as error:  # handed to the training thread, which raises it
-                    self._failure = error
+                    batch.append(entry)
+            self._send(batch)
+            if flushed is not None:
+                flushed.set()
+
+    def _send(self, batch: list[Metric]) -> None:
+        if batch and self._failure is None:
+            try:
+                self._client.log_batch(self._run_id, metrics=batch)
+            except Exception as error:  # handed to the training thread, which raises it
+                self._failure = error

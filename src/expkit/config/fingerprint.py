@@ -1,0 +1,65 @@
+"""Know an experiment by what decides its result: its configuration and its data.
+
+The idea is that of Dora's signature (https://github.com/facebookresearch/dora), but on the resolved
+configuration instead of the overrides, so that it does not matter how a value came to be there.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+# What cannot change the result of a run.
+IRRELEVANT = (
+    "tracking",
+    "run_name",
+    "dry_run",
+    "resume",
+    "sweep",
+    "checkpoint",
+    "trusted_modules",
+    "demo",  # data holds what is taken from it
+)
+
+
+def fingerprint(config: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits, the same for experiments that must have the same result.
+
+    Files and checkpoint folders count by their content, not by their name.
+
+    Args:
+        config: resolved, with every value in the type of its key.
+    """
+    relevant = {key: value for key, value in config.items() if key not in IRRELEVANT}
+    data, model = dict(relevant["data"]), dict(relevant["model"])
+    for key, value in data.items():
+        if key.endswith("_file") and value is not None:
+            data[key] = digest_of(Path(value))
+    folder = Path(str(model.get("path", ""))).expanduser()
+    if model.get("path") and folder.is_dir():
+        model["path"] = digest_of(folder)
+    facts = {**relevant, "data": data, "model": model, "expkit": version("expkit")}
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def digest_of(path: Path) -> str:
+    """Of the content of a file, or of all files in a folder, of those with their names.
+
+    A file that has neither changed its size nor its time is not read again.
+    """
+    if path.is_file():
+        status = path.stat()
+        return _digest(path, status.st_size, status.st_mtime_ns)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    parts = [f"{file.relative_to(path)} {digest_of(file)}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _digest(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

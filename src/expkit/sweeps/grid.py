@@ -1,0 +1,130 @@
+"""One sweep, top to bottom: plan, skip what is finished, launch, launch again, sum up."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from expkit.config.project import output_dir
+from expkit.display import say
+from expkit.errors import ConfigError, UserError
+from expkit.quiet import hush
+from expkit.sweeps.job import THREADS, work_has_begun
+from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
+from expkit.sweeps.summary import best_rows, draw, show
+from expkit.tracking.past import SWEEP_VARIABLE
+from expkit.tracking.sweep import SweepRun, open_sweep
+
+
+class SweepFailed(UserError):
+    """Not all jobs have finished; the table has said which, and why."""
+
+
+def sweep(
+    context: HydraContext,
+    master: DictConfig,
+    launcher: Launcher,
+    combinations: Sequence[Sequence[str]],
+    max_batch_size: int | None,
+) -> None:
+    """Run all jobs under one parent run, and say at the end what became of each.
+
+    Raises:
+        ConfigError: a job is wrong; none was started.
+        SweepFailed: a job has failed; the others have run, unless `sweep.on_failure=stop`.
+    """
+    jobs = plan(context.config_loader, master, combinations)
+    config = jobs[0].config
+    if config["dry_run"]:
+        raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
+    work_has_begun.set()
+    hush()
+    command = list(master.hydra.overrides.task)
+    name = f"sweep {' '.join(jobs[0].differing) or jobs[0].name}"
+    with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
+        say(f"{name} ({opened.id}): {len(jobs)} jobs")
+        waiting = [job for job in jobs if not opened.is_done(job)]
+        if len(waiting) < len(jobs):
+            say(f"{len(jobs) - len(waiting)} of them had finished before")
+        size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
+        hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
+        for _ in range(1 + _retries(config)):
+            launch_all(opened, launcher, waiting, size)
+            waiting = [
+                j for j, r in zip(jobs, opened.rows(jobs), strict=True) if r.state == "FAILED"
+            ]
+        rows = opened.rows(jobs)
+        opened.conclude(rows, best_rows(rows), draw(rows, output_dir() / "runs" / opened.id))
+        show(name, opened.id, rows)
+        left = [row for row in rows if row.state != "FINISHED"]
+        if left:
+            raise SweepFailed(f"{len(left)} of {len(rows)} jobs have not finished")
+
+
+def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: int) -> None:
+    """Let the launcher run the jobs, `size` of them at once.
+
+    When a process dies, some launchers give up, and all that runs at the time is lost. What has not
+    run is then launched one by one, so that the job that takes its process down does so alone.
+    """
+    for start in range(0, len(jobs), size):
+        batch = list(jobs[start : start + size])
+        if _launched(launcher, batch, start):
+            continue
+        states = {row.name: row.state for row in opened.rows(batch)}
+        for job in batch:
+            if states[job.name] in ("KILLED", "NOT STARTED"):
+                _launched(launcher, [job], job.number)
+
+
+def _launched(launcher: Launcher, jobs: Sequence[Job], first: int) -> bool:
+    """Whether the launcher came to its end."""
+    try:
+        launcher.launch([job.launched_as() for job in jobs], initial_job_idx=first)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a launcher or its cluster raises
+        say(f"the launcher gave up: {type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+        return False
+    return True
+
+
+def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
+    """Give every job the id of its sweep and its share of the cores, in its environment."""
+    variables = {SWEEP_VARIABLE: sweep, **({THREADS: str(threads)} if threads else {})}
+    with open_dict(master):
+        for name, value in variables.items():
+            master.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}={quoted(value)}")
+
+
+def batch_size(launcher: Mapping[str, Any], jobs: int) -> int:
+    """Jobs that a launcher gets at once. Submitit would start all of them on this machine."""
+    return cores() if launcher["_target_"].endswith(".LocalLauncher") else jobs
+
+
+def threads(launcher: Mapping[str, Any], jobs: int) -> int | None:
+    """How many threads each of the jobs at work may use; None: as many as it wants."""
+    kind = launcher["_target_"].rpartition(".")[2]
+    if kind == "JoblibLauncher":
+        workers = launcher["n_jobs"] or 1
+        at_once = workers if workers > 0 else cores() + 1 + workers
+    elif kind == "LocalLauncher":
+        at_once = jobs
+    elif kind == "RayLauncher":
+        return max(int(launcher["num_cpus"]), 1)
+    else:
+        return None
+    return max(cores() // max(min(at_once, jobs), 1), 1)
+
+
+def cores() -> int:
+    """Of this machine, as far as this process may use them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _retries(config: Mapping[str, Any]) -> int:
+    settings = config["sweep"]
+    return int(settings["retries"]) if settings["on_failure"] == "retry" else 0

@@ -1,0 +1,123 @@
+"""What Hydra calls for each configuration: a single run, or a job of a sweep.
+
+Launchers send these functions to other processes, so they must not live in `__main__`.
+"""
+
+import gc
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from threading import Event, current_thread, main_thread
+from types import FrameType
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.config.checks import check
+from expkit.errors import UserError, complain
+
+THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
+FAILED, SKIPPED = "failed", "skipped"  # what a job returns instead of its objective
+
+# Set when Hydra has composed and the work begins: from then on an exception is no bad input.
+work_has_begun = Event()
+
+
+def task(cfg: DictConfig) -> Any:
+    """The task function of Hydra."""
+    work_has_begun.set()
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return job_of_sweep(cfg)
+    try:
+        return single(cfg)
+    except UserError as error:
+        # SystemExit passes through Hydra, which would print its own line about an exception.
+        raise SystemExit(complain(error)) from error
+
+
+def single(cfg: DictConfig) -> float | None:
+    """One run, or a dry run."""
+    hydra_config = HydraConfig.get()
+    check(cfg, list(hydra_config.overrides.task))
+    if cfg.dry_run:
+        from expkit.dry_run import dry_run
+
+        dry_run(cfg)
+        return None
+    from expkit.experiment import run
+
+    return run(cfg, dict(hydra_config.runtime.choices))
+
+
+def job_of_sweep(cfg: DictConfig) -> Any:
+    """One run; a failure is returned, so that it ends neither the launcher nor the other jobs.
+
+    Why it failed stands in the run that it leaves in MLflow.
+    """
+    from expkit.tracking.sweep import is_stopped, stop_sweep
+
+    hydra_config = HydraConfig.get()
+    check(cfg, list(hydra_config.overrides.task))
+    choices = dict(hydra_config.runtime.choices)
+    stops = cfg.sweep.on_failure == "stop"
+    if stops and is_stopped(cfg.tracking):
+        return SKIPPED
+    run = _in_own_process if cfg.sweep.process_per_job else attempt
+    result = run(cfg, choices)
+    if stops and result == FAILED:
+        stop_sweep(cfg.tracking)
+    return result
+
+
+def attempt(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
+    """The objective, or FAILED; the process is left as the next job wants to find it."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    from expkit.experiment import run
+
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(os.environ.get(THREADS, threads)))
+    try:
+        return run(cfg, choices)
+    except UserError as error:
+        complain(error)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        torch.set_num_threads(threads)
+        AcceleratorState._reset_state(reset_partial_state=True)
+        gc.collect()
+    return FAILED
+
+
+def terminate(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _in_own_process(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
+    """A job that dies of a signal takes nothing with it, and leaves no memory in use."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    process = context.Process(target=_child, args=(sender, plain, dict(choices)))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        return FAILED
+    finally:
+        process.join()
+
+
+def _child(sender: Connection, plain: Any, choices: dict[str, str]) -> None:
+    sender.send(attempt(OmegaConf.create(plain), choices))

@@ -1,0 +1,115 @@
+"""The jobs of a sweep, composed and checked before the first one starts."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from expkit.config.checks import check
+from expkit.config.fingerprint import fingerprint
+from expkit.config.messages import explain
+from expkit.errors import ConfigError
+
+NAME_LIMIT = 100  # characters
+
+
+@dataclass(frozen=True)
+class Job:
+    """One configuration of a sweep.
+
+    `differing` holds the overrides that are not the same in all jobs; together they make its name.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    differing: dict[str, str]
+    config: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """What it differs in; its number where it differs in nothing."""
+        parts = [f"{_short(key)}={value}" for key, value in self.differing.items()]
+        text = " ".join(parts) or f"job {self.number}"
+        given = self.config["run_name"]
+        text = f"{given} {text}" if given else text
+        return text if len(text) <= NAME_LIMIT else f"{text[: NAME_LIMIT - 1]}…"
+
+    def launched_as(self) -> list[str]:
+        """The overrides to run it with."""
+        return [*self.overrides, f"run_name={quoted(self.name)}"]
+
+
+def plan(
+    loader: ConfigLoader, master: DictConfig, combinations: Sequence[Sequence[str]]
+) -> list[Job]:
+    """Compose and check every job.
+
+    Raises:
+        ConfigError: with the problems of all jobs, each once.
+    """
+    problems: dict[str, None] = {}
+    composed: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    for overrides in combinations:
+        try:
+            composed.append((tuple(overrides), compose(loader, master, overrides)))
+        except ConfigError as error:
+            problems |= dict.fromkeys(error.problems)
+    if problems:
+        raise ConfigError(list(problems))
+    values = [_values(overrides) for overrides, _ in composed]
+    keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
+    return [
+        Job(
+            number,
+            overrides,
+            {key: values[number][key] for key in keys},
+            config,
+            fingerprint(config),
+        )
+        for number, (overrides, config) in enumerate(composed)
+    ]
+
+
+def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
+    """The resolved configuration of one job, checked."""
+    before = HydraConfig.instance().cfg
+    try:
+        cfg = loader.load_sweep_config(master, list(overrides))
+        HydraConfig.instance().set_config(cfg)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        check(cfg, list(overrides))
+    except HydraException as error:
+        raise ConfigError([explain(error, overrides)]) from error
+    finally:
+        HydraConfig.instance().cfg = before
+    config = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def fingerprint_of(jobs: Sequence[Job]) -> str:
+    """Of a sweep: the same for the same jobs, in whatever order."""
+    text = "\n".join(sorted(job.fingerprint for job in jobs))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def quoted(text: str) -> str:
+    """As a value of an override."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _values(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (override.partition("=") for override in overrides)
+    return {key.lstrip("+~"): value for key, _, value in pairs}
+
+
+def _short(key: str) -> str:
+    """`lr` for `optimizer.lr`."""
+    return key.rpartition(".")[2].rpartition("/")[2]

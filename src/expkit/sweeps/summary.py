@@ -1,0 +1,102 @@
+"""What a sweep says at its end: a table, the reasons of failures, and pictures for its parent run."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from expkit.display import say, table
+from expkit.monitor import is_minimised
+from expkit.tracking.sweep import Row
+
+CURVES = 40  # at most, in one picture
+
+
+def best_rows(rows: Iterable[Row]) -> list[Row]:
+    """The best job for each objective; jobs with different objectives cannot be compared."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        if row.value is None or row.value != row.value:
+            continue
+        leader = best.get(row.objective)
+        sign = -1 if is_minimised(row.objective) else 1
+        if leader is None or leader.value is None or sign * row.value > sign * leader.value:
+            best[row.objective] = row
+    return list(best.values())
+
+
+def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
+    """The table in the terminal, and below it why jobs have failed."""
+    objectives = list(dict.fromkeys(row.objective for row in rows))
+    best = best_rows(rows)
+    cells = []
+    for row in rows:
+        value = "" if row.value is None else f"{row.value:.4f}"
+        if len(objectives) > 1 and value:
+            value = f"{row.objective.removeprefix('eval/')} {value}"
+        time = "" if row.seconds is None else f"{row.seconds:.0f} s"
+        mark = "*" if row in best else ""
+        cells.append([row.name, row.state.lower(), value + mark, time, row.run_id[:8]])
+    header = objectives[0] if len(objectives) == 1 else "objective"
+    table(name, ["job", "state", header, "time", "run"], cells)
+    for row in rows:
+        if row.state != "FINISHED":
+            place = f" (run {row.run_id})" if row.run_id else ""
+            say(f"{row.state.lower()}: {row.name}: {row.error or 'it still runs elsewhere'}{place}")
+    if best:
+        say("* best   " + ", ".join(f"{row.name} ({row.objective})" for row in best))
+    say(f"sweep    {run_id}")
+    say("compare  python -m expkit.compare, or make ui")
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Pictures of the objective by job and of all loss curves; returns their files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    if any(row.value is not None for row in rows):
+        files.append(_draw_objectives(rows, folder / "objective.png"))
+    if any(row.losses[0] for row in rows):
+        files.append(_draw_losses(rows, folder / "loss_curves.png"))
+    return files
+
+
+def _draw_objectives(rows: Sequence[Row], file: Path) -> Path:
+    """One panel for each objective; a point for each job."""
+    from matplotlib.figure import Figure
+
+    by_objective: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.value is not None:
+            by_objective.setdefault(row.objective, []).append(row)
+    height = 1.2 * len(by_objective) + 0.35 * sum(map(len, by_objective.values()))
+    figure = Figure(figsize=(8, max(height, 2.5)), layout="constrained")
+    panels = figure.subplots(
+        len(by_objective),
+        1,
+        squeeze=False,
+        gridspec_kw={"height_ratios": [len(group) + 1 for group in by_objective.values()]},
+    )
+    for panel, (objective, group) in zip(panels[:, 0], by_objective.items(), strict=True):
+        values = [row.value for row in group]
+        panel.plot(values, range(len(group)), "o")
+        panel.set_yticks(range(len(group)), [row.name for row in group])
+        panel.invert_yaxis()
+        panel.margins(y=0.2)
+        panel.grid(axis="x", alpha=0.3)
+        panel.set_xlabel(objective)
+    figure.savefig(file, dpi=120)
+    return file
+
+
+def _draw_losses(rows: Sequence[Row], file: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    curves = [row for row in rows if row.losses[0]][:CURVES]
+    for row in curves:
+        axes.plot(*row.losses, label=row.name, linewidth=1.2)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("train/loss")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", ncols=1 + len(curves) // 12)
+    figure.savefig(file, dpi=120)
+    return file

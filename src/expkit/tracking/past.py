@@ -1,0 +1,45 @@
+"""Runs of an experiment that were made before: by anybody, in any sweep, on any machine."""
+
+from collections.abc import Iterator
+
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
+
+FINGERPRINT = "expkit.fingerprint"
+SWEEP = "expkit.sweep"  # of a job, the id of its parent run
+SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
+KIND = "expkit.kind"  # "sweep" on parent runs
+ERROR = "expkit.error"  # why a run failed, in one line
+
+PAGE = 1000
+
+
+def runs_with(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[MlflowRun]:
+    """Runs with that value of a tag, the newest first."""
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment],
+            filter_string=f"tags.`{tag}` = '{value}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+            max_results=PAGE,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def finished_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
+    """The newest run of an experiment that came to its end."""
+    runs = runs_with(client, experiment, FINGERPRINT, fingerprint)
+    return next((run for run in runs if run.info.status == "FINISHED"), None)
+
+
+def cut_off_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
+    """The newest run of an experiment, if it was killed or interrupted."""
+    newest = next(runs_with(client, experiment, FINGERPRINT, fingerprint), None)
+    return newest if newest and newest.info.status == "KILLED" else None

@@ -1,0 +1,209 @@
+"""The parent run of a sweep, and what its jobs have left in MLflow."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.entities import Run as MlflowRun
+
+from expkit.tracking import store
+from expkit.tracking.past import (
+    ERROR,
+    FINGERPRINT,
+    KIND,
+    SWEEP,
+    SWEEP_VARIABLE,
+    finished_run,
+    runs_with,
+)
+
+SWEEP_FINGERPRINT = "expkit.sweep_fingerprint"
+STOPPED = "expkit.stopped"  # on the parent: a job has failed, and no other is to start
+BEST, BEST_RUN = "expkit.best", "expkit.best_run"
+DIED = "its process died; there is no more to say than the system's log holds"
+NOT_STARTED = "was not started"
+
+
+class Job(Protocol):
+    """What this module needs to know of a job."""
+
+    @property
+    def name(self) -> str:
+        """What it differs in."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its experiment."""
+
+    @property
+    def differing(self) -> Mapping[str, str]:
+        """Overrides that are not the same in all jobs."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Resolved."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a job. `state` is one of MLflow's, or NOT STARTED.
+
+    `losses` are (steps, values) of train/loss.
+    """
+
+    name: str
+    differing: Mapping[str, str]
+    state: str
+    objective: str
+    value: float | None = None
+    run_id: str = ""
+    seconds: float | None = None
+    error: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[Sequence[int], Sequence[float]] = ((), ())
+
+
+class SweepRun:
+    """The parent run of a sweep.
+
+    Args:
+        resume: jobs that have finished before, in this sweep or elsewhere, count as done.
+    """
+
+    def __init__(
+        self, client: MlflowClient, experiment: str, run_id: str, name: str, resume: bool
+    ) -> None:
+        self._client = client
+        self._experiment = experiment
+        self._resume = resume
+        self.id = run_id
+        self.name = name
+
+    def is_done(self, job: Job) -> bool:
+        """Whether the job need not run."""
+        return self._resume and self._finished(job) is not None
+
+    def rows(self, jobs: Sequence[Job]) -> list[Row]:
+        """What became of each job so far."""
+        store.close_abandoned(self._client)
+        newest: dict[str, MlflowRun] = {}
+        for run in runs_with(self._client, self._experiment, SWEEP, self.id):
+            newest.setdefault(run.data.tags[FINGERPRINT], run)
+        return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
+
+    def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
+        """Write the summary: a table, pictures, counts, and which jobs are the best."""
+        columns: dict[str, list[Any]] = {"job": [row.name for row in rows]}
+        for key in dict.fromkeys(key for row in rows for key in row.differing):
+            columns[key] = [row.differing.get(key, "") for row in rows]
+        columns |= {
+            "state": [row.state for row in rows],
+            "objective": [row.objective for row in rows],
+            "value": [row.value for row in rows],
+            "seconds": [row.seconds for row in rows],
+            "run": [row.run_id for row in rows],
+            "error": [row.error for row in rows],
+        }
+        self._client.log_table(self.id, columns, "sweep/jobs.json")
+        for file in files:
+            self._client.log_artifact(self.id, str(file), "sweep")
+        finished = [row for row in rows if row.state == "FINISHED"]
+        counts: dict[str, float] = {
+            "sweep/finished": len(finished),
+            "sweep/failed": len(rows) - len(finished),
+        }
+        if len(best) == 1 and best[0].value is not None:
+            counts["sweep/best"] = best[0].value
+        now = int(time.time() * 1000)
+        metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
+        self._client.log_batch(self.id, metrics=metrics)
+        for row in finished:
+            self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+        if best:
+            self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
+
+    def _finished(self, job: Job) -> MlflowRun | None:
+        return finished_run(self._client, self._experiment, job.fingerprint)
+
+    def _row(self, job: Job, run: MlflowRun | None) -> Row:
+        objective = str(job.config["objective"])
+        if self._resume and (run is None or run.info.status != "FINISHED"):
+            run = self._finished(job) or run
+        if run is None:
+            return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
+        error = run.data.tags.get(ERROR, "") if run.info.status == "FAILED" else ""
+        if run.info.status == "KILLED":
+            error = DIED
+        end = run.info.end_time
+        history = self._client.get_metric_history(run.info.run_id, "train/loss")
+        return Row(
+            job.name,
+            job.differing,
+            run.info.status,
+            objective,
+            value=run.data.metrics.get(objective) if run.info.status == "FINISHED" else None,
+            run_id=run.info.run_id,
+            seconds=(end - run.info.start_time) / 1000 if end else None,
+            error=error,
+            metrics=run.data.metrics,
+            losses=([m.step for m in history], [m.value for m in history]),
+        )
+
+
+@contextmanager
+def open_sweep(
+    config: Mapping[str, Any], fingerprint: str, name: str, command: Sequence[str]
+) -> Iterator[SweepRun]:
+    """The parent run; with `resume=auto` the one that the same sweep had before.
+
+    It ends as FINISHED, as FAILED if not all jobs have finished, or as KILLED.
+
+    Args:
+        config: of one of the jobs.
+        command: overrides as they were typed.
+    """
+    settings = config["tracking"]
+    client = store.connect(settings["uri"])
+    experiment = store.experiment_id(client, settings["experiment"])
+    resume = config["resume"] == "auto"
+    tags = {
+        **store.owner_tags(),
+        KIND: "sweep",
+        SWEEP_FINGERPRINT: fingerprint,
+        "expkit.overrides": " ".join(o for o in command if "tracking.uri" not in o),
+    }
+    earlier = next(runs_with(client, experiment, SWEEP_FINGERPRINT, fingerprint), None)
+    if resume and earlier:
+        run_id = earlier.info.run_id
+        client.update_run(run_id, status="RUNNING")
+        for key, value in tags.items():
+            client.set_tag(run_id, key, value)
+        client.set_tag(run_id, STOPPED, "false")
+    else:
+        run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+    try:
+        yield SweepRun(client, experiment, run_id, name, resume)
+    except KeyboardInterrupt:
+        client.set_terminated(run_id, "KILLED")
+        raise
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def stop_sweep(settings: Mapping[str, Any]) -> None:
+    """Called in a job: no other job of its sweep is to start."""
+    store.connect(settings["uri"]).set_tag(os.environ[SWEEP_VARIABLE], STOPPED, "true")
+
+
+def is_stopped(settings: Mapping[str, Any]) -> bool:
+    """Called in a job: whether it is not to start."""
+    parent = store.connect(settings["uri"]).get_run(os.environ[SWEEP_VARIABLE])
+    return bool(parent.data.tags.get(STOPPED) == "true")
