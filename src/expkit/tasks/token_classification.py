@@ -19,6 +19,7 @@ from expkit.errors import DataError, UserError
 from expkit.tasks import tags
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.located_words import located
+from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
 from expkit.tasks.windows import Window, windows
 
@@ -89,6 +90,7 @@ class TokenClassification:
                 "id2label": dict(enumerate(self._labels)),
                 "label2id": {name: i for i, name in enumerate(self._labels)},
             },
+            configure=lambda model, tokenizer: take_words(tokenizer),
         )
 
     def texts(self, split: Split) -> Iterator[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from expkit.errors import UserError
+from expkit.tasks.pretokenized import require_words
 
 Span = tuple[int, int]  # first position, and the one after the last
 
@@ -48,24 +48,6 @@ def windows(
         for i in range(len(chunk)):
             inputs = {name: values[i] for name, values in encoding.items()}
             yield from _windows(begin + i, inputs, encoding.word_ids(i), max_length, stride)
-
-
-def require_words(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise a UserError unless the tokenizer takes words and says which sub-words they became."""
-    name = type(tokenizer).__name__
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"model.path: {name} cannot tell which word a sub-word belongs to; token classification "
-            "needs a tokenizer of the tokenizers library (a checkpoint with tokenizer.json)"
-        )
-    if (
-        tokenizer(["a", "b"], is_split_into_words=True)["input_ids"]
-        != tokenizer("a b")["input_ids"]
-    ):
-        raise UserError(
-            f"model.path: {name} takes words without the space between them, so that 'a', 'b' is "
-            "read as 'ab'; set add_prefix_space to true in the tokenizer_config.json of a local copy"
-        )
 
 
 def _windows(
