@@ -21,7 +21,7 @@ from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.located_words import located
 from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
-from expkit.tasks.windows import Window, windows
+from expkit.tasks.windows import Window, left_out, windows
 
 WINDOWS_AT_ONCE = 64  # in `answer`
 
@@ -105,11 +105,14 @@ class TokenClassification:
         Columns beside the model inputs: `labels` and `scored` (1 at the first sub-word of a word
         that the window owns) for each token, `words` (their numbers), `record` (the sentence).
         """
-        bio = self._data.bio(split)
+        sentences, bio = self._data.words(split), self._data.bio(split)
         rows = [
             self._example(window, bio[window.record])
-            for window in windows(tokenizer, self._data.words(split), self.max_length, self._stride)
+            for window in windows(tokenizer, sentences, self.max_length, self._stride)
         ]
+        owned = {(row["record"], word) for row in rows for word in row["words"]}
+        for record, word in left_out(tokenizer, sentences, owned):
+            raise AssertionError(f"word {word} of {split.where(record)} is in no window")
         if not rows:
             raise DataError(f"{split.source}: all of its words tokenise to nothing")
         return Dataset.from_list(rows)
@@ -186,7 +189,6 @@ class TokenClassification:
         return joined
 
     def _score(self, predicted: list[Tags], true: list[Tags]) -> dict[str, float]:
-        assert list(map(len, predicted)) == list(map(len, true)), "a word is not scored"
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
             scores |= metric.compute(predictions=predicted, references=true)

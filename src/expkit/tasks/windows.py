@@ -1,6 +1,6 @@
 """Sentences of words as model inputs of limited length, without losing a word."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -48,6 +48,29 @@ def windows(
         for i in range(len(chunk)):
             inputs = {name: values[i] for name, values in encoding.items()}
             yield from _windows(begin + i, inputs, encoding.word_ids(i), max_length, stride)
+
+
+def left_out(
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Sequence[Sequence[str]],
+    owned: Set[tuple[int, int]],
+) -> Iterator[tuple[int, int]]:
+    """Words that no window owns although they have tokens: there should be none.
+
+    Args:
+        owned: numbers of sentence and word, as is what this yields.
+    """
+    unowned = [
+        (i, j)
+        for i, words in enumerate(sentences)
+        for j in range(len(words))
+        if (i, j) not in owned
+    ]
+    for begin in range(0, len(unowned), ENCODED_AT_ONCE):
+        chunk = unowned[begin : begin + ENCODED_AT_ONCE]
+        alone = [[sentences[i][j]] for i, j in chunk]
+        tokens = tokenizer(alone, is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        yield from (place for place, ids in zip(chunk, tokens, strict=True) if ids)
 
 
 def _windows(
