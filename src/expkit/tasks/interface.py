@@ -45,6 +45,9 @@ class Task(Protocol):
     """From records to examples, from examples to a loss, from outputs to scores.
 
     A task knows no backend. All methods but `setup` leave it unchanged.
+
+    Where `columns` may hold something else than texts, a task also has `inputs(split)`: the records
+    that `answer` takes, out of a file without labels; it raises a DataError for those it does not.
     """
 
     pipeline: str  # the name of the transformers pipeline that serves the model

@@ -257,6 +257,17 @@ class TokenClassification:
             facts[f"{name}: longer than {self.max_length} tokens"] = f"{long / len(split):.1%}"
         return facts
 
+    def inputs(self, split: Split) -> list[Record]:
+        """Texts, or lists of words."""
+        name = self.columns[0]
+        sentences = split.column(name)
+        for i, sentence in enumerate(sentences):
+            try:
+                located(sentence)
+            except UserError as error:
+                raise DataError(f"{split.where(i)}: {name}={error}") from None
+        return [{name: sentence} for sentence in sentences]
+
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
     ) -> list[list[Record]]:

@@ -259,6 +259,13 @@ class Translation:
                 )
         return facts
 
+    def inputs(self, split: Split) -> list[Record]:
+        """Texts in the source language, flat or nested as in training."""
+        sources = self._sources(split)
+        for i, source in enumerate(sources):
+            _require_text(source, f"{split.where(i)}: {self._source}")
+        return [{self._source: source} for source in sources]
+
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
     ) -> list[list[Record]]:
