@@ -3,12 +3,16 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from expkit.config.checks import targets_in
 from expkit.config.targets import refusal
 from expkit.errors import UserError
+
+if TYPE_CHECKING:
+    from expkit.data.splits import Record, Split
 
 RECORDS_AT_ONCE = 64
 
@@ -72,7 +76,7 @@ def predict(
             )
     task = make(run.config, "task")
     model_uri = run.model_uri()
-    records = [task.record(text)] if text else list(_read(file, task.columns))
+    records = [task.record(text)] if text else _inputs(task, _read(file))
     parts = mlflow.transformers.load_model(model_uri, return_type="components")
     model = parts["model"].eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -87,7 +91,7 @@ def predict(
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
 
 
-def _read(file: Path | None, columns: Sequence[str]) -> Iterator[dict[str, object]]:
+def _read(file: Path | None) -> "Split":
     from expkit.config.fitting import FILE_SUFFIXES
     from expkit.data.files import read
     from expkit.errors import nearest
@@ -97,9 +101,16 @@ def _read(file: Path | None, columns: Sequence[str]) -> Iterator[dict[str, objec
         raise UserError(
             f"--file {file}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
         )
-    split = read(file)
-    split.require(columns)
-    yield from ({name: record[name] for name in columns} for record in split)
+    return read(file)
+
+
+def _inputs(task: Any, split: "Split") -> "list[Record]":
+    """What the task can answer, without what else stands in the file. Raises DataError."""
+    if hasattr(task, "inputs"):
+        found: list[Record] = task.inputs(split)
+        return found
+    split.require_texts(task.columns)
+    return [{name: record[name] for name in task.columns} for record in split]
 
 
 if __name__ == "__main__":

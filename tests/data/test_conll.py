@@ -39,14 +39,52 @@ def test_first_column_is_the_word_and_last_the_tag(
     assert [split.where(i) for i in range(2)] == [f"{file}, line 3", f"{file}, line 8"]
 
 
-def test_tabs_and_spaces(tmp_path: Path) -> None:
-    """Words that are a space of some kind stay words."""
-    ideographic, no_break = unicodedata.lookup("IDEOGRAPHIC SPACE"), unicodedata.lookup("NBSP")
-    text = f"New York\tX\tB-LOC\n \tO\n{ideographic}\tO\n\t\n{no_break}  O \na   O\n"
-    assert [record["tokens"] for record in read(written(tmp_path, text))] == [
-        ["New York", " ", ideographic],
-        [no_break, "a"],
-    ]
+IDEOGRAPHIC, NO_BREAK = unicodedata.lookup("IDEOGRAPHIC SPACE"), unicodedata.lookup("NBSP")
+
+# name: (a file, the words and the tags of its sentences)
+SEPARATORS: dict[str, tuple[str, list[list[str]], list[list[str]]]] = {
+    "tabs, with words that have a space or are one": (
+        f"New York\tX\tB-LOC\n \tX\tO\n{IDEOGRAPHIC}\t\tO\n\t\n{NO_BREAK}\tX\tO\t\n",
+        [["New York", " ", IDEOGRAPHIC], [NO_BREAK]],
+        [["B-LOC", "O", "O"], ["O"]],
+    ),
+    "spaces, with words that are a space of another kind": (
+        f"{NO_BREAK}  O \n a   X  O\n{IDEOGRAPHIC} O",
+        [[NO_BREAK, "a", IDEOGRAPHIC]],
+        [["O", "O", "O"]],
+    ),
+    "spaces, and a tab before the tag": (
+        "EU NNP\tB-ORG\nrejects VBZ\tO\n",
+        [["EU", "rejects"]],
+        [["B-ORG", "O"]],
+    ),
+    "spaces, and a tab in one line": (
+        "EU NNP B-ORG\n\nrejects VBZ\tO\n",
+        [["EU"], ["rejects"]],
+        [["B-ORG"], ["O"]],
+    ),
+    "two columns, by a tab or a space": ("EU\tB-ORG\na O", [["EU", "a"]], [["B-ORG", "O"]]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "tags"), SEPARATORS.values(), ids=[n.replace(" ", "_") for n in SEPARATORS]
+)
+def test_tabs_and_spaces(
+    text: str, words: list[list[str]], tags: list[list[str]], tmp_path: Path
+) -> None:
+    records = list(read(written(tmp_path, text)))
+    assert [record["tokens"] for record in records] == words
+    assert [record["ner_tags"] for record in records] == tags
+
+
+def test_a_line_without_the_tabs_of_the_others(tmp_path: Path) -> None:
+    """Whether its word is `New York` or `New` cannot be told."""
+    message = (
+        "line 2: expected a word and a tag, separated by a tab, as in line 1, got 'New York O'"
+    )
+    with pytest.raises(DataError, match=message):
+        read(written(tmp_path, "EU\tB-ORG\nNew York O\n"))
 
 
 def test_a_hash_can_be_a_word(tmp_path: Path) -> None:
@@ -56,6 +94,15 @@ def test_a_hash_can_be_a_word(tmp_path: Path) -> None:
         ["#", "is"],
         ["yes"],
     ]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["# text\tfoo", "#\tfoo", "# text = vitamin O", "# sent_id = B-12", "# newdoc id = I-5", "##"],
+)
+def test_comments_before_a_sentence(comment: str, tmp_path: Path) -> None:
+    (record,) = read(written(tmp_path, f"{comment}\n{comment}\nyes\tO"))
+    assert record["tokens"] == ["yes"]
 
 
 def test_a_comment_within_a_sentence_is_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from expkit.metrics.tagging import SeqEval
 from expkit.models.scratch import TinyBert
 from expkit.predict import predict
 from expkit.tasks.token_classification import TokenClassification
+from expkit.tasks.windows import Window, cut, windows
 
 # In the vocabulary of the tokenizer below are john, lives and in; other words are cut into characters.
 WORDS = ["John", "Vesh", "lives", "\u200b", "in", "Jonis"]
@@ -180,6 +182,38 @@ def test_a_word_that_is_scored_twice_is_noticed() -> None:
     twice = Dataset.from_list([*encoded, *encoded])
     with pytest.raises(AssertionError, match="word 0 of some data, example 1 twice"):
         tagger.score(0.0, [[0] * 5, [0] * 5], splits.train, twice)
+
+
+def without_the_last(
+    tokenizer: Any, sentences: Any, max_length: int, stride: int
+) -> Iterator[Window]:
+    """Windows, but for the last one."""
+    yield from list(windows(tokenizer, sentences, max_length, stride))[:-1]
+
+
+def without_a_word(spans: Any, length: int, capacity: int, stride: int) -> dict[int, list[int]]:
+    """Windows that do not own their last word."""
+    return {start: words[:-1] for start, words in cut(spans, length, capacity, stride).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("expkit.tasks.token_classification.windows", without_the_last),
+        ("expkit.tasks.windows.cut", without_a_word),
+    ],
+)
+@pytest.mark.parametrize("max_length", [8, 128])
+def test_a_word_that_is_not_scored_is_noticed(
+    name: str, broken: Any, max_length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zero-width space is in no window, and that is right: it has no token."""
+    splits = data(sentence(WORDS, TAGS), sentence(["\u200b", *WORDS], ["O", *TAGS]))
+    tagger = ready(splits, max_length=max_length, stride=2)
+    tagger.encode(splits.train, TOKENIZER, BertConfig())
+    monkeypatch.setattr(name, broken)
+    with pytest.raises(AssertionError, match=r"word \d of some data, example \d is in no window"):
+        tagger.encode(splits.train, TOKENIZER, BertConfig())
 
 
 def test_scores_count_words_without_tokens() -> None:

@@ -102,6 +102,45 @@ def test_sources_and_targets_are_cut_to_max_length() -> None:
     assert max(map(len, encoded["labels"])) == 5
 
 
+@pytest.mark.parametrize(
+    ("make", "unknown", "shares"),
+    [
+        (TinyMarian, "ja", {"source": 0, "target": 1 / 2}),
+        (TinyT5, "ja", {"source": 0, "target": 1 / 2}),
+        (TinyT5, "zh", {"source": 1 / 2, "target": 0}),
+    ],
+)
+def test_texts_that_the_tokenizer_cannot_spell_are_reported(
+    make: Any, unknown: str, shares: dict[str, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown sentence is ▁ and one unknown token; special tokens and a prefix do not count."""
+    pairs = [{"zh": "他会说法语", "ja": "彼はフランス語を話せます"}] * 3
+    (known,) = {"zh", "ja"} - {unknown}
+    tokenizer = make(60, 1.0, 16, 1, 2, 0.0).tokenizer([PREFIX, pairs[0][known]])
+    translation, data = task(), rows(pairs)
+    config = transformers.T5Config() if make is TinyT5 else transformers.MarianConfig()
+    translation.encode(data, tokenizer, config)
+    assert capsys.readouterr().out.splitlines() == [
+        f"rows: {share:.1%} of the {side} tokens are unknown to the tokenizer"
+        for side, share in shares.items()
+        if share
+    ]
+    facts = translation.describe(Splits(data, data), tokenizer)
+    for side, share in shares.items():
+        assert facts[f"train: unknown {side} tokens"] == f"{share:.1%}"
+
+
+def test_a_vocabulary_for_another_language_is_noticed(
+    shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Chinese and English pieces spell no kana."""
+    tokenizer = AutoTokenizer.from_pretrained(shared_data / "tokenizers" / "opus_mt_zh_en")
+    task().encode(rows(GOOD), tokenizer, transformers.MarianConfig())
+    (message,) = capsys.readouterr().out.splitlines()
+    assert message.endswith("% of the target tokens are unknown to the tokenizer")
+    assert float(message.split()[1].rstrip("%")) > 10
+
+
 def test_labels_and_decoder_inputs_by_hand() -> None:
     prepared = prepare(composed(*SMALL))
     assert prepared.tokenizer.pad_token_id == 0

@@ -3,9 +3,8 @@
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.parquet
 from datasets import Dataset
 from datasets.table import InMemoryTable
 
+from expkit.data import conll
 from expkit.data.splits import Record, Split, Splits
 from expkit.errors import DataError
 
@@ -20,7 +20,6 @@ from expkit.errors import DataError
 Located = Iterator[tuple[int, Record]]
 
 UNIT = {".json": "record", ".parquet": "record"}  # all others count lines
-TAG = re.compile(r"O|[BIESLU]-\S+")
 
 
 def load(
@@ -175,59 +174,13 @@ def _text(file: Path) -> Located:
                 yield number, {"text": text}
 
 
-def _conll(file: Path) -> Located:
-    """A word and its tag a line, in the first and the last column; a blank line ends a sentence.
-
-    Columns are separated by tabs, in a line without any by spaces. Lines that start with
-    -DOCSTART- and comments before a sentence are skipped.
-    """
-    rows: list[tuple[int, str, str]] = []
-    count = 0
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(chain(lines, [""]), start=1):
-            line = line.rstrip("\r\n")
-            if line.strip(" \t"):
-                if not _is_remark(line, begins=not rows):
-                    rows.append((number, *_word_and_tag(file, number, line)))
-            elif rows:
-                yield rows[0][0], _sentence(count, rows)
-                count += 1
-                rows = []
-
-
-def _is_remark(line: str, *, begins: bool) -> bool:
-    """A `#` is a word if columns or a tag follow it."""
-    last = line.rstrip(" ").rpartition(" ")[2]
-    is_comment = begins and line.startswith("#") and not ("\t" in line or TAG.fullmatch(last))
-    return is_comment or line.startswith("-DOCSTART-")
-
-
-def _word_and_tag(file: Path, number: int, line: str) -> tuple[str, str]:
-    # Not str.split(): a no-break space or an ideographic space can be a word.
-    columns = line.rstrip(" \t").split("\t") if "\t" in line else line.strip(" ").split(" ")
-    if len(columns) < 2:
-        raise DataError(
-            f"{file}, line {number}: expected a word and a tag, separated by a space or a tab, "
-            f"got {line!r:.60}"
-        )
-    return columns[0], columns[-1]
-
-
-def _sentence(number: int, rows: list[tuple[int, str, str]]) -> Record:
-    return {
-        "id": str(number),
-        "tokens": [word for _, word, _ in rows],
-        "ner_tags": [tag for _, _, tag in rows],
-    }
-
-
 READERS: dict[str, Callable[[Path], Located]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,
     ".parquet": _parquet,
     ".txt": _text,
-    ".conll": _conll,
-    ".bio": _conll,
-    ".iob": _conll,
+    ".conll": conll.records,
+    ".bio": conll.records,
+    ".iob": conll.records,
 }

@@ -48,6 +48,13 @@ class Split:
                     f"{nearest(column, self.rows.column_names)}"
                 )
 
+    def require_texts(self, columns: Iterable[str]) -> None:
+        """Raise a DataError unless all `columns` exist and hold nothing but texts."""
+        for column in columns:
+            for i, text in enumerate(self.column(column)):
+                if not isinstance(text, str):
+                    raise DataError(f"{self.where(i)}: {column}={text!r:.60} is no text")
+
 
 @dataclass(frozen=True)
 class Splits:

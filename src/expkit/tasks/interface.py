@@ -19,8 +19,9 @@ IGNORED = -100  # label of a position that has no target, as in torch's cross_en
 class Head:
     """The model class that a task needs, by its name in transformers, and what goes into its config.
 
-    `configure` gets the model as it was built, and its tokenizer, for settings that depend on them;
-    it raises a UserError for a model that the task cannot work with.
+    `configure` gets the model as it was built, and its tokenizer, for settings that depend on them
+    or that they lack; it raises a UserError for a model that the task cannot work with. It is called
+    before any text is encoded, and again for each copy of the model.
     """
 
     auto_class: str
@@ -44,6 +45,9 @@ class Task(Protocol):
     """From records to examples, from examples to a loss, from outputs to scores.
 
     A task knows no backend. All methods but `setup` leave it unchanged.
+
+    Where `columns` may hold something else than texts, a task also has `inputs(split)`: the records
+    that `answer` takes, out of a file without labels; it raises a DataError for those it does not.
     """
 
     pipeline: str  # the name of the transformers pipeline that serves the model

@@ -53,7 +53,7 @@ class TextClassification:
         """Find the labels in the training split and check the other splits against them."""
         for split in splits.named().values():
             split.require([*self.columns, self._label_column])
-            self._require_texts(split)
+            split.require_texts(self.columns)
         if not self._labels:
             self._labels = _label_names(splits.train, self._label_column)
         if len(self._labels) < 2:
@@ -66,12 +66,6 @@ class TextClassification:
         for metric in self._metrics.values():
             if hasattr(metric, "num_labels"):
                 metric.num_labels = len(self._labels)
-
-    def _require_texts(self, split: Split) -> None:
-        for column in self.columns:
-            for i, text in enumerate(split.rows[column]):
-                if not isinstance(text, str):
-                    raise DataError(f"{split.where(i)}: {column}={text!r} is no text")
 
     def _label_ids(self, split: Split) -> list[int]:
         known = {name: i for i, name in enumerate(self._labels)}

@@ -19,8 +19,9 @@ from expkit.errors import DataError, UserError
 from expkit.tasks import tags
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.located_words import located
+from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
-from expkit.tasks.windows import Window, windows
+from expkit.tasks.windows import Window, left_out, windows
 
 WINDOWS_AT_ONCE = 64  # in `answer`
 
@@ -89,6 +90,7 @@ class TokenClassification:
                 "id2label": dict(enumerate(self._labels)),
                 "label2id": {name: i for i, name in enumerate(self._labels)},
             },
+            configure=lambda model, tokenizer: take_words(tokenizer),
         )
 
     def texts(self, split: Split) -> Iterator[str]:
@@ -103,11 +105,14 @@ class TokenClassification:
         Columns beside the model inputs: `labels` and `scored` (1 at the first sub-word of a word
         that the window owns) for each token, `words` (their numbers), `record` (the sentence).
         """
-        bio = self._data.bio(split)
+        sentences, bio = self._data.words(split), self._data.bio(split)
         rows = [
             self._example(window, bio[window.record])
-            for window in windows(tokenizer, self._data.words(split), self.max_length, self._stride)
+            for window in windows(tokenizer, sentences, self.max_length, self._stride)
         ]
+        owned = {(row["record"], word) for row in rows for word in row["words"]}
+        for record, word in left_out(tokenizer, sentences, owned):
+            raise AssertionError(f"word {word} of {split.where(record)} is in no window")
         if not rows:
             raise DataError(f"{split.source}: all of its words tokenise to nothing")
         return Dataset.from_list(rows)
@@ -184,7 +189,6 @@ class TokenClassification:
         return joined
 
     def _score(self, predicted: list[Tags], true: list[Tags]) -> dict[str, float]:
-        assert list(map(len, predicted)) == list(map(len, true)), "a word is not scored"
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
             scores |= metric.compute(predictions=predicted, references=true)
@@ -252,6 +256,17 @@ class TokenClassification:
             facts[f"{name}: entities"] = ", ".join(f"{t} {n:,}" for t, n in sorted(counts.items()))
             facts[f"{name}: longer than {self.max_length} tokens"] = f"{long / len(split):.1%}"
         return facts
+
+    def inputs(self, split: Split) -> list[Record]:
+        """Texts, or lists of words."""
+        name = self.columns[0]
+        sentences = split.column(name)
+        for i, sentence in enumerate(sentences):
+            try:
+                located(sentence)
+            except UserError as error:
+                raise DataError(f"{split.where(i)}: {name}={error}") from None
+        return [{name: sentence} for sentence in sentences]
 
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]

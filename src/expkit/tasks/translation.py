@@ -22,6 +22,7 @@ from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.translation import CorpusMetric
 from expkit.tasks.generation import generation_settings, require_generation
 from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.unknown_tokens import note_unknown, unknown_share
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
 T5_LIKE = ("t5", "mt5", "umt5", "longt5", "switch_transformers")
@@ -156,7 +157,10 @@ class Translation:
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
     ) -> Dataset:
-        """Token ids of prefix and source, and of the first reference as `labels`."""
+        """Token ids of prefix and source, and of the first reference as `labels`.
+
+        Texts that the tokenizer cannot spell are reported: the loss would not show them.
+        """
         prefix = self._prefix(config, tokenizer)
         encoded = tokenizer(
             [prefix + source for source in self._sources(split)],
@@ -165,6 +169,10 @@ class Translation:
             max_length=self.max_length,
         )
         columns = {name: encoded[name] for name in (*INPUTS, "labels")}
+        begin = len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
+        sources = [ids[begin:] for ids in columns["input_ids"]]
+        note_unknown(split.name, "source", sources, tokenizer)
+        note_unknown(split.name, "target", columns["labels"], tokenizer)
         return Dataset.from_dict({**columns, "length": [len(ids) for ids in encoded["input_ids"]]})
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
@@ -242,7 +250,7 @@ class Translation:
         return Report(tables={"translations": table}, facts=signatures)
 
     def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
-        """Lengths in tokens, without a prefix, and the share that is cut."""
+        """Lengths in tokens, without a prefix, the share that is cut, and that of unknown tokens."""
         facts = {}
         for name, split in splits.named().items():
             targets = [references[0] for references in self._references(split)]
@@ -257,7 +265,16 @@ class Translation:
                     f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
                     f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
                 )
+                share = unknown_share(encoded["input_ids"], tokenizer)
+                facts[f"{name}: unknown {side} tokens"] = f"{share:.1%}"
         return facts
+
+    def inputs(self, split: Split) -> list[Record]:
+        """Texts in the source language, flat or nested as in training."""
+        sources = self._sources(split)
+        for i, source in enumerate(sources):
+            _require_text(source, f"{split.where(i)}: {self._source}")
+        return [{self._source: source} for source in sources]
 
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]

@@ -1,11 +1,11 @@
 """Sentences of words as model inputs of limited length, without losing a word."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from expkit.errors import UserError
+from expkit.tasks.pretokenized import require_words
 
 Span = tuple[int, int]  # first position, and the one after the last
 
@@ -50,22 +50,27 @@ def windows(
             yield from _windows(begin + i, inputs, encoding.word_ids(i), max_length, stride)
 
 
-def require_words(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise a UserError unless the tokenizer takes words and says which sub-words they became."""
-    name = type(tokenizer).__name__
-    if not tokenizer.is_fast:
-        raise UserError(
-            f"model.path: {name} cannot tell which word a sub-word belongs to; token classification "
-            "needs a tokenizer of the tokenizers library (a checkpoint with tokenizer.json)"
-        )
-    if (
-        tokenizer(["a", "b"], is_split_into_words=True)["input_ids"]
-        != tokenizer("a b")["input_ids"]
-    ):
-        raise UserError(
-            f"model.path: {name} takes words without the space between them, so that 'a', 'b' is "
-            "read as 'ab'; set add_prefix_space to true in the tokenizer_config.json of a local copy"
-        )
+def left_out(
+    tokenizer: PreTrainedTokenizerBase,
+    sentences: Sequence[Sequence[str]],
+    owned: Set[tuple[int, int]],
+) -> Iterator[tuple[int, int]]:
+    """Words that no window owns although they have tokens: there should be none.
+
+    Args:
+        owned: numbers of sentence and word, as is what this yields.
+    """
+    unowned = [
+        (i, j)
+        for i, words in enumerate(sentences)
+        for j in range(len(words))
+        if (i, j) not in owned
+    ]
+    for begin in range(0, len(unowned), ENCODED_AT_ONCE):
+        chunk = unowned[begin : begin + ENCODED_AT_ONCE]
+        alone = [[sentences[i][j]] for i, j in chunk]
+        tokens = tokenizer(alone, is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        yield from (place for place, ids in zip(chunk, tokens, strict=True) if ids)
 
 
 def _windows(

@@ -11,6 +11,8 @@ import psutil
 
 # Before MLflow is imported: it would otherwise report its use over the network.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# It would stand between a command and its message.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from filelock import FileLock
