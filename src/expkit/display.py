@@ -1,6 +1,7 @@
 """What a person sees: the progress bar and the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -17,9 +18,25 @@ from rich.table import Table
 console = Console(highlight=False, markup=False, emoji=False)
 
 
+_recorders: list[list[str]] = []
+
+
 def say(message: str) -> None:
     """One line about what happens now."""
+    for recorder in _recorders:
+        recorder.append(message)
     console.print(message, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """What is said meanwhile, to be said again another time."""
+    messages: list[str] = []
+    _recorders.append(messages)
+    try:
+        yield messages
+    finally:
+        _recorders.remove(messages)
 
 
 class Progress:

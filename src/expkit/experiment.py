@@ -1,19 +1,23 @@
 """One run, top to bottom."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from expkit import checkpoint, precision
 from expkit.backends.interface import Backend, Training
 from expkit.components import make
-from expkit.config.fingerprint import fingerprint
+from expkit.config.fingerprint import digest_of, fingerprint
 from expkit.config.project import conf_dir
+from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
@@ -94,9 +98,7 @@ def prepare(cfg: DictConfig) -> Prepared:
 
     model = build_base(cfg, task, builder, tokenizer)
     require_positions(model, task.max_length)
-    encoded = {
-        name: task.encode(split, tokenizer, model.config) for name, split in splits.named().items()
-    }
+    encoded = encode(cfg, splits, task, tokenizer, model.config)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
@@ -129,6 +131,32 @@ def prepare(cfg: DictConfig) -> Prepared:
     }
     backend: Backend = make(cfg, "backend")
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
+
+
+def encode(
+    cfg: DictConfig,
+    splits: Splits,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainedConfig,
+) -> dict[str, Dataset]:
+    """The model inputs of each split, out of the cache where they have been made before."""
+    settings = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(settings, dict)
+    source = inspect.getsourcefile(type(task))
+    facts = {
+        "task": {key: value for key, value in settings.items() if key != "metrics"},
+        "source": digest_of(Path(source)) if source else "",
+        "tokenizer": digest_of_tokenizer(tokenizer),
+        "model": config.model_type,
+        "train": splits.train.digest,  # labels are found there
+    }
+    return {
+        name: cached(
+            {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+        )
+        for name, split in splits.named().items()
+    }
 
 
 def build_base(
