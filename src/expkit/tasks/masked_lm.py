@@ -18,6 +18,7 @@ from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import word_spans
 from expkit.display import say
 from expkit.errors import DataError, UserError
+from expkit.languages import primary_subtag
 from expkit.models.head import head_modules
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
@@ -34,11 +35,15 @@ class MaskedLM:
     Args:
         text_column: running text; each record is one text with the tokenizer's special tokens.
         block_size: tokens of a block.
-        mlm_probability: share of the tokens that are hidden (Devlin et al., 2019: 0.15).
+        mlm_probability: share of the tokens that are hidden, special tokens aside (Devlin et al.,
+            2019: 0.15).
         whole_word_mask: hide all tokens of a word, or none.
-        language: decides what a word is: zh, ja, or any other with spaces between words.
+        language: a code that decides what a word is: zh, ja, or any other with spaces between words.
         remainder: the tokens after the last whole block: `drop` them, or `keep` a shorter block.
         metrics: `Perplexity` on log-likelihoods, others on token ids of the hidden positions.
+
+    Raises:
+        UserError: there is no such language.
     """
 
     pipeline = "fill-mask"
@@ -57,7 +62,7 @@ class MaskedLM:
         self.max_length = block_size
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
-        self._language = language
+        self._language = primary_subtag(language, "task.language")
         self._keeps_remainder = remainder == "keep"
         self._metrics = metrics
 
@@ -116,7 +121,8 @@ class MaskedLM:
         ids: list[np.ndarray] = []
         words: list[np.ndarray] = []
         texts = self.texts(split)
-        special = set(tokenizer.all_special_ids)
+        # An unknown token stands for a part of the text, and often for a part of a word.
+        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         count = 0
         while batch := list(islice(texts, TEXTS_AT_ONCE)):
             encoded = tokenizer(batch, return_offsets_mapping=self._whole_words, verbose=False)
@@ -125,7 +131,7 @@ class MaskedLM:
                 found = self._words(text, text_ids, spans, special)
                 ids.append(np.asarray(text_ids, dtype=np.int32))
                 words.append(np.where(found == NO_WORD, NO_WORD, found + count))
-                count += len(text_ids) + 1
+                count += int(found.max(initial=NO_WORD)) + 1
         return np.concatenate(ids), np.concatenate(words).astype(np.int32)
 
     def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
