@@ -139,12 +139,40 @@ def bert() -> transformers.PreTrainedModel:
     return transformers.BertForMaskedLM(config)
 
 
+def electra() -> transformers.PreTrainedModel:
+    config = transformers.ElectraConfig(
+        vocab_size=100, embedding_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, hidden_dropout_prob=0, attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.ElectraForMaskedLM(config)
+
+
+def albert() -> transformers.PreTrainedModel:
+    config = transformers.AlbertConfig(
+        vocab_size=100, embedding_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, hidden_dropout_prob=0, attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.AlbertForMaskedLM(config)
+
+
+def luke() -> transformers.PreTrainedModel:
+    """With a pooler before the head."""
+    config = transformers.LukeConfig(
+        vocab_size=100, entity_vocab_size=10, entity_emb_size=8, hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.LukeForMaskedLM(config)
+
+
 def bert_with_lora() -> torch.nn.Module:
     settings = {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": ["query"]}
     return lora.apply(bert(), settings)
 
 
-@pytest.mark.parametrize("build", [bert, roberta, distilbert, bert_with_lora])
+@pytest.mark.parametrize(
+    "build", [bert, roberta, distilbert, electra, albert, luke, bert_with_lora]
+)
 def test_logits_at_hidden_positions_give_the_loss_and_gradients_of_all(build: Any) -> None:
     torch.manual_seed(0)
     model = build()

@@ -295,10 +295,11 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
 
     The first module of the head gets just their hidden states. Heads work on each position by
     itself, so that loss and gradients stay the same, at a fraction of the cost. A model whose head
-    is called in another way computes all logits.
+    is called in another way computes all logits. A pooler sees the first position and leads to no
+    token.
     """
     inner = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
-    heads = head_modules(inner)
+    heads = [name for name in head_modules(inner) if not name.endswith(".pooler")]
     if not heads:
         yield
         return
