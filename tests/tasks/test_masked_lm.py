@@ -211,6 +211,41 @@ def test_predict_fills_every_mask(tokenizer: transformers.PreTrainedTokenizerBas
     assert rows[0]["probability"] >= rows[1]["probability"]
     with pytest.raises(UserError, match=r"has no \[MASK\] to fill"):
         lm.answer(model, tokenizer, [{"text": "nothing hidden"}])
+    for value in (None, 5, ["the [MASK]"]):
+        with pytest.raises(UserError, match=r"text=.*is no text"):
+            lm.answer(model, tokenizer, [{"text": value}])
+
+
+def test_predict_refuses_to_cut_off_a_mask(
+    tokenizer: transformers.PreTrainedTokenizerBase,
+) -> None:
+    lm, model = task(block_size=8), built(tokenizer).eval()
+    for text, lost in (("the a " * 5 + "[MASK]", "1 of 1"), ("[MASK] a [MASK] " * 3, "2 of 6")):
+        with pytest.raises(
+            UserError, match=rf"tokens, more than task.block_size=8.*{lost} \[MASK\]"
+        ):
+            lm.answer(model, tokenizer, [{"text": text}])
+    (rows,) = lm.answer(model, tokenizer, [{"text": "the [MASK] " + "a " * 20}])
+    assert {row["mask"] for row in rows} == {1}
+
+
+@pytest.mark.parametrize(
+    ("language", "meant"), [("jp", "ja"), ("chinese", "zh"), ("klingon", "tlh")]
+)
+def test_an_unknown_language_is_refused(language: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"task.language='{language}': .*did you mean '{meant}'"):
+        task(language=language)
+
+
+def test_a_split_of_which_nothing_is_hidden_is_refused(
+    tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
+) -> None:
+    lm, model = task(block_size=8, remainder="keep", mlm_probability=1e-6), built(tokenizer)
+    split = data(tmp_path, ["the a"]).validation
+    encoded = lm.encode(split, tokenizer, CONFIG)
+    nothing = EvalSet(split, encoded, tokenizer, lm.collator(tokenizer, model), 4)
+    with pytest.raises(DataError, match=r"text.jsonl: .*task.mlm_probability=1e-06 no token"):
+        evaluate(model, lm, nothing)
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path: Path) -> None:

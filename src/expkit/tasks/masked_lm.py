@@ -11,7 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    BatchEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -202,9 +207,18 @@ class MaskedLM:
     def score(
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
-        """Perplexity from the loss, and metrics on the ids at hidden positions."""
+        """Perplexity from the loss, and metrics on the ids at hidden positions.
+
+        Raises:
+            DataError: the text is so short that nothing was hidden.
+        """
         predicted = list(chain.from_iterable(p["predicted"] for p in predictions))
         true = list(chain.from_iterable(p["true"] for p in predictions))
+        if not true:
+            raise DataError(
+                f"{split.source}: with task.mlm_probability={self._probability} no token of it is "
+                "hidden, so there is nothing to score; it needs more text, or a larger share"
+            )
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
             if "references" in metric.features:
@@ -243,17 +257,20 @@ class MaskedLM:
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
     ) -> list[list[Record]]:
-        """The most probable words for each mask of each text."""
+        """The most probable words for each mask of each text.
+
+        Raises:
+            UserError: no text, a text without a mask, or one with a mask that would be cut off.
+        """
         return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
 
     def _fill(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: object
     ) -> list[Record]:
-        text = text.replace(MASK, tokenizer.mask_token)
-        inputs = tokenizer(text, return_tensors="pt", truncation=True).to(model.device)
+        if not isinstance(text, str):
+            raise UserError(f"{self.columns[0]}={text!r:.60}: is no text")
+        inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
         masks = inputs["input_ids"][0] == tokenizer.mask_token_id
-        if not masks.any():
-            raise UserError(f"{text!r}: has no {MASK} to fill")
         with torch.inference_mode():
             probabilities = model(**inputs).logits[0, masks].float().softmax(-1)
         return [
@@ -265,6 +282,21 @@ class MaskedLM:
             for number, row in enumerate(probabilities, start=1)
             for p, i in zip(*row.topk(TOP), strict=True)
         ]
+
+    def _inputs(self, tokenizer: PreTrainedTokenizerBase, text: str) -> BatchEncoding:
+        """Token ids (1, length) of a text, cut to the size of a block."""
+        whole = tokenizer(text, verbose=False)["input_ids"]
+        masks = whole.count(tokenizer.mask_token_id)
+        if not masks:
+            raise UserError(f"{text!r}: has no {MASK} to fill")
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.max_length)
+        lost = masks - int((inputs["input_ids"] == tokenizer.mask_token_id).sum())
+        if lost:
+            raise UserError(
+                f"{text!r:.60}: has {len(whole)} tokens, more than task.block_size="
+                f"{self.max_length}, so that {lost} of {masks} {MASK} would be cut off"
+            )
+        return inputs
 
     def record(self, texts: Sequence[str]) -> Record:
         """One text with at least one [MASK]."""
