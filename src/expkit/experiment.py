@@ -184,6 +184,8 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             patience=cfg.train.patience,
             best_file=tracked.folder / "best.safetensors",
         )
+        if cfg.train.eval_on_start:
+            monitor.on_start()
         prepared.backend.fit(training, monitor.on_step)
     monitor.restore_best()
     return monitor

@@ -64,6 +64,10 @@ class Monitor:
         self.best_step = 0
         self.done = 0
 
+    def on_start(self) -> None:
+        """Evaluate what training starts from: step 0, which may be the best, and uses no patience."""
+        self._evaluate_at(0)
+
     def on_step(self, result: StepResult) -> bool:
         """Log and evaluate when it is time; returns whether to stop training."""
         self.done = result.done
@@ -75,9 +79,7 @@ class Monitor:
         self._progress.advance(result.done)
         if not (is_last or self._evaluation_is_due(result.done)):
             return False
-        paused = time.perf_counter()
         self._evaluate_at(result.done)
-        self._window_started += time.perf_counter() - paused
         return self._patience is not None and self._evaluations_since_best >= self._patience
 
     def restore_best(self) -> None:
@@ -116,6 +118,7 @@ class Monitor:
         self._losses, self._examples, self._window_started = [], 0, now
 
     def _evaluate_at(self, done: int) -> None:
+        paused = time.perf_counter()
         evaluation = self._evaluate()
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         if self._objective not in metrics:
@@ -133,6 +136,7 @@ class Monitor:
             save_file(weights, self._best_file)
         else:
             self._evaluations_since_best += 1
+        self._window_started += time.perf_counter() - paused
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """All that training changes: trained parameters and buffers, each tied weight once."""

@@ -46,6 +46,7 @@ class Train:
     accumulation: int = at_least(1)
     max_grad_norm: float | None = above(0)
     group_by_length: bool
+    eval_on_start: bool
     eval_every: int | None = at_least(1)
     log_every: int = at_least(1)
     patience: int | None = at_least(1)
