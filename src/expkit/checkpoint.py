@@ -72,8 +72,8 @@ def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path)
 
 
 def exists(folder: Path) -> bool:
-    """Whether the run in `folder` has a checkpoint, and the best weights that belong to it."""
-    return (folder / STATE / REST).is_file() and (folder / BEST).is_file()
+    """Whether the run in `folder` has a checkpoint."""
+    return (folder / STATE / REST).is_file()
 
 
 def remove(folder: Path) -> None:

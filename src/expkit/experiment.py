@@ -97,7 +97,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 
     model = build_base(cfg, task, builder, tokenizer)
-    require_positions(model, task.max_length)
+    length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
+    require_positions(model, task.max_length, length_key)
     encoded = encode(cfg, splits, task, tokenizer, model.config)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
@@ -171,13 +172,30 @@ def build_base(
     return model
 
 
-def require_positions(model: PreTrainedModel, max_length: int) -> None:
-    """Raise a UserError if inputs may be longer than the model can take."""
-    positions = getattr(model.config, "max_position_embeddings", None) or max_length
-    if max_length > positions:
+def require_positions(
+    model: PreTrainedModel, max_length: int, key: str = "task.max_length"
+) -> None:
+    """Raise a UserError if inputs may be longer than the model can take.
+
+    Args:
+        max_length: tokens, special ones included.
+        key: where `max_length` was given, for the message.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    longest = positions - _unused_positions(model) if positions else max_length
+    if max_length > longest:
         raise UserError(
-            f"task.max_length={max_length}: {type(model).__name__} takes at most {positions} tokens"
+            f"{key}={max_length}: {type(model).__name__} takes at most {longest} tokens"
         )
+
+
+def _unused_positions(model: PreTrainedModel) -> int:
+    """RoBERTa and its kin number positions from behind the id of the padding token."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
+            return int(padding) + 1
+    return 0
 
 
 def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
@@ -211,6 +229,8 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             tracked.set_logged_at(done, memory["logged"])
             training = replace(training, start=done)
             say(f"goes on after step {done} of {len(training.steps)}")
+        elif cfg.train.eval_on_start:
+            monitor.on_start()
         if not monitor.is_over:
             prepared.backend.fit(training, monitor.on_step)
     monitor.restore_best()
