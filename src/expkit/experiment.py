@@ -265,6 +265,9 @@ def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> di
         tracked.log(metrics, step)
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
         tracked.log_report(report, prefix)
+        if hasattr(prepared.task, "outcomes"):
+            made = prepared.task.outcomes(results[name].predictions, data.split, data.encoded)
+            tracked.log_outcomes(made, prefix)
     return results
 
 

@@ -24,6 +24,7 @@ from expkit.data.words import word_spans
 from expkit.display import say
 from expkit.errors import DataError, UserError
 from expkit.languages import primary_subtag
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.head import head_modules
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
@@ -189,10 +190,15 @@ class MaskedLM:
         batch: Batch,
         logits: torch.Tensor,
     ) -> list[dict[str, Any]]:
-        """Ids and tokens at the hidden positions of each example, predicted and true."""
+        """Ids and tokens at the hidden positions of each example, predicted and true.
+
+        Also −log p(token) of the true ones, in nats.
+        """
         hidden = batch["labels"] != IGNORED
         counts = hidden.sum(1).tolist()
-        columns = {"predicted": logits.argmax(-1), "true": batch["labels"][hidden]}
+        true_ids = batch["labels"][hidden]
+        surprise = F.cross_entropy(logits.float(), true_ids, reduction="none")
+        columns = {"predicted": logits.argmax(-1), "true": true_ids, "surprise": surprise}
         split = {name: ids.split(counts) for name, ids in columns.items()}
         return [
             {
@@ -200,8 +206,9 @@ class MaskedLM:
                 "true": true.tolist(),
                 "predicted tokens": tokenizer.convert_ids_to_tokens(predicted.tolist()),
                 "true tokens": tokenizer.convert_ids_to_tokens(true.tolist()),
+                "surprise": nats.tolist(),
             }
-            for predicted, true in zip(split["predicted"], split["true"], strict=True)
+            for predicted, true, nats in zip(*split.values(), strict=True)
         ]
 
     def score(
@@ -221,11 +228,28 @@ class MaskedLM:
             )
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
-            if "references" in metric.features:
+            if _takes_references(metric):
                 scores |= metric.compute(predictions=predicted, references=true)
             else:
                 scores |= metric.compute(predictions=[loss])
         return scores
+
+    def outcomes(
+        self, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> list[Outcomes]:
+        """The hidden tokens; an example is a block."""
+        items = {
+            name: list(chain.from_iterable(p[name] for p in predictions))
+            for name in ("predicted", "true", "surprise")
+        }
+        blocks = [block for block, p in enumerate(predictions) for _ in p["true"]]
+        inputs = digest([*encoded["input_ids"], blocks, items["true"]])
+        of_ids = [name for name, metric in self._metrics.items() if _takes_references(metric)]
+        of_likelihoods = [name for name in self._metrics if name not in of_ids]
+        return [
+            Outcomes(inputs, of_ids, items["predicted"], items["true"], blocks),
+            Outcomes(inputs, of_likelihoods, items["surprise"], None, blocks),
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """Perplexity of the validation text under the token frequencies of the training text.
@@ -309,6 +333,10 @@ class MaskedLM:
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""
         return " ".join([*split.rows[0][self.columns[0]].split()[:5], MASK])
+
+
+def _takes_references(metric: evaluate.Metric) -> bool:
+    return "references" in metric.features
 
 
 def _ordinary_tokens(encoded: Dataset) -> list[int]:

@@ -1,6 +1,8 @@
 """Find a run that was logged, its configuration and its model."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
@@ -8,6 +10,8 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
+from expkit.config.checks import targets_in
+from expkit.config.targets import refusal
 from expkit.errors import UserError
 from expkit.tracking.store import connect
 
@@ -28,6 +32,33 @@ class LoggedRun:
             raise UserError(f"run {self.id}: has logged no model (state {run.info.status})")
         return f"models:/{outputs[-1].model_id}"
 
+    def artifact(self, path: str) -> Path | None:
+        """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
+        run = self.client.get_run(self.id)
+        try:
+            found = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{path}")
+        except (MlflowException, OSError):
+            return None
+        return Path(found)
+
+    def require_trusted(self, key: str, trusted: frozenset[str]) -> None:
+        """Refuse to make what somebody may have written into a store that is shared.
+
+        Args:
+            key: of the part of the configuration that is to be made; empty for all of it.
+            trusted: packages that were named on the command line.
+
+        Raises:
+            UserError: a target comes from another package.
+        """
+        node = OmegaConf.select(self.config, key) if key else self.config
+        for path, part in targets_in(OmegaConf.to_container(node), key):
+            if refused := refusal(str(part["_target_"]), trusted):
+                raise UserError(
+                    f"run {self.id}: {path}._target_={part['_target_']}: "
+                    f"{refused.partition(';')[0]}; use --trust"
+                )
+
 
 def logged_run(run_id: str) -> LoggedRun:
     """The run with that id, or the only one whose id starts so.
@@ -36,7 +67,7 @@ def logged_run(run_id: str) -> LoggedRun:
         UserError: no such run, several, or one without a configuration.
     """
     client = connect(None)
-    run = _find(client, run_id)
+    run = find_run(client, run_id)
     try:
         text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/run.yaml")
     except (MlflowException, OSError) as error:
@@ -48,7 +79,8 @@ def logged_run(run_id: str) -> LoggedRun:
     return LoggedRun(run.info.run_id, config, client)
 
 
-def _find(client: MlflowClient, run_id: str) -> MlflowRun:
+def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
+    """The run with that id, or the only one whose id starts so. Raises UserError."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     recent = client.search_runs(
         experiments, max_results=1000, order_by=["attributes.start_time DESC"]
@@ -59,9 +91,12 @@ def _find(client: MlflowClient, run_id: str) -> MlflowRun:
     try:
         return client.get_run(run_id)
     except MlflowException:
+        ids = [run.info.run_id for run in recent]
+        close = get_close_matches(run_id, ids, n=1, cutoff=0.8) if not found else []
         shown = found or recent[:5]
         known = ", ".join(f"{r.info.run_id} ({r.info.run_name})" for r in shown) or "none"
         what = "several runs start so" if found else "no such run"
+        hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(
-            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}"
+            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}{hint}"
         ) from None

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,8 @@ from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import UserError
+from expkit.metrics import outcomes
+from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
 from expkit.tracking import store
 from expkit.tracking.past import ERROR, FINGERPRINT, SWEEP, SWEEP_VARIABLE, cut_off_run
@@ -108,6 +110,13 @@ class Run:
         for name, fact in report.facts.items():
             self.client.set_tag(self.id, name, fact)
 
+    def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
+        """What the metrics saw, complete, for `expkit.compare`."""
+        file = self.folder / outcomes.FILE
+        outcomes.write(made, file)
+        self.client.log_artifact(self.id, str(file), folder)
+        file.unlink()
+
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts."""
         self.client.log_artifacts(self.id, str(folder), name)
@@ -129,7 +138,7 @@ def open_run(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     cut_off = cut_off_run(client, experiment, fingerprint) if resume else None
-    tags = {**store.owner_tags(), **_environment(), FINGERPRINT: fingerprint, **sweep_tags()}
+    tags = {**store.owner_tags(), **environment(), FINGERPRINT: fingerprint, **sweep_tags()}
     if cut_off:
         run_id = cut_off.info.run_id
         for key, value in tags.items():
@@ -193,7 +202,7 @@ def _cut(value: Any) -> str:
     return text if len(text) <= PARAM_LIMIT else f"{text[: PARAM_LIMIT - 7]}… (cut)"
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Versions, commit and hardware, as tags of a run."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     tags = {f"version.{package}": version(package) for package in PACKAGES}
