@@ -70,8 +70,9 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
         prepared = prepare(cfg)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
-        tracked.log({"lora/trainable_parameters": trained})
         monitor = train(cfg, prepared, tracked)
+        # After the curves: the UI's comparison of runs starts with the metric that came first.
+        tracked.log({"lora/trainable_parameters": trained})
         exported = export_best(cfg, prepared, monitor, tracked)
         results = score(prepared, exported, tracked, step=monitor.done)
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)

@@ -9,6 +9,8 @@ from mlflow.entities import ViewType
 FINGERPRINT = "expkit.fingerprint"
 SWEEP = "expkit.sweep"  # of a job, the id of its parent run
 SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
+OVERRIDES = "expkit.overrides"  # as they were typed
+OVERRIDES_VARIABLE = "EXPKIT_OVERRIDES"  # in the environment of a job, those of the job
 KIND = "expkit.kind"  # "sweep" on parent runs
 ERROR = "expkit.error"  # why a run failed, in one line
 

@@ -18,7 +18,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Param
+from mlflow.entities import DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
 from expkit.config.project import output_dir, project_root
@@ -29,10 +29,18 @@ from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
 from expkit.tracking import store
-from expkit.tracking.past import ERROR, FINGERPRINT, SWEEP, SWEEP_VARIABLE, cut_off_run
+from expkit.tracking.params import params_of
+from expkit.tracking.past import (
+    ERROR,
+    FINGERPRINT,
+    OVERRIDES,
+    OVERRIDES_VARIABLE,
+    SWEEP,
+    SWEEP_VARIABLE,
+    cut_off_run,
+)
 from expkit.tracking.writer import MetricWriter
 
-PARAM_LIMIT = 500  # characters; longer ones are cut, the artifact run.yaml has all of it
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
@@ -76,7 +84,7 @@ class Run:
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
         """The flat config as parameters, and as a file that `--config-name run` runs again."""
-        params = [Param(key, _cut(value)) for key, value in flatten(config)]
+        params = params_of(config)
         for start in range(0, len(params), PARAM_BATCH):
             self.client.log_batch(self.id, params=params[start : start + PARAM_BATCH])
         text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
@@ -138,7 +146,13 @@ def open_run(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     cut_off = cut_off_run(client, experiment, fingerprint) if resume else None
-    tags = {**store.owner_tags(), **environment(), FINGERPRINT: fingerprint, **sweep_tags()}
+    tags = {
+        **store.owner_tags(),
+        **store.source_tags(),
+        **environment(),
+        FINGERPRINT: fingerprint,
+        **sweep_tags(),
+    }
     if cut_off:
         run_id = cut_off.info.run_id
         for key, value in tags.items():
@@ -168,9 +182,12 @@ def open_run(
 
 
 def sweep_tags() -> dict[str, str]:
-    """Of a job: where it belongs. A sweep hands its id to its jobs in the environment."""
+    """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
     parent = os.environ.get(SWEEP_VARIABLE)
-    return {"mlflow.parentRunId": parent, SWEEP: parent} if parent else {}
+    if not parent:
+        return {}
+    overrides = os.environ.get(OVERRIDES_VARIABLE, "")
+    return {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
 
 
 def reason(error: BaseException) -> str:
@@ -186,20 +203,6 @@ def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int
         for name in client.get_run(run_id).data.metrics
         for metric in client.get_metric_history(run_id, name)
     )
-
-
-def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) for each leaf; lists stay whole."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from flatten(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
-
-
-def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= PARAM_LIMIT else f"{text[: PARAM_LIMIT - 7]}… (cut)"
 
 
 def environment() -> dict[str, str]:
