@@ -1,6 +1,6 @@
 """One run, top to bottom."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from expkit.config.project import conf_dir
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
-from expkit.errors import UserError
+from expkit.errors import Pruned, UserError
 from expkit.evaluation import EvalSet, Evaluation, evaluate
 from expkit.hub import go_online_if_asked
 from expkit.models import lora
@@ -46,12 +46,18 @@ class Prepared:
     backend: Backend
 
 
-def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
+IsPromising = Callable[[float, float], bool]
+
+
+def run(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+) -> float:
     """Train, evaluate, export and log one configuration that has been checked.
 
     Args:
         cfg: the composed configuration.
         choices: the option taken in each config group, for the name of the run.
+        is_promising: asked after each evaluation whether to go on; see Monitor.
 
     Returns:
         The objective, scored by the exported model of the best checkpoint.
@@ -67,7 +73,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
         tracked.log({"lora/trainable_parameters": trained})
-        monitor = train(cfg, prepared, tracked)
+        monitor = train(cfg, prepared, tracked, is_promising)
         exported = export_best(cfg, prepared, monitor, tracked)
         results = score(prepared, exported, tracked, step=monitor.done)
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
@@ -152,7 +158,9 @@ def require_positions(model: PreTrainedModel, max_length: int) -> None:
         )
 
 
-def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
+def train(
+    cfg: DictConfig, prepared: Prepared, tracked: Run, is_promising: IsPromising | None = None
+) -> Monitor:
     """Fit, from the last checkpoint if there is one, and leave the best weights in the model."""
     training = prepared.training
     tracked.client.set_tag(tracked.id, "precision", training.precision)
@@ -176,6 +184,7 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
+            is_promising=is_promising or (lambda share, value: True),
         )
         if tracked.goes_on and checkpoint.exists(tracked.folder):
             done, memory = checkpoint.restore(training, tracked.folder)
@@ -184,7 +193,11 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             training = replace(training, start=done)
             say(f"goes on after step {done} of {len(training.steps)}")
         if not monitor.is_over:
-            prepared.backend.fit(training, monitor.on_step)
+            try:
+                prepared.backend.fit(training, monitor.on_step)
+            except Pruned:
+                checkpoint.remove(tracked.folder)  # nobody goes on with it
+                raise
     monitor.restore_best()
     return monitor
 

@@ -24,10 +24,19 @@ from mlflow.exceptions import MlflowException
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
-from expkit.errors import UserError
+from expkit.errors import Pruned, UserError
 from expkit.tasks.interface import Report
 from expkit.tracking import store
-from expkit.tracking.past import ERROR, FINGERPRINT, SWEEP, SWEEP_VARIABLE, cut_off_run
+from expkit.tracking.past import (
+    ERROR,
+    FINGERPRINT,
+    PRUNED,
+    SWEEP,
+    SWEEP_VARIABLE,
+    TRIAL,
+    TRIAL_VARIABLE,
+    cut_off_run,
+)
 from expkit.tracking.writer import MetricWriter
 
 PARAM_LIMIT = 500  # characters; longer ones are cut, the artifact run.yaml has all of it
@@ -123,6 +132,8 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
+    One that is pruned ends as KILLED with a tag that says so.
+
     Args:
         fingerprint: of the experiment; with `resume`, a run of it that was cut off goes on.
     """
@@ -143,8 +154,10 @@ def open_run(
         yield run
         run.close()
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
+            if isinstance(error, Pruned):
+                client.set_tag(run_id, PRUNED, "true")
             if not interrupted:
                 client.log_text(run_id, traceback.format_exc(), "traceback.txt")
                 client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
@@ -161,7 +174,9 @@ def open_run(
 def sweep_tags() -> dict[str, str]:
     """Of a job: where it belongs. A sweep hands its id to its jobs in the environment."""
     parent = os.environ.get(SWEEP_VARIABLE)
-    return {"mlflow.parentRunId": parent, SWEEP: parent} if parent else {}
+    tags = {"mlflow.parentRunId": parent, SWEEP: parent} if parent else {}
+    trial = os.environ.get(TRIAL_VARIABLE)
+    return {**tags, TRIAL: trial} if trial else tags
 
 
 def reason(error: BaseException) -> str:
