@@ -113,7 +113,9 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
             )
         run.require_trusted("task.metrics", frozenset(options.trust))
         outcomes.append(read(file))
-        settings.append(OmegaConf.to_container(run.config.task.metrics, resolve=True))
+        metrics = OmegaConf.to_container(run.config.task.metrics, resolve=True)
+        assert isinstance(metrics, dict)
+        settings.append({str(name): setting for name, setting in metrics.items()})
     try:
         pairs, left_out = statistics_pairs(outcomes[0], outcomes[1], (settings[0], settings[1]))
     except DifferentExamples as error:

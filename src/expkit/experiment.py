@@ -1,7 +1,7 @@
 """One run, top to bottom."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
-from expkit.errors import UserError
+from expkit.errors import Pruned, UserError
 from expkit.evaluation import EvalSet, Evaluation, evaluate
 from expkit.hub import go_online_if_asked
 from expkit.models import lora
@@ -50,12 +50,18 @@ class Prepared:
     backend: Backend
 
 
-def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
+IsPromising = Callable[[float, float], bool]
+
+
+def run(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+) -> float:
     """Train, evaluate, export and log one configuration that has been checked.
 
     Args:
         cfg: the composed configuration.
         choices: the option taken in each config group, for the name of the run.
+        is_promising: asked after each evaluation whether to go on; see Monitor.
 
     Returns:
         The objective, scored by the exported model of the best checkpoint.
@@ -70,7 +76,7 @@ def run(cfg: DictConfig, choices: Mapping[str, str]) -> float:
         prepared = prepare(cfg)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
-        monitor = train(cfg, prepared, tracked)
+        monitor = train(cfg, prepared, tracked, is_promising)
         # After the curves: the UI's comparison of runs starts with the metric that came first.
         tracked.log({"lora/trainable_parameters": trained})
         exported = export_best(cfg, prepared, monitor, tracked)
@@ -199,7 +205,9 @@ def _unused_positions(model: PreTrainedModel) -> int:
     return 0
 
 
-def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
+def train(
+    cfg: DictConfig, prepared: Prepared, tracked: Run, is_promising: IsPromising | None = None
+) -> Monitor:
     """Fit, from the last checkpoint if there is one, and leave the best weights in the model."""
     training = prepared.training
     tracked.client.set_tag(tracked.id, "precision", training.precision)
@@ -223,6 +231,7 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
+            is_promising=is_promising or (lambda share, value: True),
         )
         if tracked.goes_on and checkpoint.exists(tracked.folder):
             done, memory = checkpoint.restore(training, tracked.folder)
@@ -233,7 +242,11 @@ def train(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Monitor:
         elif cfg.train.eval_on_start:
             monitor.on_start()
         if not monitor.is_over:
-            prepared.backend.fit(training, monitor.on_step)
+            try:
+                prepared.backend.fit(training, monitor.on_step)
+            except Pruned:
+                checkpoint.remove(tracked.folder)  # nobody goes on with it
+                raise
     monitor.restore_best()
     return monitor
 

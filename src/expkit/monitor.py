@@ -11,7 +11,7 @@ from expkit.backends.interface import StepResult
 from expkit.checkpoint import load_weights, save_weights
 from expkit.data.steps import Steps
 from expkit.display import Progress
-from expkit.errors import UserError, nearest
+from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
 
 Log = Callable[[dict[str, float], int], None]
@@ -37,6 +37,8 @@ class Monitor:
         best_file: where the best weights are kept.
         keep: called with the number of steps done when a checkpoint is due.
         keep_every: steps between checkpoints; None: after each evaluation.
+        is_promising: whether to go on, from the share of the steps that are done and the objective;
+            asked after each evaluation. If not, and steps are left, Pruned is raised.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Monitor:
         best_file: Path,
         keep: Callable[[int], None] = lambda done: None,
         keep_every: int | None = None,
+        is_promising: Callable[[float, float], bool] = lambda share, value: True,
     ) -> None:
         self._model = model
         self._steps = steps
@@ -67,6 +70,7 @@ class Monitor:
         self._best_file = best_file
         self._keep = keep
         self._keep_every = keep_every
+        self._is_promising = is_promising
         self._sign = -1.0 if is_minimised(objective) else 1.0
         self._evaluations_since_best = 0
         self._losses: list[torch.Tensor] = []
@@ -176,3 +180,6 @@ class Monitor:
         else:
             self._evaluations_since_best += 1
         self._window_started += time.perf_counter() - paused
+        total = len(self._steps)
+        if not self._is_promising(done / total, value) and done < total:
+            raise Pruned(f"{self._objective} is {value:.4f} at step {done} of {total}")

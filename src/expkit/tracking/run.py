@@ -24,7 +24,7 @@ from mlflow.exceptions import MlflowException
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
-from expkit.errors import UserError
+from expkit.errors import Pruned, UserError
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
@@ -35,8 +35,11 @@ from expkit.tracking.past import (
     FINGERPRINT,
     OVERRIDES,
     OVERRIDES_VARIABLE,
+    PRUNED,
     SWEEP,
     SWEEP_VARIABLE,
+    TRIAL,
+    TRIAL_VARIABLE,
     cut_off_run,
 )
 from expkit.tracking.writer import MetricWriter
@@ -140,6 +143,8 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
+    One that is pruned ends as KILLED with a tag that says so.
+
     Args:
         fingerprint: of the experiment; with `resume`, a run of it that was cut off goes on.
     """
@@ -166,8 +171,10 @@ def open_run(
         yield run
         run.close()
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
+            if isinstance(error, Pruned):
+                client.set_tag(run_id, PRUNED, "true")
             if not interrupted:
                 client.log_text(run_id, traceback.format_exc(), "traceback.txt")
                 client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
@@ -187,7 +194,9 @@ def sweep_tags() -> dict[str, str]:
     if not parent:
         return {}
     overrides = os.environ.get(OVERRIDES_VARIABLE, "")
-    return {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
+    tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
+    trial = os.environ.get(TRIAL_VARIABLE)
+    return {**tags, TRIAL: trial} if trial else tags
 
 
 def reason(error: BaseException) -> str:
