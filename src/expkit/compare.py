@@ -91,8 +91,6 @@ def compare(options: argparse.Namespace) -> None:
 
 def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Difference]":
     """Print by how much two runs differ, and how sure that is."""
-    from omegaconf import OmegaConf
-
     from expkit.comparison import report
     from expkit.comparison.bootstrap import paired_bootstrap
     from expkit.comparison.paired import DifferentExamples, statistics_pairs
@@ -113,9 +111,7 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
             )
         run.require_trusted("task.metrics", frozenset(options.trust))
         outcomes.append(read(file))
-        metrics = OmegaConf.to_container(run.config.task.metrics, resolve=True)
-        assert isinstance(metrics, dict)
-        settings.append({str(name): setting for name, setting in metrics.items()})
+        settings.append({str(name): node for name, node in run.config.task.metrics.items()})
     try:
         pairs, left_out = statistics_pairs(outcomes[0], outcomes[1], (settings[0], settings[1]))
     except DifferentExamples as error:

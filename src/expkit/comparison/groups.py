@@ -1,7 +1,8 @@
 """Jobs side by side: what differs between them, and means over seeds."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,10 +91,11 @@ def grouped(jobs: Sequence[Job]) -> list[Group]:
     return sorted(groups, key=lambda group: (contests.index(group.contest), _rank(group)))
 
 
-def best_of(groups: Iterable[Group]) -> list[Group]:
-    """The best group of each contest, of those whose objective is a number."""
+def best_of(groups: Sequence[Group]) -> list[Group]:
+    """The best group of each contest that has several, of those whose objective is a number."""
     best: dict[tuple[str, str], Group] = {}
-    for group in groups:
+    several = Counter(group.contest for group in groups)
+    for group in (group for group in groups if several[group.contest] > 1):
         if _rank(group) < float("inf"):
             leader = best.setdefault(group.contest, group)
             if _rank(group) < _rank(leader):

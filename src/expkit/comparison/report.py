@@ -58,8 +58,8 @@ def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequ
     if groups:
         fitting, left_out = _fitting(grid(groups, metrics), len(metrics))
         table(title, fitting.columns, fitting.rows, bold=fitting.best)
-        contests = len({group.contest for group in groups})
-        tell(f"* best{' for its task and objective' if contests > 1 else ''}" + _seeds(groups))
+        if legend := _legend(groups, fitting):
+            tell(legend)
         if left_out:
             tell(f"not shown for want of room: {', '.join(left_out)} (--csv has all)")
     for job in jobs:
@@ -166,9 +166,14 @@ def _score(group: Group, metric: str, decimals: int) -> str:
     return f"{mean:.{decimals}f}{spread}"
 
 
-def _seeds(groups: Sequence[Group]) -> str:
-    several = any(len(group.jobs) > 1 for group in groups)
-    return "   mean ± standard deviation over n seeds" if several else ""
+def _legend(groups: Sequence[Group], shown: Grid) -> str:
+    parts = []
+    if shown.best:
+        contests = len({group.contest for group in groups})
+        parts.append("* best of its task and objective" if contests > 1 else "* best")
+    if any(len(group.jobs) > 1 for group in groups):
+        parts.append("mean ± standard deviation over n seeds")
+    return "   ".join(parts)
 
 
 def _cut(value: str) -> str:

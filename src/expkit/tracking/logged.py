@@ -13,7 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.config.checks import targets_in
 from expkit.config.targets import refusal
 from expkit.errors import UserError
+from expkit.tracking.past import KIND
+from expkit.tracking.run import DATA_CONTEXT
 from expkit.tracking.store import connect
+
+SCORED = ("eval", "test", "baseline")  # groups of metrics
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,30 @@ class LoggedRun:
             raise UserError(f"run {self.id}: has logged no model (state {run.info.status})")
         return f"models:/{outputs[-1].model_id}"
 
+    def state(self) -> str:
+        """FINISHED, or another of MLflow's."""
+        return str(self.client.get_run(self.id).info.status)
+
+    def tags(self) -> dict[str, str]:
+        """Versions, commit and hardware among them."""
+        return dict(self.client.get_run(self.id).data.tags)
+
+    def scores(self) -> dict[str, float]:
+        """The last value of each metric that says how good the model is."""
+        metrics = self.client.get_run(self.id).data.metrics
+        return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
+
+    def digests(self) -> dict[str, str]:
+        """Of the data, by split."""
+        run = self.client.get_run(self.id)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        return {
+            tag.value: entry.dataset.digest
+            for entry in inputs
+            for tag in entry.tags
+            if tag.key == DATA_CONTEXT
+        }
+
     def artifact(self, path: str) -> Path | None:
         """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
         run = self.client.get_run(self.id)
@@ -45,14 +73,15 @@ class LoggedRun:
         """Refuse to make what somebody may have written into a store that is shared.
 
         Args:
-            key: of the part of the configuration that is to be made; empty for all of it.
+            key: of the part of the configuration that is to be made.
             trusted: packages that were named on the command line.
 
         Raises:
             UserError: a target comes from another package.
         """
-        node = OmegaConf.select(self.config, key) if key else self.config
-        for path, part in targets_in(OmegaConf.to_container(node), key):
+        node = OmegaConf.select(self.config, key)
+        plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        for path, part in targets_in(plain, key):
             if refused := refusal(str(part["_target_"]), trusted):
                 raise UserError(
                     f"run {self.id}: {path}._target_={part['_target_']}: "
@@ -68,6 +97,8 @@ def logged_run(run_id: str) -> LoggedRun:
     """
     client = connect(None)
     run = find_run(client, run_id)
+    if run.data.tags.get(KIND) == "sweep":
+        raise UserError(f"run {run.info.run_id}: is a sweep; name one of its runs")
     try:
         text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/run.yaml")
     except (MlflowException, OSError) as error:

@@ -45,6 +45,8 @@ from expkit.tracking.past import (
 from expkit.tracking.writer import MetricWriter
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
+DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
+DIGEST_LENGTH = 32  # characters; MLflow takes 36
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
@@ -99,12 +101,12 @@ class Run:
             DatasetInput(
                 DatasetEntity(
                     name=split.name,
-                    digest=split.digest[:32],
+                    digest=split.digest[:DIGEST_LENGTH],
                     source_type="local",
                     source=json.dumps({"uri": split.source}),
                     profile=json.dumps({"num_rows": len(split)}),
                 ),
-                tags=[InputTag("mlflow.data.context", name)],
+                tags=[InputTag(DATA_CONTEXT, name)],
             )
             for name, split in splits.items()
         ]
@@ -186,6 +188,13 @@ def open_run(
             mlflow.end_run("KILLED" if interrupted else "FAILED")
         raise
     mlflow.end_run("FINISHED")
+
+
+def latest_run_id() -> str:
+    """Of the run that this thread has opened last."""
+    run = mlflow.last_active_run()
+    assert run is not None
+    return str(run.info.run_id)
 
 
 def sweep_tags() -> dict[str, str]:
