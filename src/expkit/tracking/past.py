@@ -10,6 +10,7 @@ FINGERPRINT = "expkit.fingerprint"
 SWEEP = "expkit.sweep"  # of a job, the id of its parent run
 SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
 KIND = "expkit.kind"  # "sweep" on parent runs
+DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 ERROR = "expkit.error"  # why a run failed, in one line
 
 PAGE = 1000

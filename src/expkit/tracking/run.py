@@ -29,12 +29,18 @@ from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
 from expkit.tracking import store
-from expkit.tracking.past import ERROR, FINGERPRINT, SWEEP, SWEEP_VARIABLE, cut_off_run
+from expkit.tracking.past import (
+    DATA_CONTEXT,
+    ERROR,
+    FINGERPRINT,
+    SWEEP,
+    SWEEP_VARIABLE,
+    cut_off_run,
+)
 from expkit.tracking.writer import MetricWriter
 
 PARAM_LIMIT = 500  # characters; longer ones are cut, the artifact run.yaml has all of it
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
-DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
