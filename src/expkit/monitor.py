@@ -13,15 +13,9 @@ from expkit.data.steps import Steps
 from expkit.display import Progress
 from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
+from expkit.metrics.direction import is_minimised
 
 Log = Callable[[dict[str, float], int], None]
-
-MINIMISED = ("loss", "perplexity", "error", "wer", "cer", "ter")
-
-
-def is_minimised(metric: str) -> bool:
-    """Whether less of it is better."""
-    return metric.endswith(MINIMISED)
 
 
 class Monitor:

@@ -102,6 +102,20 @@ def test_less_is_better_where_the_objective_says_so() -> None:
     assert best_of(groups) == [groups[0]]
 
 
+def test_a_seed_that_was_run_twice_counts_once() -> None:
+    groups = grouped([job(ADAMW, seed, f1=0.7 + seed / 10) for seed in (1, 2, 1)])
+    assert [[j.name for j in group.jobs] for group in groups] == [["s1", "s2"], ["s1"]]
+
+
+def test_changed_data_are_not_another_seed_and_shown_where_nothing_else_says_so() -> None:
+    data = [{"data.train_file": "a.jsonl", "data.train_digest": digest} for digest in "12"]
+    groups = grouped([job(params, seed, f1=0.7) for seed, params in enumerate(data)])
+    assert [group.differing for group in groups] == [{"data.train_digest": d} for d in "12"]
+    data[1]["data.train_file"] = "b.jsonl"
+    groups = grouped([job(params, f1=0.7) for params in data])
+    assert [list(group.differing) for group in groups] == [["data.train_file"]] * 2
+
+
 def scores(**given: float) -> Any:
     return grouped([job(ADAMW, **given)])
 

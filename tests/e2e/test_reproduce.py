@@ -63,7 +63,7 @@ def test_the_same_again_and_then_with_other_data(run: str, project: Path, expkit
     (project / "validation.jsonl").unlink()
     done = expkit(run, module="expkit.reproduce")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("expkit.reproduce: data.validation_file=validation.jsonl: ")
+    assert done.stderr.startswith("expkit.reproduce: data.validation_file='validation.jsonl': ")
 
 
 def test_a_run_that_cannot_come_out_again_is_refused(

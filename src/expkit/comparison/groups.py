@@ -8,10 +8,11 @@ from typing import Protocol
 
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
-from expkit.monitor import is_minimised
+from expkit.metrics.direction import is_minimised
 
 FINISHED = "FINISHED"
 TASK = "task._target_"
+DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
 
 
 class Job(Protocol):
@@ -77,12 +78,18 @@ class Group:
 
 
 def grouped(jobs: Sequence[Job]) -> list[Group]:
-    """The finished jobs, the best group of each contest first."""
-    by_config: dict[tuple[tuple[str, str], ...], list[Job]] = {}
+    """The finished jobs, the best group of each contest first.
+
+    A seed counts once in a mean: where it was run again, that is a row of its own.
+    """
+    by_config: dict[tuple[int, tuple[tuple[str, str], ...]], list[Job]] = {}
+    repetitions: Counter[tuple[tuple[str, str], ...]] = Counter()
     for job in jobs:
         if job.state == FINISHED:
-            key = tuple(sorted(_relevant(job.params).items()))
-            by_config.setdefault(key, []).append(job)
+            config = tuple(sorted(_relevant(job.params).items()))
+            same = (("seed", job.params.get("seed", "")), *config)
+            by_config.setdefault((repetitions[same], config), []).append(job)
+            repetitions[same] += 1
     differing = _overrides(list(by_config.values())) or _differences(list(by_config.values()))
     groups = [
         Group(shown, members) for shown, members in zip(differing, by_config.values(), strict=True)
@@ -174,7 +181,9 @@ def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
 
 
 def _follows(key: str, keys: Sequence[str], found: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a difference is only the consequence of another class."""
+    """Whether a difference is only the consequence of another one that is shown."""
+    if key.endswith(DIGEST) and any(k.startswith("data.") and not k.endswith(DIGEST) for k in keys):
+        return True
     target = f"{key.partition('.')[0]}._target_"
     if target in keys and key != target and not all(key in params for params in found):
         return True

@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
+from expkit.comparison.groups import DIGEST
 from expkit.errors import UserError
-from expkit.tracking.logged import find_run
+from expkit.tracking.logged import data_digests, find_run
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
 from expkit.tracking.store import connect
 
@@ -24,7 +25,7 @@ class Job:
 
     Attributes:
         state: one of MLflow's, or NOT STARTED.
-        params: the flat configuration.
+        params: the flat configuration, and digests of the data as `data.<split>_digest`.
         chosen: the overrides that differ within its sweep; empty for a run of its own.
     """
 
@@ -121,12 +122,13 @@ def _table(parent: MlflowRun) -> list[dict[str, Any]]:
 
 
 def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> Job:
+    digests = {f"data.{split}{DIGEST}": d[:8] for split, d in data_digests(run).items()}
     return Job(
         name or _name(run),
         run.info.run_id,
         run.info.status,
         run.data.tags.get(ERROR, ""),
-        run.data.params,
+        {**run.data.params, **digests},
         run.data.metrics,
         chosen or {},
     )

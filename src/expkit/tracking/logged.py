@@ -13,8 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.config.checks import targets_in
 from expkit.config.targets import refusal
 from expkit.errors import UserError
-from expkit.tracking.past import KIND
-from expkit.tracking.run import DATA_CONTEXT
+from expkit.tracking.past import DATA_CONTEXT, KIND
 from expkit.tracking.store import connect
 
 SCORED = ("eval", "test", "baseline")  # groups of metrics
@@ -51,14 +50,7 @@ class LoggedRun:
 
     def digests(self) -> dict[str, str]:
         """Of the data, by split."""
-        run = self.client.get_run(self.id)
-        inputs = run.inputs.dataset_inputs if run.inputs else []
-        return {
-            tag.value: entry.dataset.digest
-            for entry in inputs
-            for tag in entry.tags
-            if tag.key == DATA_CONTEXT
-        }
+        return data_digests(self.client.get_run(self.id))
 
     def artifact(self, path: str) -> Path | None:
         """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
@@ -108,6 +100,17 @@ def logged_run(run_id: str) -> LoggedRun:
     config = OmegaConf.create(text)
     assert isinstance(config, DictConfig)
     return LoggedRun(run.info.run_id, config, client)
+
+
+def data_digests(run: MlflowRun) -> dict[str, str]:
+    """Of the inputs of a run, by split."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return {
+        tag.value: entry.dataset.digest
+        for entry in inputs
+        for tag in entry.tags
+        if tag.key == DATA_CONTEXT
+    }
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:

@@ -15,6 +15,7 @@ TRIAL = "expkit.trial"  # of a job of a search, the number of its trial
 TRIAL_VARIABLE = "EXPKIT_TRIAL"  # in the environment of a job, the same
 PRUNED = "expkit.pruned"  # "true" on runs that a search ended early: neither finished nor cut off
 KIND = "expkit.kind"  # "sweep" on parent runs
+DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 ERROR = "expkit.error"  # why a run failed, in one line
 
 PAGE = 1000

@@ -31,6 +31,7 @@ from expkit.tasks.interface import Report
 from expkit.tracking import store
 from expkit.tracking.params import params_of
 from expkit.tracking.past import (
+    DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
     OVERRIDES,
@@ -45,7 +46,6 @@ from expkit.tracking.past import (
 from expkit.tracking.writer import MetricWriter
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
-DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
