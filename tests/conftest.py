@@ -53,6 +53,11 @@ JOBS_OF_ONE_PROCESS = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--screenshots docs/images` keeps the pictures that the README shows."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the MLflow UI here")
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project: the working directory, with a store of its own."""

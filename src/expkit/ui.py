@@ -12,6 +12,8 @@ from expkit.tracking.store import tracking_uri, without_password
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 20
+# MLflow 3 opens in a mode for applications of language models, and that hides runs among traces.
+RUNS = "/#/experiments?workflowType=machine_learning"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = server(tracking_uri(None), port)
     except UserError as error:
         sys.exit(complain(error))
-    print(f"http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
+    print(f"http://{HOST}:{port}{RUNS}   (Ctrl-C ends it)", flush=True)
     # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.execv(command[0], command)

@@ -13,7 +13,7 @@ def note_of(rows: Sequence[Row], best: Sequence[Row], address: Callable[[str], s
     """Markdown. `address` gives the page of a run."""
     objectives = list(dict.fromkeys(row.objective for row in rows))
     value = objectives[0] if len(objectives) == 1 else "objective"
-    lines = [f"| job | {value} | state | time |", "|---|---|---|---|"]
+    lines = [_joined("job", value, "state", "time"), "|:--|:--|:--|:--|"]
     room = NOTE_LIMIT
     for number, row in enumerate(rows):
         line = _line(row, row in best, named=len(objectives) > 1, address=address)
@@ -33,12 +33,17 @@ def _line(row: Row, is_best: bool, *, named: bool, address: Callable[[str], str]
     if named and value:
         value = f"{row.objective} {value}"
     if is_best:
-        value = f"**{value} (best)**"
+        value = f"**{value}** best"
     state = row.state.lower()
     if row.error:
         state = f"{state}: {_cell(row.error[:ERROR_LIMIT])}"
     time = "" if row.seconds is None else f"{row.seconds:.0f} s"
-    return f"| {name} | {value} | {state} | {time} |"
+    return _joined(name, value, state, time)
+
+
+def _joined(*cells: str) -> str:
+    """A row; the UI draws the columns of a table without space between them."""
+    return "".join(f"| {cell}&emsp;" for cell in cells) + "|"
 
 
 def _cell(text: str) -> str:

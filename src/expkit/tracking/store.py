@@ -26,8 +26,6 @@ from expkit.config.project import output_dir, project_root
 from expkit.errors import UserError
 
 HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
-# The UI then opens the experiment on its runs, and not on the traces of an application.
-MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 REACHABLE_WITHIN = 5.0  # seconds
 
 
@@ -111,7 +109,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     local = str(client.tracking_uri).startswith("sqlite")
     location = (output_dir() / "artifacts").as_uri() if local else None
     try:
-        return str(client.create_experiment(name, artifact_location=location, tags=MODEL_TRAINING))
+        return str(client.create_experiment(name, artifact_location=location))
     except MlflowException:
         found = client.get_experiment_by_name(name)  # another process was faster
         if found is None:
@@ -137,7 +135,7 @@ def source_tags() -> dict[str, str]:
         user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
     return {
         "mlflow.user": user,
-        "mlflow.source.name": "python -m expkit",
+        "mlflow.source.name": "expkit",
         "mlflow.source.type": "LOCAL",
     }
 
