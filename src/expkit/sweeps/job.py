@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from threading import Event, current_thread, main_thread
@@ -27,6 +28,9 @@ THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it m
 FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, not its objective
 
 IsPromising = Callable[[float, float], bool]  # see expkit.monitor
+
+# Our options carry the names of the plugins' own, which Hydra mentions at each composition.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 # Set when Hydra has composed and the work begins: from then on an exception is no bad input.
 work_has_begun = Event()

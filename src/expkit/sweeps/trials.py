@@ -74,19 +74,23 @@ class Trials:
             trials = self.all()
             if sum(_counts(trial) for trial in trials) >= self._settings.n_trials:
                 return None
-            drawn = sum("fixed_params" not in trial.system_attrs for trial in trials)
+            drawn = sum(
+                "fixed_params" not in trial.system_attrs and self._is_whole(trial)
+                for trial in trials
+            )
             self.study.sampler = make_sampler(self._settings, drawn)
             trial = self.study.ask(self._space)
             for key, value in owner_tags().items():
                 trial.set_user_attr(key, value)
             return trial
 
-    def tell(self, trial: Trial, value: float) -> None:
-        """A trial has come to its end; one whose objective is not a number has failed."""
-        if isfinite(value):
-            self.study.tell(trial, value)
-        else:
+    def tell(self, trial: Trial, value: float) -> bool:
+        """A trial has come to its end; one whose objective is not a finite number has failed."""
+        if not isfinite(value):
             self.fail(trial, f"the objective is {value}")
+            return False
+        self.study.tell(trial, value)
+        return True
 
     def fail(self, trial: Trial, why: str) -> None:
         """A trial has failed."""
@@ -134,12 +138,19 @@ class Trials:
         with self._lock:
             dead = self._dead()
             for trial in dead:
-                trial.set_user_attr(CUT_OFF, True)
-                self.study.tell(trial, state=TrialState.FAIL)
-                self.study.enqueue_trial(
-                    trial.params, user_attrs={SUSPECT: True} if suspect else None
-                )
+                self.give_back(trial, suspect=suspect)
             return len(dead)
+
+    def give_back(self, trial: Trial, *, suspect: bool = False) -> None:
+        """A trial was cut off: it does not count, and its parameters are the next to be run."""
+        trial.set_user_attr(CUT_OFF, True)
+        self.study.tell(trial, state=TrialState.FAIL)
+        if self._is_whole(trial):
+            self.study.enqueue_trial(trial.params, user_attrs={SUSPECT: True} if suspect else None)
+
+    def _is_whole(self, trial: Trial | FrozenTrial) -> bool:
+        """Whether its process has lived long enough to draw all parameters."""
+        return trial.params.keys() == self._space.keys()
 
     def fail_dead(self, why: str) -> int:
         """Count trials of dead processes as failed; returns how many."""

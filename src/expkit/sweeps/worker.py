@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
@@ -60,7 +59,12 @@ def work(cfg: DictConfig, order: str) -> int:
         trial = trials.claim()
         if trial is None:
             break
-        if not _ran(trial, trials, todo) and stops:
+        try:
+            succeeded = _ran(trial, trials, todo)
+        except BaseException:  # such as Ctrl-C; a process that is killed has no time for it
+            trials.give_back(trial)
+            raise
+        if stops and not succeeded:
             stop_sweep(cfg.tracking)
         done += 1
     return done
@@ -80,13 +84,13 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
     for _ in range(order.attempts):
         if result in (None, FAILED):
             result = _carried_out(trial, job, order)
+    if result == FAILED:
+        trials.fail(trial, "")  # the run in MLflow says why
+        return False
     if result == PRUNED:
         trials.prune(trial)
-    elif isinstance(result, float):
-        trials.tell(trial, result)
-    else:
-        trials.fail(trial, "")  # the run in MLflow says why
-    return (isinstance(result, float) and isfinite(result)) or result == PRUNED
+        return True
+    return trials.tell(trial, float(result))
 
 
 def _composed(trial: Trial) -> Job:
