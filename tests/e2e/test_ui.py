@@ -20,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import TINY, Command
+from conftest import CHECKOUT, TINY, Command
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -120,10 +120,10 @@ def test_a_sweep_in_the_ui(
     assert done.returncode == 0, done.stderr
     print(done.stdout)
     sweep = stored(project)
-    pictures = Path(kept or tmp_path / "screenshots")
+    pictures = CHECKOUT / kept if kept else tmp_path / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
     with served(project) as address, browser(tmp_path / "profile") as page:
-        shown = Browser(page, address, pictures.resolve())
+        shown = Browser(page, address, pictures)
         close_assistant(shown)
         jobs_are_nested_under_their_sweep(shown, sweep)
         the_sweep_has_its_summary(shown, sweep)
@@ -188,7 +188,7 @@ def both_runs_are_side_by_side(shown: Browser, sweep: Sweep) -> None:
     for job in sweep.jobs:
         assert shown.page.get_by_text(str(round(job.data.metrics["train/loss"], 3))).count()
     shown.see("Visualizations").scroll_into_view_if_needed()
-    shown.shoot("compare", height=1300)
+    shown.shoot("compare", height=1480)
 
 
 def their_curves_are_in_one_chart(shown: Browser, sweep: Sweep) -> None:
