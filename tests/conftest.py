@@ -22,6 +22,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 TINY = (
     "model=tiny_bert",
     "model.hidden_size=32",
+    "model.dropout=0.1",  # what a test says about dropout needs some
     "data.sizes.train=64",
     "data.sizes.validation=32",
     "data.sizes.test=0",
@@ -43,6 +44,13 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
         *(option for option in TINY if option != "model=tiny_bert"),
     ),
 }
+
+# Jobs that differ in backend and precision, both of which libraries like to keep for a process.
+JOBS_OF_ONE_PROCESS = (
+    (*TINY, "train.max_steps=4", "precision=fp32"),
+    (*TINY, "train.max_steps=4", "precision=bf16"),
+    (*TINY, "train.max_steps=4", "precision=fp32", "backend=trainer"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -19,6 +19,10 @@ class ConfigError(UserError):
         super().__init__("\n".join(self.problems))
 
 
+class Pruned(Exception):
+    """A run was ended early because others of its search are better; raised between two steps."""
+
+
 class DataError(UserError):
     """The data cannot be used; the message names the file and, where there is one, the line."""
 

@@ -11,17 +11,11 @@ from expkit.backends.interface import StepResult
 from expkit.checkpoint import load_weights, save_weights
 from expkit.data.steps import Steps
 from expkit.display import Progress
-from expkit.errors import UserError, nearest
+from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
+from expkit.metrics.direction import is_minimised
 
 Log = Callable[[dict[str, float], int], None]
-
-MINIMISED = ("loss", "perplexity", "error", "wer", "cer", "ter")
-
-
-def is_minimised(metric: str) -> bool:
-    """Whether less of it is better."""
-    return metric.endswith(MINIMISED)
 
 
 class Monitor:
@@ -37,6 +31,8 @@ class Monitor:
         best_file: where the best weights are kept.
         keep: called with the number of steps done when a checkpoint is due.
         keep_every: steps between checkpoints; None: after each evaluation.
+        is_promising: whether to go on, from the share of the steps that are done and the objective;
+            asked after each evaluation. If not, and steps are left, Pruned is raised.
     """
 
     def __init__(
@@ -54,6 +50,7 @@ class Monitor:
         best_file: Path,
         keep: Callable[[int], None] = lambda done: None,
         keep_every: int | None = None,
+        is_promising: Callable[[float, float], bool] = lambda share, value: True,
     ) -> None:
         self._model = model
         self._steps = steps
@@ -67,6 +64,7 @@ class Monitor:
         self._best_file = best_file
         self._keep = keep
         self._keep_every = keep_every
+        self._is_promising = is_promising
         self._sign = -1.0 if is_minimised(objective) else 1.0
         self._evaluations_since_best = 0
         self._losses: list[torch.Tensor] = []
@@ -75,6 +73,10 @@ class Monitor:
         self._best: float | None = None
         self.best_step = 0
         self.done = 0
+
+    def on_start(self) -> None:
+        """Evaluate what training starts from: step 0, which may be the best, and uses no patience."""
+        self._evaluate_at(0)
 
     def on_step(self, result: StepResult) -> bool:
         """Log and evaluate when it is time; returns whether to stop training."""
@@ -87,9 +89,7 @@ class Monitor:
         self._progress.advance(result.done)
         evaluation_is_due = is_last or self._evaluation_is_due(result.done)
         if evaluation_is_due:
-            paused = time.perf_counter()
             self._evaluate_at(result.done)
-            self._window_started += time.perf_counter() - paused
         if self._keep_every is None:
             checkpoint_is_due = evaluation_is_due
         else:
@@ -157,6 +157,7 @@ class Monitor:
         self._losses, self._examples, self._window_started = [], 0, now
 
     def _evaluate_at(self, done: int) -> None:
+        paused = time.perf_counter()
         evaluation = self._evaluate()
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         if self._objective not in metrics:
@@ -172,3 +173,7 @@ class Monitor:
             save_weights(self._model, self._best_file)
         else:
             self._evaluations_since_best += 1
+        self._window_started += time.perf_counter() - paused
+        total = len(self._steps)
+        if not self._is_promising(done / total, value) and done < total:
+            raise Pruned(f"{self._objective} is {value:.4f} at step {done} of {total}")

@@ -6,9 +6,26 @@ Hydra imports this file at every start, so it imports nothing that takes time.
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
-class GridSweeper(BasicSweeper):
+class _Sweeper(BasicSweeper):
+    """Says which extra to install before Hydra looks for the launcher."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Make the launcher; called by Hydra."""
+        from expkit.sweeps.installed import require
+
+        for group in ("sweeper", "launcher"):
+            option = config.hydra.runtime.choices[f"hydra/{group}"]
+            require(f"hydra/{group}", option, config.hydra[group]._target_)
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+
+
+class GridSweeper(_Sweeper):
     """All combinations of the values that are given, as one sweep."""
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -30,3 +47,21 @@ class GridSweeper(BasicSweeper):
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (combinations,) = self.split_arguments(overrides, None)
         return combinations
+
+
+class OptunaSweeper(_Sweeper):
+    """A search with Optuna; the options are those of conf/hydra/sweeper/optuna.yaml."""
+
+    def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
+        super().__init__(max_batch_size=None, params=params)
+        self.options = options
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the trials; called by Hydra with the overrides of the command line."""
+        from expkit.sweeps.study import search
+
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
+        overrides = [*self._parse_config(), *arguments]
+        return search(self.hydra_context, self.config, self.launcher, overrides, dict(self.options))

@@ -16,7 +16,7 @@ from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
-from expkit.tracking.sweep import SweepRun, open_sweep
+from expkit.tracking.sweep import Row, SweepRun, open_sweep
 
 
 class SweepFailed(UserError):
@@ -38,10 +38,7 @@ def sweep(
     """
     jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
-    if config["dry_run"]:
-        raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
-    work_has_begun.set()
-    hush()
+    begin(config)
     command = list(master.hydra.overrides.task)
     name = f"sweep {' '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
@@ -51,17 +48,34 @@ def sweep(
             say(f"{len(jobs) - len(waiting)} of them had finished before")
         size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
         hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
-        for _ in range(1 + _retries(config)):
+        for _ in range(1 + retries(config)):
             launch_all(opened, launcher, waiting, size)
             waiting = [
                 j for j, r in zip(jobs, opened.rows(jobs), strict=True) if r.state == "FAILED"
             ]
         rows = opened.rows(jobs)
-        opened.conclude(rows, best_rows(rows), draw(rows, output_dir() / "runs" / opened.id))
-        show(name, opened.id, rows)
+        sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise SweepFailed(f"{len(left)} of {len(rows)} jobs have not finished")
+
+
+def begin(config: Mapping[str, Any]) -> None:
+    """All has been checked; `config` is that of one of the jobs.
+
+    Raises:
+        ConfigError: it is to be a dry run.
+    """
+    if config["dry_run"]:
+        raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
+    work_has_begun.set()
+    hush()
+
+
+def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
+    """The summary, on the parent run and in the terminal."""
+    opened.conclude(rows, best_rows(rows), draw(rows, output_dir() / "runs" / opened.id))
+    show(opened.name, opened.id, rows)
 
 
 def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: int) -> None:
@@ -72,18 +86,18 @@ def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: 
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
-        if _launched(launcher, batch, start):
+        if launched(launcher, [job.launched_as() for job in batch], start):
             continue
         states = {row.name: row.state for row in opened.rows(batch)}
         for job in batch:
             if states[job.name] in ("KILLED", "NOT STARTED"):
-                _launched(launcher, [job], job.number)
+                launched(launcher, [job.launched_as()], job.number)
 
 
-def _launched(launcher: Launcher, jobs: Sequence[Job], first: int) -> bool:
-    """Whether the launcher came to its end."""
+def launched(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0) -> bool:
+    """Let the launcher run jobs by their overrides; whether it came to its end."""
     try:
-        launcher.launch([job.launched_as() for job in jobs], initial_job_idx=first)
+        launcher.launch(jobs, initial_job_idx=first)
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
@@ -125,6 +139,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _retries(config: Mapping[str, Any]) -> int:
+def retries(config: Mapping[str, Any]) -> int:
+    """How often a job that fails is launched again."""
     settings = config["sweep"]
     return int(settings["retries"]) if settings["on_failure"] == "retry" else 0

@@ -8,7 +8,8 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from threading import Event, current_thread, main_thread
 from types import FrameType
@@ -19,10 +20,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
-from expkit.errors import UserError, complain
+from expkit.display import say
+from expkit.errors import Pruned, UserError, complain
 
+SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
-FAILED, SKIPPED = "failed", "skipped"  # what a job returns instead of its objective
+FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, not its objective
+
+IsPromising = Callable[[float, float], bool]  # see expkit.monitor
+
+# Our options carry the names of the plugins' own, which Hydra mentions at each composition.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 # Set when Hydra has composed and the work begins: from then on an exception is no bad input.
 work_has_begun = Event()
@@ -32,7 +40,7 @@ def task(cfg: DictConfig) -> Any:
     """The task function of Hydra."""
     work_has_begun.set()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return job_of_sweep(cfg)
+        return work_for_search(cfg) if SEARCH_VARIABLE in os.environ else job_of_sweep(cfg)
     try:
         return single(cfg)
     except UserError as error:
@@ -69,8 +77,7 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):
         return SKIPPED
-    run = _in_own_process if cfg.sweep.process_per_job else attempt
-    result = run(cfg, choices)
+    result = carry_out(cfg, choices)
     if stops and result == FAILED:
         stop_sweep(cfg.tracking)
     return result
@@ -81,8 +88,29 @@ def _own_overrides(overrides: Sequence[str]) -> list[str]:
     return [o for o in overrides if not o.startswith(("run_name=", "tracking.uri="))]
 
 
-def attempt(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
-    """The objective, or FAILED; the process is left as the next job wants to find it."""
+def work_for_search(cfg: DictConfig) -> Any:
+    """Trials of a search, one after another, until there are enough."""
+    from expkit.sweeps.worker import work
+
+    return work(cfg, os.environ[SEARCH_VARIABLE])
+
+
+def carry_out(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+) -> Any:
+    """One run, in this process or in one of its own; returns what `attempt` does.
+
+    Args:
+        is_promising: says after each evaluation whether to go on; can be sent to a process.
+    """
+    run = _in_own_process if cfg.sweep.process_per_job else attempt
+    return run(cfg, choices, is_promising)
+
+
+def attempt(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+) -> Any:
+    """The objective, FAILED or PRUNED; the process is left as the next job wants to find it."""
     import torch
     from accelerate.state import AcceleratorState
 
@@ -93,7 +121,10 @@ def attempt(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
     threads = torch.get_num_threads()
     torch.set_num_threads(int(os.environ.get(THREADS, threads)))
     try:
-        return run(cfg, choices)
+        return run(cfg, choices, is_promising)
+    except Pruned as reason:
+        say(f"pruned: {reason}")
+        return PRUNED
     except UserError as error:
         complain(error)
     except Exception:
@@ -110,12 +141,14 @@ def terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _in_own_process(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
+def _in_own_process(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None
+) -> Any:
     """A job that dies of a signal takes nothing with it, and leaves no memory in use."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     plain = OmegaConf.to_container(cfg, resolve=True)
-    process = context.Process(target=_child, args=(sender, plain, dict(choices)))
+    process = context.Process(target=_child, args=(sender, plain, dict(choices), is_promising))
     process.start()
     sender.close()
     try:
@@ -126,5 +159,7 @@ def _in_own_process(cfg: DictConfig, choices: Mapping[str, str]) -> Any:
         process.join()
 
 
-def _child(sender: Connection, plain: Any, choices: dict[str, str]) -> None:
-    sender.send(attempt(OmegaConf.create(plain), choices))
+def _child(
+    sender: Connection, plain: Any, choices: dict[str, str], is_promising: IsPromising | None
+) -> None:
+    sender.send(attempt(OmegaConf.create(plain), choices, is_promising))

@@ -38,7 +38,7 @@ def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
     header = objectives[0] if len(objectives) == 1 else "objective"
     table(name, ["job", "state", header, "time", "run"], cells)
     for row in rows:
-        if row.state != "FINISHED":
+        if row.state not in ("FINISHED", "PRUNED"):
             place = f" (run {row.run_id})" if row.run_id else ""
             say(f"{row.state.lower()}: {row.name}: {row.error or 'it still runs elsewhere'}{place}")
     if best:

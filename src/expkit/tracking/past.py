@@ -11,7 +11,11 @@ SWEEP = "expkit.sweep"  # of a job, the id of its parent run
 SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
 OVERRIDES = "expkit.overrides"  # as they were typed
 OVERRIDES_VARIABLE = "EXPKIT_OVERRIDES"  # in the environment of a job, those of the job
+TRIAL = "expkit.trial"  # of a job of a search, the number of its trial
+TRIAL_VARIABLE = "EXPKIT_TRIAL"  # in the environment of a job, the same
+PRUNED = "expkit.pruned"  # "true" on runs that a search ended early: neither finished nor cut off
 KIND = "expkit.kind"  # "sweep" on parent runs
+DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 ERROR = "expkit.error"  # why a run failed, in one line
 
 PAGE = 1000
@@ -44,4 +48,9 @@ def finished_run(client: MlflowClient, experiment: str, fingerprint: str) -> Mlf
 def cut_off_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
     """The newest run of an experiment, if it was killed or interrupted."""
     newest = next(runs_with(client, experiment, FINGERPRINT, fingerprint), None)
-    return newest if newest and newest.info.status == "KILLED" else None
+    return newest if newest and newest.info.status == "KILLED" and not is_pruned(newest) else None
+
+
+def is_pruned(run: MlflowRun) -> bool:
+    """Whether a search ended it early."""
+    return bool(run.data.tags.get(PRUNED) == "true")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a job. `state` is one of MLflow's, or NOT STARTED.
+    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED.
 
     `losses` are (steps, values) of train/loss.
     """

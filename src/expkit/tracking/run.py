@@ -6,7 +6,7 @@ import platform
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,22 +24,29 @@ from mlflow.exceptions import MlflowException
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
-from expkit.errors import UserError
+from expkit.errors import Pruned, UserError
+from expkit.metrics import outcomes
+from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
 from expkit.tracking import store
 from expkit.tracking.params import params_of
 from expkit.tracking.past import (
+    DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
     OVERRIDES,
     OVERRIDES_VARIABLE,
+    PRUNED,
     SWEEP,
     SWEEP_VARIABLE,
+    TRIAL,
+    TRIAL_VARIABLE,
     cut_off_run,
 )
 from expkit.tracking.writer import MetricWriter
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
+DIGEST_LENGTH = 32  # characters; MLflow takes 36
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
@@ -94,12 +101,12 @@ class Run:
             DatasetInput(
                 DatasetEntity(
                     name=split.name,
-                    digest=split.digest[:32],
+                    digest=split.digest[:DIGEST_LENGTH],
                     source_type="local",
                     source=json.dumps({"uri": split.source}),
                     profile=json.dumps({"num_rows": len(split)}),
                 ),
-                tags=[InputTag("mlflow.data.context", name)],
+                tags=[InputTag(DATA_CONTEXT, name)],
             )
             for name, split in splits.items()
         ]
@@ -116,6 +123,13 @@ class Run:
         for name, fact in report.facts.items():
             self.client.set_tag(self.id, name, fact)
 
+    def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
+        """What the metrics saw, complete, for `expkit.compare`."""
+        file = self.folder / outcomes.FILE
+        outcomes.write(made, file)
+        self.client.log_artifact(self.id, str(file), folder)
+        file.unlink()
+
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts."""
         self.client.log_artifacts(self.id, str(folder), name)
@@ -131,6 +145,8 @@ def open_run(
 ) -> Iterator[Run]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
+    One that is pruned ends as KILLED with a tag that says so.
+
     Args:
         fingerprint: of the experiment; with `resume`, a run of it that was cut off goes on.
     """
@@ -140,7 +156,7 @@ def open_run(
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        **_environment(),
+        **environment(),
         FINGERPRINT: fingerprint,
         **sweep_tags(),
     }
@@ -157,8 +173,10 @@ def open_run(
         yield run
         run.close()
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
+            if isinstance(error, Pruned):
+                client.set_tag(run_id, PRUNED, "true")
             if not interrupted:
                 client.log_text(run_id, traceback.format_exc(), "traceback.txt")
                 client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
@@ -172,13 +190,22 @@ def open_run(
     mlflow.end_run("FINISHED")
 
 
+def latest_run_id() -> str:
+    """Of the run that this thread has opened last."""
+    run = mlflow.last_active_run()
+    assert run is not None
+    return str(run.info.run_id)
+
+
 def sweep_tags() -> dict[str, str]:
     """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
     parent = os.environ.get(SWEEP_VARIABLE)
     if not parent:
         return {}
     overrides = os.environ.get(OVERRIDES_VARIABLE, "")
-    return {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
+    tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
+    trial = os.environ.get(TRIAL_VARIABLE)
+    return {**tags, TRIAL: trial} if trial else tags
 
 
 def reason(error: BaseException) -> str:
@@ -196,7 +223,7 @@ def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int
     )
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Versions, commit and hardware, as tags of a run."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     tags = {f"version.{package}": version(package) for package in PACKAGES}

@@ -5,6 +5,7 @@ import os
 import socket
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -147,11 +148,12 @@ def close_abandoned(client: MlflowClient) -> None:
         run_view_type=ViewType.ACTIVE_ONLY,
     )
     for run in running:
-        if not _is_alive(run.data.tags):
+        if not is_alive(run.data.tags):
             client.set_terminated(run.info.run_id, status="KILLED")
 
 
-def _is_alive(tags: dict[str, str]) -> bool:
+def is_alive(tags: Mapping[str, str]) -> bool:
+    """Whether the process of this host that `owner_tags` describe is still there."""
     try:
         process = psutil.Process(int(tags[PID]))
         return abs(process.create_time() - float(tags[STARTED])) < 2

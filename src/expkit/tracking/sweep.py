@@ -22,6 +22,7 @@ from expkit.tracking.past import (
     SWEEP,
     SWEEP_VARIABLE,
     finished_run,
+    is_pruned,
     runs_with,
 )
 from expkit.tracking.row import Row
@@ -87,10 +88,13 @@ class SweepRun:
         for file in files:
             self._client.log_artifact(self.id, str(file), "sweep")
         finished = [row for row in rows if row.state == "FINISHED"]
+        pruned = sum(row.state == "PRUNED" for row in rows)
         counts: dict[str, float] = {
             "sweep/finished": len(finished),
-            "sweep/failed": len(rows) - len(finished),
+            "sweep/failed": len(rows) - len(finished) - pruned,
         }
+        if pruned:
+            counts["sweep/pruned"] = pruned
         if len(best) == 1 and best[0].value is not None:
             counts["sweep/best"] = best[0].value
         now = int(time.time() * 1000)
@@ -106,6 +110,10 @@ class SweepRun:
         """The page of a run, from any page of the UI."""
         return f"#/experiments/{self._experiment}/runs/{run_id}"
 
+    def tag(self, name: str, value: str) -> None:
+        """Something else to know about the sweep."""
+        self._client.set_tag(self.id, name, value)
+
     def _finished(self, job: Job) -> MlflowRun | None:
         return finished_run(self._client, self._experiment, job.fingerprint)
 
@@ -115,15 +123,16 @@ class SweepRun:
             run = self._finished(job) or run
         if run is None:
             return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
-        error = run.data.tags.get(ERROR, "") if run.info.status == "FAILED" else ""
-        if run.info.status == "KILLED":
+        state = "PRUNED" if is_pruned(run) else run.info.status
+        error = run.data.tags.get(ERROR, "") if state == "FAILED" else ""
+        if state == "KILLED":
             error = DIED
         end = run.info.end_time
         history = self._client.get_metric_history(run.info.run_id, "train/loss")
         return Row(
             job.name,
             job.differing,
-            run.info.status,
+            state,
             objective,
             value=run.data.metrics.get(objective) if run.info.status == "FINISHED" else None,
             run_id=run.info.run_id,
@@ -205,3 +214,17 @@ def is_stopped(settings: Mapping[str, Any]) -> bool:
     """Called in a job: whether it is not to start."""
     parent = store.connect(settings["uri"]).get_run(os.environ[SWEEP_VARIABLE])
     return bool(parent.data.tags.get(STOPPED) == "true")
+
+
+def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
+    """Called in a job: the objective of a run that need not be made again, if there is one.
+
+    That is a finished one of the same experiment, in the same sweep or, with `resume=auto`, anywhere.
+    """
+    client = store.connect(config["tracking"]["uri"])
+    experiment = store.experiment_id(client, config["tracking"]["experiment"])
+    for run in runs_with(client, experiment, FINGERPRINT, fingerprint):
+        ours = run.data.tags.get(SWEEP) == os.environ[SWEEP_VARIABLE]
+        if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
+            return run.data.metrics.get(str(config["objective"]))
+    return None

@@ -1,0 +1,148 @@
+"""Jobs of a sweep as Ray tasks: each in a process of its own choosing, each failing alone."""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before Ray is imported: it would otherwise report its use over the network, announce changes of its
+# own, and leave out lines that several jobs print.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+
+import ray
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+from expkit.display import say
+from expkit.errors import ConfigError, UserError
+from expkit.sweeps.grid import cores
+
+OBJECT_STORE = 100 * 2**20  # bytes; jobs exchange nothing but their configuration
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where tasks run, and what each of them needs."""
+
+    address: str | None
+    num_cpus: float
+    num_gpus: float
+
+
+def launch(
+    resources: Resources,
+    hydra_context: HydraContext,
+    config: DictConfig,
+    task_function: TaskFunction,
+    jobs: Sequence[list[str]],
+    first: int,
+) -> list[JobReturn]:
+    """Run the jobs, as many at once as there is room for; returns when all have ended.
+
+    A task whose process dies is not tried again here; what it returns says that it has failed.
+
+    Raises:
+        UserError: there is no Ray at that address, or not enough of a resource on this machine.
+    """
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    with connected(resources):
+        task = ray.remote(num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, max_retries=0)(
+            execute
+        )
+        setup_globals()
+        what_all_need = ray.put(
+            (hydra_context, config, task_function, Singleton.get_state(), Path.cwd())
+        )
+        references = [
+            task.remote(what_all_need, overrides, first + number)
+            for number, overrides in enumerate(jobs)
+        ]
+        return [_result(*pair) for pair in zip(references, jobs, strict=True)]
+
+
+def execute(what_all_need: Any, overrides: list[str], number: int) -> JobReturn:
+    """One job, in the process of a Ray worker."""
+    hydra_context, config, task_function, singleton_state, folder = what_all_need
+    if Path(folder).is_dir():  # on another machine it need not be there
+        os.chdir(folder)
+    setup_globals()
+    Singleton.set_state(singleton_state)
+    job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(job_config):
+        job_config.hydra.job.id = f"{job_config.hydra.job.name}_{number}"
+        job_config.hydra.job.num = number
+    HydraConfig.instance().set_config(job_config)
+    return run_job(
+        hydra_context=hydra_context,
+        config=job_config,
+        task_function=task_function,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def _result(reference: Any, overrides: list[str]) -> JobReturn:
+    try:
+        result = ray.get(reference)
+        assert isinstance(result, JobReturn)
+        return result
+    except Exception as error:  # whatever became of the task, the others go on
+        say(f"a Ray task has failed: {str(error).strip().splitlines()[0]}")
+        failed = JobReturn(overrides=overrides, status=JobStatus.FAILED)
+        failed.return_value = error
+        return failed
+
+
+@contextmanager
+def connected(resources: Resources) -> Iterator[None]:
+    """A Ray to run tasks on; it is shut down at the end if it was started here."""
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        if resources.address is None:
+            _require_room(resources)
+            ray.init(
+                address="local",
+                num_cpus=cores(),
+                object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            ray.init(address=resources.address, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"hydra.launcher.address={resources.address}: no Ray answers there: "
+            f"{str(error).strip().splitlines()[0]}; null starts one on this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _require_room(resources: Resources) -> None:
+    """A task that needs more than there is would wait forever."""
+    if resources.num_cpus > cores():
+        raise ConfigError(
+            [f"hydra.launcher.num_cpus={resources.num_cpus}: this machine has {cores()}"]
+        )
+    import torch
+
+    if resources.num_gpus > torch.cuda.device_count():
+        raise ConfigError(
+            [
+                f"hydra.launcher.num_gpus={resources.num_gpus}: this machine has "
+                f"{torch.cuda.device_count()}"
+            ]
+        )
