@@ -71,13 +71,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def expkit(project: Path) -> Command:
     """Run `python -m expkit...` in the project as a user does."""
 
-    def run(*arguments: str, module: str = "expkit") -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, module: str = "expkit", timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
             cwd=project,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
             env={**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "120"},
         )
 

@@ -16,7 +16,7 @@ from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
 from expkit.tracking.store import connect
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
-NOT_OVERRIDES = ("job", "state", "objective", "value", "seconds", "run", "error")
+NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
 
 
 @dataclass(frozen=True)
