@@ -33,8 +33,8 @@ format: setup ## Format the code
 	$(VENV)/bin/ruff check --fix src tests
 	$(VENV)/bin/ruff format src tests
 
-ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000
-	$(VENV)/bin/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --port $(PORT)
+ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000 (or PORT=...)
+	$(PY) -m expkit.ui --port $(PORT)
 
 clean: ## Remove the virtual environment and caches, but no outputs
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

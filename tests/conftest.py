@@ -44,6 +44,13 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# Jobs that differ in backend and precision, both of which libraries like to keep for a process.
+JOBS_OF_ONE_PROCESS = (
+    (*TINY, "train.max_steps=4", "precision=fp32"),
+    (*TINY, "train.max_steps=4", "precision=bf16"),
+    (*TINY, "train.max_steps=4", "precision=fp32", "backend=trainer"),
+)
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

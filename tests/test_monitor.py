@@ -84,6 +84,37 @@ def test_evaluates_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
     assert scene.evaluated() == [5, 10, 12]
 
 
+def test_what_training_starts_from_is_step_0_and_may_be_the_best(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.9, 0.5, 0.7, 0.6])
+    with torch.no_grad():
+        scene.model.weight.fill_(-1)
+    scene.monitor.on_start()
+    scene.train()
+    assert scene.evaluated() == [0, 4, 8, 12]
+    assert scene.monitor.best_step == 0
+    scene.monitor.restore_best()
+    assert scene.model.weight.item() == -1
+
+
+@pytest.mark.parametrize("start", [0.1, 0.9, float("nan")])
+def test_evaluating_at_the_start_uses_no_patience(tmp_path: Path, start: float) -> None:
+    scene = Scene(tmp_path, [start, 0.5, 0.4, 0.3, 0.2], eval_every=2, patience=2)
+    scene.monitor.on_start()
+    assert scene.train() == (4 if start == 0.9 else 6), "two evaluations without a better one"
+
+
+def test_the_rate_does_not_count_the_evaluation_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 100.0, 105.0, *range(106, 200)])
+    monkeypatch.setattr("expkit.monitor.time.perf_counter", lambda: float(next(clock)))
+    scene = Scene(tmp_path, [0.5, 0.5, 0.5, 0.5], log_every=1)
+    scene.monitor.on_start()
+    scene.train()
+    first = next(m for step, m in scene.logged if "train/samples_per_second" in m)
+    assert first["train/samples_per_second"] == pytest.approx(10 / 101)
+
+
 def test_stops_when_patience_is_used_up(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [0.5, 0.4, 0.6, 0.6, 0.6], eval_every=2, patience=2)
     assert scene.train() == 10

@@ -63,7 +63,7 @@ def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path)
     rest = {
         "done": done,
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
-        "scheduler": {k: v for k, v in training.scheduler.state_dict().items() if _is_plain(v)},
+        "scheduler": _plain_state(training.scheduler.state_dict()),
         "memory": dict(memory),
     }
     (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
@@ -72,8 +72,8 @@ def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path)
 
 
 def exists(folder: Path) -> bool:
-    """Whether the run in `folder` has a checkpoint, and the best weights that belong to it."""
-    return (folder / STATE / REST).is_file() and (folder / BEST).is_file()
+    """Whether the run in `folder` has a checkpoint."""
+    return (folder / STATE / REST).is_file()
 
 
 def remove(folder: Path) -> None:
@@ -104,8 +104,14 @@ def restore(training: Training, folder: Path) -> tuple[int, dict[str, Any]]:
     return int(rest["done"]), rest["memory"]
 
 
+def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers; the functions of a LambdaLR are made anew, and None means that they stay."""
+    functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
+    state = {key: value for key, value in scheduler.items() if _is_plain(value)}
+    return {**state, **functions} if "lr_lambdas" in scheduler else state
+
+
 def _is_plain(value: Any) -> bool:
-    """The functions of a LambdaLR are made anew; only numbers and lists of them are kept."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)

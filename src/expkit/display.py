@@ -1,6 +1,7 @@
 """What a person sees: the progress bar and the tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -13,13 +14,35 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 console = Console(highlight=False, markup=False, emoji=False)
 
 
+_recorders: list[list[str]] = []
+
+
 def say(message: str) -> None:
     """One line about what happens now."""
+    for recorder in _recorders:
+        recorder.append(message)
     console.print(message, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """What is said meanwhile, to be said again another time."""
+    messages: list[str] = []
+    _recorders.append(messages)
+    try:
+        yield messages
+    finally:
+        _recorders.remove(messages)
+
+
+def tell(message: str) -> None:
+    """A message that is broken into lines as wide as the terminal."""
+    console.print(message, markup=False)
 
 
 class Progress:
@@ -74,11 +97,20 @@ class Progress:
         say(f"  step {done}/{self._total}  {figures}")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A small table; all columns but the first are aligned to the right."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    bold: Collection[int] = (),
+) -> None:
+    """A small table; all columns but the first are aligned to the right.
+
+    Args:
+        bold: numbers of the rows to stand out.
+    """
     grid = Table(title=title, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
+    for i, row in enumerate(rows):
+        grid.add_row(*(Text(cell, style="bold" if i in bold else "") for cell in row))
     console.print(grid)

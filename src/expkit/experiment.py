@@ -1,19 +1,23 @@
 """One run, top to bottom."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from expkit import checkpoint, precision
 from expkit.backends.interface import Backend, Training
 from expkit.components import make
-from expkit.config.fingerprint import fingerprint
+from expkit.config.fingerprint import digest_of, fingerprint
 from expkit.config.project import conf_dir
+from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
@@ -72,8 +76,9 @@ def run(
         prepared = prepare(cfg)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
-        tracked.log({"lora/trainable_parameters": trained})
         monitor = train(cfg, prepared, tracked, is_promising)
+        # After the curves: the UI's comparison of runs starts with the metric that came first.
+        tracked.log({"lora/trainable_parameters": trained})
         exported = export_best(cfg, prepared, monitor, tracked)
         results = score(prepared, exported, tracked, step=monitor.done)
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
@@ -99,10 +104,9 @@ def prepare(cfg: DictConfig) -> Prepared:
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 
     model = build_base(cfg, task, builder, tokenizer)
-    require_positions(model, task.max_length)
-    encoded = {
-        name: task.encode(split, tokenizer, model.config) for name, split in splits.named().items()
-    }
+    length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
+    require_positions(model, task.max_length, length_key)
+    encoded = encode(cfg, splits, task, tokenizer, model.config)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
@@ -137,6 +141,32 @@ def prepare(cfg: DictConfig) -> Prepared:
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
 
 
+def encode(
+    cfg: DictConfig,
+    splits: Splits,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainedConfig,
+) -> dict[str, Dataset]:
+    """The model inputs of each split, out of the cache where they have been made before."""
+    settings = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(settings, dict)
+    source = inspect.getsourcefile(type(task))
+    facts = {
+        "task": {key: value for key, value in settings.items() if key != "metrics"},
+        "source": digest_of(Path(source)) if source else "",
+        "tokenizer": digest_of_tokenizer(tokenizer),
+        "model": config.model_type,
+        "train": splits.train.digest,  # labels are found there
+    }
+    return {
+        name: cached(
+            {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+        )
+        for name, split in splits.named().items()
+    }
+
+
 def build_base(
     cfg: DictConfig, task: Task, builder: Any, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
@@ -149,13 +179,30 @@ def build_base(
     return model
 
 
-def require_positions(model: PreTrainedModel, max_length: int) -> None:
-    """Raise a UserError if inputs may be longer than the model can take."""
-    positions = getattr(model.config, "max_position_embeddings", None) or max_length
-    if max_length > positions:
+def require_positions(
+    model: PreTrainedModel, max_length: int, key: str = "task.max_length"
+) -> None:
+    """Raise a UserError if inputs may be longer than the model can take.
+
+    Args:
+        max_length: tokens, special ones included.
+        key: where `max_length` was given, for the message.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    longest = positions - _unused_positions(model) if positions else max_length
+    if max_length > longest:
         raise UserError(
-            f"task.max_length={max_length}: {type(model).__name__} takes at most {positions} tokens"
+            f"{key}={max_length}: {type(model).__name__} takes at most {longest} tokens"
         )
+
+
+def _unused_positions(model: PreTrainedModel) -> int:
+    """RoBERTa and its kin number positions from behind the id of the padding token."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
+            return int(padding) + 1
+    return 0
 
 
 def train(
@@ -192,6 +239,8 @@ def train(
             tracked.set_logged_at(done, memory["logged"])
             training = replace(training, start=done)
             say(f"goes on after step {done} of {len(training.steps)}")
+        elif cfg.train.eval_on_start:
+            monitor.on_start()
         if not monitor.is_over:
             try:
                 prepared.backend.fit(training, monitor.on_step)
@@ -230,6 +279,9 @@ def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> di
         tracked.log(metrics, step)
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
         tracked.log_report(report, prefix)
+        if hasattr(prepared.task, "outcomes"):
+            made = prepared.task.outcomes(results[name].predictions, data.split, data.encoded)
+            tracked.log_outcomes(made, prefix)
     return results
 
 

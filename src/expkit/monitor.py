@@ -80,6 +80,10 @@ class Monitor:
         self.best_step = 0
         self.done = 0
 
+    def on_start(self) -> None:
+        """Evaluate what training starts from: step 0, which may be the best, and uses no patience."""
+        self._evaluate_at(0)
+
     def on_step(self, result: StepResult) -> bool:
         """Log and evaluate when it is time; returns whether to stop training."""
         self.done = result.done
@@ -91,9 +95,7 @@ class Monitor:
         self._progress.advance(result.done)
         evaluation_is_due = is_last or self._evaluation_is_due(result.done)
         if evaluation_is_due:
-            paused = time.perf_counter()
             self._evaluate_at(result.done)
-            self._window_started += time.perf_counter() - paused
         if self._keep_every is None:
             checkpoint_is_due = evaluation_is_due
         else:
@@ -161,6 +163,7 @@ class Monitor:
         self._losses, self._examples, self._window_started = [], 0, now
 
     def _evaluate_at(self, done: int) -> None:
+        paused = time.perf_counter()
         evaluation = self._evaluate()
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
         if self._objective not in metrics:
@@ -176,6 +179,7 @@ class Monitor:
             save_weights(self._model, self._best_file)
         else:
             self._evaluations_since_best += 1
+        self._window_started += time.perf_counter() - paused
         total = len(self._steps)
         if not self._is_promising(done / total, value) and done < total:
             raise Pruned(f"{self._objective} is {value:.4f} at step {done} of {total}")

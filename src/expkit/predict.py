@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.config.checks import targets_in
-from expkit.config.targets import refusal
 from expkit.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,7 +58,6 @@ def predict(
         UserError: no such run, a run without a model, or input that does not fit its task.
     """
     import mlflow
-    from omegaconf import OmegaConf
 
     from expkit.components import make
     from expkit.display import table
@@ -69,11 +66,7 @@ def predict(
 
     run = logged_run(run_id)
     hush()
-    for key, node in targets_in(OmegaConf.to_container(run.config.task), "task"):
-        if refused := refusal(str(node["_target_"]), trusted):
-            raise UserError(
-                f"run {run.id}: {key}._target_={node['_target_']}: {refused.partition(';')[0]}; use --trust"
-            )
+    run.require_trusted("task", trusted)
     task = make(run.config, "task")
     model_uri = run.model_uri()
     records = [task.record(text)] if text else _inputs(task, _read(file))

@@ -14,6 +14,6 @@ def hush() -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    for name in ("mlflow", "alembic", "accelerate", "httpx", "huggingface_hub"):
+    for name in ("mlflow", "alembic", "accelerate", "httpx", "huggingface_hub", "hydra"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(mlflow|torch|transformers|peft)\b")

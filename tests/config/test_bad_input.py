@@ -35,6 +35,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "negative batch size": (("train.batch_size=-4",), ("train.batch_size=-4", "at least 1")),
     "learning rate of zero": (("optimizer.lr=0",), ("optimizer.lr=0", "more than 0")),
+    "a share of more than all": (
+        ("task=masked_lm", "task.mlm_probability=1.5"),
+        ("task.mlm_probability=1.5", "at most 1"),
+    ),
     "momentum of one": (
         ("optimizer=sgd", "optimizer.momentum=1"),
         ("optimizer.momentum=1", "less"),
@@ -188,6 +192,10 @@ def test_typing_a_dangerous_target_is_no_reason_to_trust_it(target: str) -> None
     typed = [f"backend._target_={target}"]
     with pytest.raises(ConfigError, match="not trusted"):
         check(composed(*typed), typed)
+
+
+def test_a_share_may_be_all() -> None:
+    assert complaint(["task=masked_lm", "task.mlm_probability=1"]) == ""
 
 
 def test_values_take_the_type_of_their_key(monkeypatch: pytest.MonkeyPatch) -> None:

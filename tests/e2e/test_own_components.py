@@ -28,9 +28,11 @@ def commands() -> list[list[str]]:
     return [line.split()[3:] for line in re.findall(r"^python -m expkit .*$", text, re.MULTILINE)]
 
 
-def test_the_how_to_shows_all_four() -> None:
-    targets = {a.split(".")[0] for command in commands() for a in command if "_target_=" in a}
-    assert targets == {"optimizer", "task", "model", "backend"}
+def test_the_how_to_shows_all_of_them() -> None:
+    targets = {
+        a.partition("._target_=")[0] for command in commands() for a in command if "_target_=" in a
+    }
+    assert targets == {"optimizer", "task", "+task.metrics.distance", "model", "backend"}
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=lambda a: a[0])

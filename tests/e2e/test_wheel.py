@@ -29,3 +29,4 @@ def test_wheel_carries_the_config_groups(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         expected = f"{tmp_path}/site/expkit/conf" if command[0] == "-c" else "torch.optim.SGD"
         assert expected in done.stdout
+    assert (tmp_path / "site" / "hydra_plugins" / "expkit_sweepers.py").is_file()

@@ -16,6 +16,10 @@ def test_japanese_words_are_those_of_unidic() -> None:
     ]
 
 
+def test_a_nul_does_not_end_a_japanese_text() -> None:
+    assert segmenter("mecab")("猫\0である。\0") == "猫 で ある 。"
+
+
 def test_chinese_words_are_those_of_jieba() -> None:
     assert segmenter("jieba")(CHINESE).split(" ") == [
         *("我", "从", "星期三", "开始", "学", "乌克兰语", "。")
@@ -40,6 +44,7 @@ def test_spaces_and_line_breaks_separate_words_and_are_none(
         ("ja_JP", None, "mecab"),
         ("zh", None, "zh"),
         ("zh-TW", None, "zh"),
+        ("jpn", None, "mecab"),
         ("zh", "jieba", "jieba"),
         ("de", None, "13a"),
         ("jp", "mecab", "mecab"),
@@ -52,7 +57,7 @@ def test_the_language_decides_unless_a_segmentation_is_named(
 
 
 def test_a_language_that_does_not_exist_is_not_taken_for_one_with_spaces() -> None:
-    with pytest.raises(UserError, match=r"'jp'.*Japanese is ja.*mecab"):
+    with pytest.raises(UserError, match=r"BLEU: language='jp'.*did you mean 'ja'.*mecab"):
         segmentation_of("jp")
 
 

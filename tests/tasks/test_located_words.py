@@ -17,6 +17,12 @@ def test_words_of_a_text() -> None:
     assert [text[start:end] for start, end in found.spans] == found.words
 
 
+def test_marks_belong_to_the_character_before_them() -> None:
+    assert located("हिन्दी भाषा, か\u3099ん ⚠\ufe0f").words == [
+        *("हिन्दी", "भाषा", ",", "か\u3099", "ん", "⚠\ufe0f")
+    ]
+
+
 def test_words_of_a_list_are_joined_by_spaces() -> None:
     found = located(["New York", "", "is"])
     assert found.text == "New York  is"

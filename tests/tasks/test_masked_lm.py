@@ -139,12 +139,40 @@ def bert() -> transformers.PreTrainedModel:
     return transformers.BertForMaskedLM(config)
 
 
+def electra() -> transformers.PreTrainedModel:
+    config = transformers.ElectraConfig(
+        vocab_size=100, embedding_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, hidden_dropout_prob=0, attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.ElectraForMaskedLM(config)
+
+
+def albert() -> transformers.PreTrainedModel:
+    config = transformers.AlbertConfig(
+        vocab_size=100, embedding_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, hidden_dropout_prob=0, attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.AlbertForMaskedLM(config)
+
+
+def luke() -> transformers.PreTrainedModel:
+    """With a pooler before the head."""
+    config = transformers.LukeConfig(
+        vocab_size=100, entity_vocab_size=10, entity_emb_size=8, hidden_size=16, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=32, hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+    )  # fmt: skip
+    return transformers.LukeForMaskedLM(config)
+
+
 def bert_with_lora() -> torch.nn.Module:
     settings = {"r": 2, "alpha": 4, "dropout": 0.0, "target_modules": ["query"]}
     return lora.apply(bert(), settings)
 
 
-@pytest.mark.parametrize("build", [bert, roberta, distilbert, bert_with_lora])
+@pytest.mark.parametrize(
+    "build", [bert, roberta, distilbert, electra, albert, luke, bert_with_lora]
+)
 def test_logits_at_hidden_positions_give_the_loss_and_gradients_of_all(build: Any) -> None:
     torch.manual_seed(0)
     model = build()
@@ -183,6 +211,41 @@ def test_predict_fills_every_mask(tokenizer: transformers.PreTrainedTokenizerBas
     assert rows[0]["probability"] >= rows[1]["probability"]
     with pytest.raises(UserError, match=r"has no \[MASK\] to fill"):
         lm.answer(model, tokenizer, [{"text": "nothing hidden"}])
+    for value in (None, 5, ["the [MASK]"]):
+        with pytest.raises(UserError, match=r"text=.*is no text"):
+            lm.answer(model, tokenizer, [{"text": value}])
+
+
+def test_predict_refuses_to_cut_off_a_mask(
+    tokenizer: transformers.PreTrainedTokenizerBase,
+) -> None:
+    lm, model = task(block_size=8), built(tokenizer).eval()
+    for text, lost in (("the a " * 5 + "[MASK]", "1 of 1"), ("[MASK] a [MASK] " * 3, "2 of 6")):
+        with pytest.raises(
+            UserError, match=rf"tokens, more than task.block_size=8.*{lost} \[MASK\]"
+        ):
+            lm.answer(model, tokenizer, [{"text": text}])
+    (rows,) = lm.answer(model, tokenizer, [{"text": "the [MASK] " + "a " * 20}])
+    assert {row["mask"] for row in rows} == {1}
+
+
+@pytest.mark.parametrize(
+    ("language", "meant"), [("jp", "ja"), ("chinese", "zh"), ("klingon", "tlh")]
+)
+def test_an_unknown_language_is_refused(language: str, meant: str) -> None:
+    with pytest.raises(UserError, match=f"task.language='{language}': .*did you mean '{meant}'"):
+        task(language=language)
+
+
+def test_a_split_of_which_nothing_is_hidden_is_refused(
+    tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
+) -> None:
+    lm, model = task(block_size=8, remainder="keep", mlm_probability=1e-6), built(tokenizer)
+    split = data(tmp_path, ["the a"]).validation
+    encoded = lm.encode(split, tokenizer, CONFIG)
+    nothing = EvalSet(split, encoded, tokenizer, lm.collator(tokenizer, model), 4)
+    with pytest.raises(DataError, match=r"text.jsonl: .*task.mlm_probability=1e-06 no token"):
+        evaluate(model, lm, nothing)
 
 
 def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path: Path) -> None:

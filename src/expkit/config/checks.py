@@ -195,6 +195,7 @@ def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterat
         "min": (lambda v, bound: v >= bound, "at least"),
         "above": (lambda v, bound: v > bound, "more than"),
         "below": (lambda v, bound: v < bound, "less than"),
+        "max": (lambda v, bound: v <= bound, "at most"),
     }
     for rule, (holds, words) in rules.items():
         bound = field.metadata.get(rule)

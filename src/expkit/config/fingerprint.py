@@ -46,15 +46,15 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def digest_of(path: Path) -> str:
-    """Of the content of a file, or of all files in a folder, of those with their names.
+def digest_of(path: Path, pattern: str = "*") -> str:
+    """Of the content of a file, or of the files in a folder, of those with their names.
 
     A file that has neither changed its size nor its time is not read again.
     """
     if path.is_file():
         status = path.stat()
         return _digest(path, status.st_size, status.st_mtime_ns)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = sorted(file for file in path.rglob(pattern) if file.is_file())
     parts = [f"{file.relative_to(path)} {digest_of(file)}" for file in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

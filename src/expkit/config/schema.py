@@ -14,9 +14,9 @@ def at_least(minimum: float, *, below: float | None = None) -> Any:
     return field(metadata={"min": minimum, "below": below})
 
 
-def above(minimum: float) -> Any:
-    """A number greater than `minimum`."""
-    return field(metadata={"above": minimum})
+def above(minimum: float, *, at_most: float | None = None) -> Any:
+    """A number in (minimum, at_most]."""
+    return field(metadata={"above": minimum, "max": at_most})
 
 
 def one_of(*choices: str) -> Any:
@@ -47,6 +47,7 @@ class Train:
     accumulation: int = at_least(1)
     max_grad_norm: float | None = above(0)
     group_by_length: bool
+    eval_on_start: bool
     eval_every: int | None = at_least(1)
     log_every: int = at_least(1)
     patience: int | None = at_least(1)
@@ -170,7 +171,7 @@ class MaskedLM:
 
     text_column: str
     block_size: int = at_least(8)
-    mlm_probability: float = above(0)
+    mlm_probability: float = above(0, at_most=1)
     whole_word_mask: bool
     language: str
     remainder: str = one_of("drop", "keep")

@@ -1,31 +1,61 @@
 """Where the words of a text are, for languages with and without spaces between them."""
 
 import re
-from collections.abc import Callable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from expkit.languages import primary_subtag
+
 Span = tuple[int, int]  # first character, and the one after the last
 
-# A run of letters, digits and marks is a word, any other visible character a word of its own.
-RUN = re.compile(r"[^\W_]+|[^\s\w]|_")
+# What belongs to the character before it, for a character class of `re`, which has no \p{M}: accents,
+# vowel signs of Hindi, the voicing mark of kana, variation selectors, and the joiners of Persian and
+# Hindi. Of the marks above U+FFFF only the selectors: each further range would cost time at each word.
+MARKS = (
+    "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c).startswith("M"))
+    + "\u200c\u200d\U000e0100-\U000e01ef"
+)
+MARK = re.compile(f"[{MARKS}]")
+LETTER = re.compile(f"(?s:.)[{MARKS}]*")
+# A run of letters and digits is a word, any other visible character a word of its own; each with
+# its marks.
+RUN = re.compile(rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*|(?:[^\s\w]|_)[{MARKS}]*")
 
 
 def word_spans(text: str, language: str) -> list[Span]:
     """Words in the order of the text; punctuation marks are words of their own.
 
     Args:
-        language: a code such as en, zh or ja. Chinese is cut by jieba, Japanese by MeCab (fugashi)
-            with unidic-lite, any other language at spaces and punctuation.
+        language: a code such as en, zh or ja_JP. Chinese is cut by jieba, Japanese by MeCab
+            (fugashi) with unidic-lite, any other language at spaces and punctuation.
+
+    Raises:
+        UserError: there is no such language.
     """
-    cut = {"zh": _chinese, "ja": _japanese}.get(language)
+    cut = {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language))
     if cut is None:
         return [match.span() for match in RUN.finditer(text)]
+    letters, starts = _letters(text)
     return [
-        (start + inner_start, start + inner_end)
-        for start, end in _found(text, cut(text))
-        for inner_start, inner_end in _without_punctuation(text[start:end])
+        (starts[first] + inner_start, starts[first] + inner_end)
+        for first, end in _found(letters, cut(letters))
+        for inner_start, inner_end in _without_punctuation(text[starts[first] : starts[end]])
     ]
+
+
+def _letters(text: str) -> tuple[str, Sequence[int]]:
+    """One character for each letter with its marks, as dictionaries have it, and where it starts.
+
+    NUL becomes a space: MeCab would stop there.
+    """
+    text = text.replace("\0", " ")
+    if not MARK.search(text):
+        return text, range(len(text) + 1)
+    found = list(LETTER.finditer(text))
+    letters = "".join(unicodedata.normalize("NFC", match.group())[0] for match in found)
+    return letters, [*(match.start() for match in found), len(text)]
 
 
 def _found(text: str, words: list[str]) -> Iterator[Span]:

@@ -1,10 +1,15 @@
 """Metrics of a single label for each example, on label ids."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
+from scipy.sparse import csr_array
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from expkit.metrics.statistics import Scores, Statistics, share
 
 Values = dict[str, float]
 
@@ -24,12 +29,33 @@ class LabelMetric(evaluate.Metric):
             ),
         )
 
+    def statistics(self, predictions: Sequence[int], references: Sequence[int]) -> Statistics:
+        """For each label that occurs: is it rightly predicted, predicted, true."""
+        labels, ids = np.unique([*predictions, *references], return_inverse=True)
+        predicted, true = np.split(ids, 2)
+        items, right = np.arange(len(true)), np.flatnonzero(predicted == true)
+        rows = np.concatenate([right, items, items])
+        columns = np.concatenate([true[right], predicted + len(labels), true + 2 * len(labels)])
+        values = csr_array((np.ones(len(rows)), (rows, columns)), (len(items), 3 * len(labels)))
+        return Statistics(values, lambda sums: self._scores(labels, *np.split(sums, 3, axis=1)))
+
+    def _scores(
+        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+    ) -> Scores:
+        """Of sets of examples, from the counts (sets, labels) of each."""
+        raise NotImplementedError
+
 
 class Accuracy(LabelMetric):
     """The share of examples whose label is right."""
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
         return {"accuracy": float(accuracy_score(references, predictions))}
+
+    def _scores(
+        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+    ) -> Scores:
+        return {"accuracy": share(right.sum(1), true.sum(1))}
 
 
 class F1(LabelMetric):
@@ -42,6 +68,15 @@ class F1(LabelMetric):
         average = "binary" if labels == 2 else "macro"
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
 
+    def _scores(
+        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+    ) -> Scores:
+        if (self.num_labels or max(labels.max(), 1) + 1) != 2:
+            return {"f1": _macro_f1(right, predicted, true)}
+        (column,) = np.nonzero(labels == 1)
+        counted = (predicted + true)[:, column].sum(1)
+        return {"f1": share(2 * right[:, column].sum(1), counted)}
+
 
 class MacroF1(LabelMetric):
     """The mean of the F1 scores of all labels."""
@@ -51,9 +86,29 @@ class MacroF1(LabelMetric):
             "macro_f1": float(f1_score(references, predictions, average="macro", zero_division=0))
         }
 
+    def _scores(
+        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+    ) -> Scores:
+        return {"macro_f1": _macro_f1(right, predicted, true)}
+
 
 class Matthews(LabelMetric):
     """Matthews' correlation coefficient, as GLUE scores CoLA."""
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
         return {"matthews": float(matthews_corrcoef(references, predictions))}
+
+    def _scores(
+        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
+    ) -> Scores:
+        """Gorodkin's form for any number of labels (https://doi.org/10.1016/j.compbiolchem.2004.09.006)."""
+        count = true.sum(1)
+        covariance = right.sum(1) * count - (predicted * true).sum(1)
+        spread = [count**2 - (marginal**2).sum(1) for marginal in (predicted, true)]
+        return {"matthews": share(covariance, np.sqrt(spread[0] * spread[1]))}
+
+
+def _macro_f1(right: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The mean over the labels that a set holds, as true or as predicted ones."""
+    counted = predicted + true
+    return share(share(2 * right, counted).sum(1), (counted > 0).sum(1))

@@ -1,10 +1,14 @@
 """Metrics of language models."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
+
+from expkit.metrics.statistics import Scores, Statistics, share
 
 LARGEST_EXPONENT = 700.0  # exp of more is infinite in double precision
 
@@ -26,3 +30,12 @@ class Perplexity(evaluate.Metric):
         """The perplexity of items with these negative log-likelihoods (in nats)."""
         mean = sum(predictions) / len(predictions)
         return {"perplexity": math.exp(min(mean, LARGEST_EXPONENT))}
+
+    def statistics(self, predictions: Sequence[float], references: None = None) -> Statistics:
+        """The negative log-likelihood of each item, and that it is one."""
+        values = np.stack([predictions, np.ones(len(predictions))], axis=1)
+        return Statistics(values, _perplexity)
+
+
+def _perplexity(sums: np.ndarray) -> Scores:
+    return {"perplexity": np.exp(np.minimum(share(sums[:, 0], sums[:, 1]), LARGEST_EXPONENT))}

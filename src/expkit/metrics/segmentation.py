@@ -8,9 +8,8 @@ from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 
-from babel import Locale
-
 from expkit.errors import UserError, nearest
+from expkit.languages import primary_subtag
 
 # name: the tokenizer of sacreBLEU that works on the segmented text
 SEGMENTATIONS = {
@@ -39,13 +38,13 @@ def segmentation_of(language: str, wanted: str | None = None) -> str:
                 f"task.metrics: BLEU: segmentation={wanted!r}: {nearest(wanted, SEGMENTATIONS)}"
             )
         return wanted
-    primary = language.replace("-", "_").split("_")[0]
-    if primary not in Locale("en").languages:
+    try:
+        return DEFAULTS.get(primary_subtag(language, "task.metrics: BLEU: language"), "13a")
+    except UserError as error:
+        ways = ", ".join(SEGMENTATIONS)
         raise UserError(
-            f"task.metrics: BLEU: language={language!r}: no such language code (Japanese is ja, Chinese zh), so it is "
-            f"unknown how to find its words; segmentation can name a way: {', '.join(SEGMENTATIONS)}"
-        )
-    return DEFAULTS.get(primary, "13a")
+            f"{error}; or name how to find words: segmentation is one of {ways}"
+        ) from None
 
 
 def segmenter(segmentation: str) -> Callable[[str], str]:
@@ -65,7 +64,12 @@ def _mecab() -> Callable[[str], str]:
     import fugashi
 
     tagger = fugashi.Tagger()
-    return lambda text: " ".join(word.surface for word in tagger(" ".join(text.split())))
+
+    def segmented(text: str) -> str:
+        line = " ".join(text.replace("\0", " ").split())  # MeCab would stop at NUL
+        return " ".join(word.surface for word in tagger(line))
+
+    return segmented
 
 
 @cache

@@ -6,6 +6,7 @@ from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 from seqeval.metrics.sequence_labeling import (
     accuracy_score,
     get_entities,
@@ -13,9 +14,10 @@ from seqeval.metrics.sequence_labeling import (
 )
 from seqeval.metrics.v1 import precision_recall_fscore_support as strict_scores
 from seqeval.metrics.v1 import unique_labels
-from seqeval.scheme import IOB2
+from seqeval.scheme import IOB2, Entities
 
 from expkit.errors import UserError, nearest
+from expkit.metrics.statistics import Scores, Statistics, share
 
 Tags = list[list[str]]
 
@@ -81,6 +83,51 @@ class SeqEval(evaluate.Metric):
         if self._strict:
             return list(unique_labels(references, predictions, IOB2))
         return sorted({t for tags in (references, predictions) for t, _, _ in get_entities(tags)})
+
+    def statistics(self, predictions: Tags, references: Tags) -> Statistics:
+        """For each type of a sentence: entities found, predicted, true; then right words, words."""
+        predicted = list(map(self._entities, predictions))
+        true = list(map(self._entities, references))
+        types = sorted({kind for found in (*predicted, *true) for kind, _, _ in found})
+        both = [p & t for p, t in zip(predicted, true, strict=True)]
+        words = [
+            [sum(p == t for p, t in zip(*pair, strict=True)), len(pair[0])]
+            for pair in zip(predictions, references, strict=True)
+        ]
+        counts = [_counts_of_types(found, types) for found in (both, predicted, true)]
+        values = np.concatenate([*counts, np.asarray(words, dtype=float)], axis=1)
+        return Statistics(values, lambda sums: self._scores_of_sums(sums, types))
+
+    def _entities(self, tags: list[str]) -> set[tuple[str, int, int]]:
+        """(type, start, end) of each entity of a sentence."""
+        if self._strict:
+            return {(e.tag, e.start, e.end) for e in Entities([tags], IOB2).entities[0]}
+        return set(get_entities([tags]))
+
+    def _scores_of_sums(self, sums: np.ndarray, types: Sequence[str]) -> Scores:
+        found, predicted, true = np.split(sums[:, :-2], 3, axis=1)
+        overall = {
+            "precision": share(found.sum(1), predicted.sum(1)),
+            "recall": share(found.sum(1), true.sum(1)),
+            "f1": share(2 * found.sum(1), (predicted + true).sum(1)),
+            "accuracy": share(sums[:, -2], sums[:, -1]),
+        }
+        by_type = share(2 * found, predicted + true)
+        return {name: overall[name] for name in self._names} | {
+            f"f1_{_plain(name)}": by_type[:, column] for column, name in enumerate(types)
+        }
+
+
+def _counts_of_types(
+    sentences: Sequence[set[tuple[str, int, int]]], types: Sequence[str]
+) -> np.ndarray:
+    """(sentences, types)"""
+    column = {name: i for i, name in enumerate(types)}
+    counts = np.zeros((len(sentences), len(types)))
+    for row, entities in enumerate(sentences):
+        for kind, _, _ in entities:
+            counts[row, column[kind]] += 1
+    return counts
 
 
 def _plain(name: str) -> str:

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
 import sacrebleu
 from sacrebleu.metrics.base import Metric as Scorer
 
 from expkit.metrics.segmentation import SEGMENTATIONS, provenance, segmentation_of, segmenter
+from expkit.metrics.statistics import Scores, Statistics
 
 References = Sequence[Sequence[str]]  # one or more of each sentence, not of all the same number
 
@@ -51,12 +54,29 @@ class CorpusMetric(evaluate.Metric):
         self, predictions: Sequence[str], references: References | Sequence[str]
     ) -> dict[str, float]:
         """`references` holds a text or several for each sentence."""
+        score = self.scorer().corpus_score(*self._segmented(predictions, references))
+        return {self.key: float(score.score)}
+
+    def _segmented(
+        self, predictions: Sequence[str], references: References | Sequence[str]
+    ) -> tuple[list[str], list[Any]]:
+        """As sacreBLEU wants them: all first references, then all second ones; None for none."""
         lists = [[r] if isinstance(r, str) else r for r in references]
         segmented = [[self.words(r) for r in of_sentence] for of_sentence in lists]
-        # sacreBLEU wants all first references, then all second ones; None where there is none.
-        documents = list(zip_longest(*segmented))
-        score = self.scorer().corpus_score([self.words(p) for p in predictions], documents)
-        return {self.key: float(score.score)}
+        return [self.words(p) for p in predictions], list(zip_longest(*segmented))
+
+    def statistics(
+        self, predictions: Sequence[str], references: References | Sequence[str]
+    ) -> Statistics:
+        """The counts that sacreBLEU takes of each sentence for its own significance tests."""
+        scorer = self.scorer()
+        counts = scorer._extract_corpus_statistics(*self._segmented(predictions, references))
+
+        def scores(sums: np.ndarray) -> Scores:
+            made = [scorer._compute_score_from_stats(row).score for row in sums.tolist()]
+            return {self.key: np.array(made)}
+
+        return Statistics(np.asarray(counts, dtype=float), scores)
 
 
 class BLEU(CorpusMetric):

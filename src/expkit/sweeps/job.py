@@ -9,7 +9,7 @@ import os
 import signal
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from threading import Event, current_thread, main_thread
 from types import FrameType
@@ -67,10 +67,12 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
     Why it failed stands in the run that it leaves in MLflow.
     """
+    from expkit.tracking.past import OVERRIDES_VARIABLE
     from expkit.tracking.sweep import is_stopped, stop_sweep
 
     hydra_config = HydraConfig.get()
     check(cfg, list(hydra_config.overrides.task))
+    os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(hydra_config.overrides.task))
     choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):
@@ -79,6 +81,11 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     if stops and result == FAILED:
         stop_sweep(cfg.tracking)
     return result
+
+
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
+    return [o for o in overrides if not o.startswith(("run_name=", "tracking.uri="))]
 
 
 def work_for_search(cfg: DictConfig) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from expkit.display import say, table
 from expkit.monitor import is_minimised
-from expkit.tracking.sweep import Row
+from expkit.tracking.row import Row
 
 CURVES = 40  # at most, in one picture
 

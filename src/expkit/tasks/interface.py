@@ -48,6 +48,9 @@ class Task(Protocol):
 
     Where `columns` may hold something else than texts, a task also has `inputs(split)`: the records
     that `answer` takes, out of a file without labels; it raises a DataError for those it does not.
+
+    A task whose runs `expkit.compare` can hold against each other example by example also has
+    `outcomes(predictions, split, encoded)`: a list of `expkit.metrics.outcomes.Outcomes`.
     """
 
     pipeline: str  # the name of the transformers pipeline that serves the model

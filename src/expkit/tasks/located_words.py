@@ -5,18 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from expkit.data.splits import Record
+from expkit.data.words import MARKS, Span
 from expkit.errors import UserError
 from expkit.tasks import tags
 
-Span = tuple[int, int]  # first character, and the one after the last
-
-# A run of letters, digits and accents is a word, and so is any other visible character, among them
-# each Chinese character and each kana.
+# A run of letters and digits is a word, and so is any other visible character, among them each Chinese
+# character and each kana; each with its marks.
 CJK = (
     r"\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
     r"\U00020000-\U0003ffff"
 )
-WORD = re.compile(rf"(?:(?![{CJK}_])[\w\u0300-\u036f])+|\S")
+WORD = re.compile(rf"(?:(?![{CJK}_])\w[{MARKS}]*)+|\S[{MARKS}]*")
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    BatchEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import word_spans
 from expkit.display import say
 from expkit.errors import DataError, UserError
+from expkit.languages import primary_subtag
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.head import head_modules
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
@@ -34,11 +41,15 @@ class MaskedLM:
     Args:
         text_column: running text; each record is one text with the tokenizer's special tokens.
         block_size: tokens of a block.
-        mlm_probability: share of the tokens that are hidden (Devlin et al., 2019: 0.15).
+        mlm_probability: share of the tokens that are hidden, special tokens aside (Devlin et al.,
+            2019: 0.15).
         whole_word_mask: hide all tokens of a word, or none.
-        language: decides what a word is: zh, ja, or any other with spaces between words.
+        language: a code that decides what a word is: zh, ja, or any other with spaces between words.
         remainder: the tokens after the last whole block: `drop` them, or `keep` a shorter block.
         metrics: `Perplexity` on log-likelihoods, others on token ids of the hidden positions.
+
+    Raises:
+        UserError: there is no such language.
     """
 
     pipeline = "fill-mask"
@@ -57,7 +68,7 @@ class MaskedLM:
         self.max_length = block_size
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
-        self._language = language
+        self._language = primary_subtag(language, "task.language")
         self._keeps_remainder = remainder == "keep"
         self._metrics = metrics
 
@@ -116,7 +127,8 @@ class MaskedLM:
         ids: list[np.ndarray] = []
         words: list[np.ndarray] = []
         texts = self.texts(split)
-        special = set(tokenizer.all_special_ids)
+        # An unknown token stands for a part of the text, and often for a part of a word.
+        special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         count = 0
         while batch := list(islice(texts, TEXTS_AT_ONCE)):
             encoded = tokenizer(batch, return_offsets_mapping=self._whole_words, verbose=False)
@@ -125,7 +137,7 @@ class MaskedLM:
                 found = self._words(text, text_ids, spans, special)
                 ids.append(np.asarray(text_ids, dtype=np.int32))
                 words.append(np.where(found == NO_WORD, NO_WORD, found + count))
-                count += len(text_ids) + 1
+                count += int(found.max(initial=NO_WORD)) + 1
         return np.concatenate(ids), np.concatenate(words).astype(np.int32)
 
     def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
@@ -178,10 +190,15 @@ class MaskedLM:
         batch: Batch,
         logits: torch.Tensor,
     ) -> list[dict[str, Any]]:
-        """Ids and tokens at the hidden positions of each example, predicted and true."""
+        """Ids and tokens at the hidden positions of each example, predicted and true.
+
+        Also −log p(token) of the true ones, in nats.
+        """
         hidden = batch["labels"] != IGNORED
         counts = hidden.sum(1).tolist()
-        columns = {"predicted": logits.argmax(-1), "true": batch["labels"][hidden]}
+        true_ids = batch["labels"][hidden]
+        surprise = F.cross_entropy(logits.float(), true_ids, reduction="none")
+        columns = {"predicted": logits.argmax(-1), "true": true_ids, "surprise": surprise}
         split = {name: ids.split(counts) for name, ids in columns.items()}
         return [
             {
@@ -189,23 +206,50 @@ class MaskedLM:
                 "true": true.tolist(),
                 "predicted tokens": tokenizer.convert_ids_to_tokens(predicted.tolist()),
                 "true tokens": tokenizer.convert_ids_to_tokens(true.tolist()),
+                "surprise": nats.tolist(),
             }
-            for predicted, true in zip(split["predicted"], split["true"], strict=True)
+            for predicted, true, nats in zip(*split.values(), strict=True)
         ]
 
     def score(
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
-        """Perplexity from the loss, and metrics on the ids at hidden positions."""
+        """Perplexity from the loss, and metrics on the ids at hidden positions.
+
+        Raises:
+            DataError: the text is so short that nothing was hidden.
+        """
         predicted = list(chain.from_iterable(p["predicted"] for p in predictions))
         true = list(chain.from_iterable(p["true"] for p in predictions))
+        if not true:
+            raise DataError(
+                f"{split.source}: with task.mlm_probability={self._probability} no token of it is "
+                "hidden, so there is nothing to score; it needs more text, or a larger share"
+            )
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
-            if "references" in metric.features:
+            if _takes_references(metric):
                 scores |= metric.compute(predictions=predicted, references=true)
             else:
                 scores |= metric.compute(predictions=[loss])
         return scores
+
+    def outcomes(
+        self, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> list[Outcomes]:
+        """The hidden tokens; an example is a block."""
+        items = {
+            name: list(chain.from_iterable(p[name] for p in predictions))
+            for name in ("predicted", "true", "surprise")
+        }
+        blocks = [block for block, p in enumerate(predictions) for _ in p["true"]]
+        inputs = digest([*encoded["input_ids"], blocks, items["true"]])
+        of_ids = [name for name, metric in self._metrics.items() if _takes_references(metric)]
+        of_likelihoods = [name for name in self._metrics if name not in of_ids]
+        return [
+            Outcomes(inputs, of_ids, items["predicted"], items["true"], blocks),
+            Outcomes(inputs, of_likelihoods, items["surprise"], None, blocks),
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """Perplexity of the validation text under the token frequencies of the training text.
@@ -237,17 +281,20 @@ class MaskedLM:
     def answer(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
     ) -> list[list[Record]]:
-        """The most probable words for each mask of each text."""
+        """The most probable words for each mask of each text.
+
+        Raises:
+            UserError: no text, a text without a mask, or one with a mask that would be cut off.
+        """
         return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
 
     def _fill(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: object
     ) -> list[Record]:
-        text = text.replace(MASK, tokenizer.mask_token)
-        inputs = tokenizer(text, return_tensors="pt", truncation=True).to(model.device)
+        if not isinstance(text, str):
+            raise UserError(f"{self.columns[0]}={text!r:.60}: is no text")
+        inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
         masks = inputs["input_ids"][0] == tokenizer.mask_token_id
-        if not masks.any():
-            raise UserError(f"{text!r}: has no {MASK} to fill")
         with torch.inference_mode():
             probabilities = model(**inputs).logits[0, masks].float().softmax(-1)
         return [
@@ -260,6 +307,21 @@ class MaskedLM:
             for p, i in zip(*row.topk(TOP), strict=True)
         ]
 
+    def _inputs(self, tokenizer: PreTrainedTokenizerBase, text: str) -> BatchEncoding:
+        """Token ids (1, length) of a text, cut to the size of a block."""
+        whole = tokenizer(text, verbose=False)["input_ids"]
+        masks = whole.count(tokenizer.mask_token_id)
+        if not masks:
+            raise UserError(f"{text!r}: has no {MASK} to fill")
+        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.max_length)
+        lost = masks - int((inputs["input_ids"] == tokenizer.mask_token_id).sum())
+        if lost:
+            raise UserError(
+                f"{text!r:.60}: has {len(whole)} tokens, more than task.block_size="
+                f"{self.max_length}, so that {lost} of {masks} {MASK} would be cut off"
+            )
+        return inputs
+
     def record(self, texts: Sequence[str]) -> Record:
         """One text with at least one [MASK]."""
         if len(texts) != 1:
@@ -271,6 +333,10 @@ class MaskedLM:
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""
         return " ".join([*split.rows[0][self.columns[0]].split()[:5], MASK])
+
+
+def _takes_references(metric: evaluate.Metric) -> bool:
+    return "references" in metric.features
 
 
 def _ordinary_tokens(encoded: Dataset) -> list[int]:
@@ -289,10 +355,11 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
 
     The first module of the head gets just their hidden states. Heads work on each position by
     itself, so that loss and gradients stay the same, at a fraction of the cost. A model whose head
-    is called in another way computes all logits.
+    is called in another way computes all logits. A pooler sees the first position and leads to no
+    token.
     """
     inner = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
-    heads = head_modules(inner)
+    heads = [name for name in head_modules(inner) if not name.endswith(".pooler")]
     if not heads:
         yield
         return

@@ -14,21 +14,23 @@ def words_of_tokens(offsets: Sequence[Span], words: Sequence[Span], text: str) -
 
     A token that reaches into several words joins them: a word is masked whole or not at all, and
     so is whatever shares a token with it. Some tokenizers count the space before a word to the
-    token; a token is where its first visible character is.
+    token, some make a token of it: a token is where the first visible character is, from its start
+    on. White space at the end of the text belongs to the last word.
 
     Args:
-        offsets: characters of each token; (0, 0) for special tokens.
+        offsets: characters of each token, from its first to behind its last; (0, 0) for special
+            tokens.
         words: spans of the words, in order.
     """
     starts = np.array([start for start, _ in words] or [0])
     joined = list(range(len(words)))
     found = []
     for start, end in offsets:
-        while start < end and text[start].isspace():
-            start += 1
-        if start >= end or not words:
+        if end == 0 or not words:
             found.append(NO_WORD)
             continue
+        while start < len(text) and text[start].isspace():
+            start += 1
         first = max(int(np.searchsorted(starts, start, side="right")) - 1, 0)
         last = max(int(np.searchsorted(starts, end - 1, side="right")) - 1, 0)
         for word in range(first + 1, last + 1):

@@ -15,6 +15,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks.interface import Head, Report
 
 
@@ -143,6 +144,20 @@ class TextClassification:
         for metric in self._metrics.values():
             scores |= metric.compute(predictions=predicted, references=true)
         return scores
+
+    def outcomes(
+        self, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> list[Outcomes]:
+        """Predicted and true label ids."""
+        return [
+            Outcomes(
+                inputs=digest(zip(*(split.rows[name] for name in self.columns), strict=True)),
+                metrics=list(self._metrics),
+                predictions=np.argmax(predictions, axis=1).tolist(),
+                references=list(encoded["labels"]),
+                settings={"num_labels": len(self._labels)},
+            )
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of always naming the most frequent label of the training split."""

@@ -16,6 +16,7 @@ from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.display import say
 from expkit.errors import DataError, UserError
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks import tags
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.located_words import located
@@ -193,6 +194,19 @@ class TokenClassification:
         for metric in self._metrics.values():
             scores |= metric.compute(predictions=predicted, references=true)
         return scores
+
+    def outcomes(
+        self, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> list[Outcomes]:
+        """Predicted and true tags of each sentence, whole sentences also where they were cut."""
+        return [
+            Outcomes(
+                inputs=digest(self._data.words(split)),
+                metrics=list(self._metrics),
+                predictions=self._joined(predictions, split, encoded),
+                references=self._data.bio(split),
+            )
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of giving each word the tag that it has most often in the training split."""

@@ -19,6 +19,7 @@ from transformers import (
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.translation import CorpusMetric
 from expkit.tasks.generation import generation_settings, require_generation
 from expkit.tasks.interface import IGNORED, Head, Report
@@ -227,6 +228,19 @@ class Translation:
         for metric in self._metrics.values():
             scores |= metric.compute(predictions=predictions, references=references)
         return scores
+
+    def outcomes(
+        self, predictions: Sequence[Any], split: Split, encoded: Dataset
+    ) -> list[Outcomes]:
+        """All translations and references."""
+        return [
+            Outcomes(
+                inputs=digest(self._sources(split)),
+                metrics=list(self._metrics),
+                predictions=list(predictions),
+                references=self._references(split),
+            )
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of the source text in place of a translation."""

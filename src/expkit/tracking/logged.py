@@ -1,6 +1,8 @@
 """Find a run that was logged, its configuration and its model."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
@@ -8,8 +10,14 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 
+from expkit.config.checks import targets_in
+from expkit.config.targets import refusal
 from expkit.errors import UserError
+from expkit.tracking.past import KIND
+from expkit.tracking.run import DATA_CONTEXT
 from expkit.tracking.store import connect
+
+SCORED = ("eval", "test", "baseline")  # groups of metrics
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,58 @@ class LoggedRun:
             raise UserError(f"run {self.id}: has logged no model (state {run.info.status})")
         return f"models:/{outputs[-1].model_id}"
 
+    def state(self) -> str:
+        """FINISHED, or another of MLflow's."""
+        return str(self.client.get_run(self.id).info.status)
+
+    def tags(self) -> dict[str, str]:
+        """Versions, commit and hardware among them."""
+        return dict(self.client.get_run(self.id).data.tags)
+
+    def scores(self) -> dict[str, float]:
+        """The last value of each metric that says how good the model is."""
+        metrics = self.client.get_run(self.id).data.metrics
+        return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
+
+    def digests(self) -> dict[str, str]:
+        """Of the data, by split."""
+        run = self.client.get_run(self.id)
+        inputs = run.inputs.dataset_inputs if run.inputs else []
+        return {
+            tag.value: entry.dataset.digest
+            for entry in inputs
+            for tag in entry.tags
+            if tag.key == DATA_CONTEXT
+        }
+
+    def artifact(self, path: str) -> Path | None:
+        """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
+        run = self.client.get_run(self.id)
+        try:
+            found = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{path}")
+        except (MlflowException, OSError):
+            return None
+        return Path(found)
+
+    def require_trusted(self, key: str, trusted: frozenset[str]) -> None:
+        """Refuse to make what somebody may have written into a store that is shared.
+
+        Args:
+            key: of the part of the configuration that is to be made.
+            trusted: packages that were named on the command line.
+
+        Raises:
+            UserError: a target comes from another package.
+        """
+        node = OmegaConf.select(self.config, key)
+        plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        for path, part in targets_in(plain, key):
+            if refused := refusal(str(part["_target_"]), trusted):
+                raise UserError(
+                    f"run {self.id}: {path}._target_={part['_target_']}: "
+                    f"{refused.partition(';')[0]}; use --trust"
+                )
+
 
 def logged_run(run_id: str) -> LoggedRun:
     """The run with that id, or the only one whose id starts so.
@@ -36,7 +96,9 @@ def logged_run(run_id: str) -> LoggedRun:
         UserError: no such run, several, or one without a configuration.
     """
     client = connect(None)
-    run = _find(client, run_id)
+    run = find_run(client, run_id)
+    if run.data.tags.get(KIND) == "sweep":
+        raise UserError(f"run {run.info.run_id}: is a sweep; name one of its runs")
     try:
         text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/run.yaml")
     except (MlflowException, OSError) as error:
@@ -48,7 +110,8 @@ def logged_run(run_id: str) -> LoggedRun:
     return LoggedRun(run.info.run_id, config, client)
 
 
-def _find(client: MlflowClient, run_id: str) -> MlflowRun:
+def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
+    """The run with that id, or the only one whose id starts so. Raises UserError."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     recent = client.search_runs(
         experiments, max_results=1000, order_by=["attributes.start_time DESC"]
@@ -59,9 +122,12 @@ def _find(client: MlflowClient, run_id: str) -> MlflowRun:
     try:
         return client.get_run(run_id)
     except MlflowException:
+        ids = [run.info.run_id for run in recent]
+        close = get_close_matches(run_id, ids, n=1, cutoff=0.8) if not found else []
         shown = found or recent[:5]
         known = ", ".join(f"{r.info.run_id} ({r.info.run_name})" for r in shown) or "none"
         what = "several runs start so" if found else "no such run"
+        hint = f"; did you mean {close[0]}?" if close else ""
         raise UserError(
-            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}"
+            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}{hint}"
         ) from None

@@ -9,6 +9,8 @@ from mlflow.entities import ViewType
 FINGERPRINT = "expkit.fingerprint"
 SWEEP = "expkit.sweep"  # of a job, the id of its parent run
 SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
+OVERRIDES = "expkit.overrides"  # as they were typed
+OVERRIDES_VARIABLE = "EXPKIT_OVERRIDES"  # in the environment of a job, those of the job
 TRIAL = "expkit.trial"  # of a job of a search, the number of its trial
 TRIAL_VARIABLE = "EXPKIT_TRIAL"  # in the environment of a job, the same
 PRUNED = "expkit.pruned"  # "true" on runs that a search ended early: neither finished nor cut off

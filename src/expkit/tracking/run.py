@@ -6,7 +6,7 @@ import platform
 import subprocess
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +18,23 @@ import torch
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag, Param
+from mlflow.entities import DatasetInput, InputTag
 from mlflow.exceptions import MlflowException
 
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import Pruned, UserError
+from expkit.metrics import outcomes
+from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
 from expkit.tracking import store
+from expkit.tracking.params import params_of
 from expkit.tracking.past import (
     ERROR,
     FINGERPRINT,
+    OVERRIDES,
+    OVERRIDES_VARIABLE,
     PRUNED,
     SWEEP,
     SWEEP_VARIABLE,
@@ -39,8 +44,9 @@ from expkit.tracking.past import (
 )
 from expkit.tracking.writer import MetricWriter
 
-PARAM_LIMIT = 500  # characters; longer ones are cut, the artifact run.yaml has all of it
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
+DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
+DIGEST_LENGTH = 32  # characters; MLflow takes 36
 PARAM_BATCH = 100  # MLflow's own limit
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
@@ -83,7 +89,7 @@ class Run:
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
         """The flat config as parameters, and as a file that `--config-name run` runs again."""
-        params = [Param(key, _cut(value)) for key, value in flatten(config)]
+        params = params_of(config)
         for start in range(0, len(params), PARAM_BATCH):
             self.client.log_batch(self.id, params=params[start : start + PARAM_BATCH])
         text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
@@ -95,12 +101,12 @@ class Run:
             DatasetInput(
                 DatasetEntity(
                     name=split.name,
-                    digest=split.digest[:32],
+                    digest=split.digest[:DIGEST_LENGTH],
                     source_type="local",
                     source=json.dumps({"uri": split.source}),
                     profile=json.dumps({"num_rows": len(split)}),
                 ),
-                tags=[InputTag("mlflow.data.context", name)],
+                tags=[InputTag(DATA_CONTEXT, name)],
             )
             for name, split in splits.items()
         ]
@@ -116,6 +122,13 @@ class Run:
             self.client.log_artifact(self.id, str(file), folder)
         for name, fact in report.facts.items():
             self.client.set_tag(self.id, name, fact)
+
+    def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
+        """What the metrics saw, complete, for `expkit.compare`."""
+        file = self.folder / outcomes.FILE
+        outcomes.write(made, file)
+        self.client.log_artifact(self.id, str(file), folder)
+        file.unlink()
 
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts."""
@@ -140,7 +153,13 @@ def open_run(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     cut_off = cut_off_run(client, experiment, fingerprint) if resume else None
-    tags = {**store.owner_tags(), **_environment(), FINGERPRINT: fingerprint, **sweep_tags()}
+    tags = {
+        **store.owner_tags(),
+        **store.source_tags(),
+        **environment(),
+        FINGERPRINT: fingerprint,
+        **sweep_tags(),
+    }
     if cut_off:
         run_id = cut_off.info.run_id
         for key, value in tags.items():
@@ -171,10 +190,20 @@ def open_run(
     mlflow.end_run("FINISHED")
 
 
+def latest_run_id() -> str:
+    """Of the run that this thread has opened last."""
+    run = mlflow.last_active_run()
+    assert run is not None
+    return str(run.info.run_id)
+
+
 def sweep_tags() -> dict[str, str]:
-    """Of a job: where it belongs. A sweep hands its id to its jobs in the environment."""
+    """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
     parent = os.environ.get(SWEEP_VARIABLE)
-    tags = {"mlflow.parentRunId": parent, SWEEP: parent} if parent else {}
+    if not parent:
+        return {}
+    overrides = os.environ.get(OVERRIDES_VARIABLE, "")
+    tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
     trial = os.environ.get(TRIAL_VARIABLE)
     return {**tags, TRIAL: trial} if trial else tags
 
@@ -194,21 +223,7 @@ def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int
     )
 
 
-def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) for each leaf; lists stay whole."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from flatten(value, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, node
-
-
-def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= PARAM_LIMIT else f"{text[: PARAM_LIMIT - 7]}… (cut)"
-
-
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Versions, commit and hardware, as tags of a run."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
     tags = {f"version.{package}": version(package) for package in PACKAGES}

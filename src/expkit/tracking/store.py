@@ -1,5 +1,6 @@
 """Where runs are kept: find the store, make it if it is new, close what dead processes left open."""
 
+import getpass
 import os
 import socket
 import urllib.error
@@ -25,6 +26,8 @@ from expkit.config.project import output_dir, project_root
 from expkit.errors import UserError
 
 HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
+# The UI then opens the experiment on its runs, and not on the traces of an application.
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
 REACHABLE_WITHIN = 5.0  # seconds
 
 
@@ -108,7 +111,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     local = str(client.tracking_uri).startswith("sqlite")
     location = (output_dir() / "artifacts").as_uri() if local else None
     try:
-        return str(client.create_experiment(name, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location, tags=MODEL_TRAINING))
     except MlflowException:
         found = client.get_experiment_by_name(name)  # another process was faster
         if found is None:
@@ -123,6 +126,19 @@ def owner_tags() -> dict[str, str]:
         HOST: socket.gethostname(),
         PID: str(process.pid),
         STARTED: f"{process.create_time():.0f}",
+    }
+
+
+def source_tags() -> dict[str, str]:
+    """Tags for the UI's columns User and Source."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
+    return {
+        "mlflow.user": user,
+        "mlflow.source.name": "python -m expkit",
+        "mlflow.source.type": "LOCAL",
     }
 
 

@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,16 +12,20 @@ from mlflow.entities import Metric
 from mlflow.entities import Run as MlflowRun
 
 from expkit.tracking import store
+from expkit.tracking.note import NOTE, note_of
+from expkit.tracking.params import params_of_command
 from expkit.tracking.past import (
     ERROR,
     FINGERPRINT,
     KIND,
+    OVERRIDES,
     SWEEP,
     SWEEP_VARIABLE,
     finished_run,
     is_pruned,
     runs_with,
 )
+from expkit.tracking.row import Row
 
 SWEEP_FINGERPRINT = "expkit.sweep_fingerprint"
 STOPPED = "expkit.stopped"  # on the parent: a job has failed, and no other is to start
@@ -49,25 +52,6 @@ class Job(Protocol):
     @property
     def config(self) -> Mapping[str, Any]:
         """Resolved."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED.
-
-    `losses` are (steps, values) of train/loss.
-    """
-
-    name: str
-    differing: Mapping[str, str]
-    state: str
-    objective: str
-    value: float | None = None
-    run_id: str = ""
-    seconds: float | None = None
-    error: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    losses: tuple[Sequence[int], Sequence[float]] = ((), ())
 
 
 class SweepRun:
@@ -100,18 +84,7 @@ class SweepRun:
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
         """Write the summary: a table, pictures, counts, and which jobs are the best."""
-        columns: dict[str, list[Any]] = {"job": [row.name for row in rows]}
-        for key in dict.fromkeys(key for row in rows for key in row.differing):
-            columns[key] = [row.differing.get(key, "") for row in rows]
-        columns |= {
-            "state": [row.state for row in rows],
-            "objective": [row.objective for row in rows],
-            "value": [row.value for row in rows],
-            "seconds": [row.seconds for row in rows],
-            "run": [row.run_id for row in rows],
-            "error": [row.error for row in rows],
-        }
-        self._client.log_table(self.id, columns, "sweep/jobs.json")
+        self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
         for file in files:
             self._client.log_artifact(self.id, str(file), "sweep")
         finished = [row for row in rows if row.state == "FINISHED"]
@@ -129,8 +102,13 @@ class SweepRun:
         self._client.log_batch(self.id, metrics=metrics)
         for row in finished:
             self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+        self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
         if best:
             self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
+
+    def _address(self, run_id: str) -> str:
+        """The page of a run, from any page of the UI."""
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
 
     def tag(self, name: str, value: str) -> None:
         """Something else to know about the sweep."""
@@ -165,6 +143,23 @@ class SweepRun:
         )
 
 
+def _columns(rows: Sequence[Row], best: Sequence[Row]) -> dict[str, list[Any]]:
+    """The table of all jobs; what the UI shows without scrolling comes first."""
+    columns: dict[str, list[Any]] = {
+        "job": [row.name for row in rows],
+        "value": [row.value for row in rows],
+        "best": [row in best for row in rows],
+        "state": [row.state for row in rows],
+        "seconds": [row.seconds for row in rows],
+        "objective": [row.objective for row in rows],
+    }
+    for key in dict.fromkeys(key for row in rows for key in row.differing):
+        columns[key] = [row.differing.get(key, "") for row in rows]
+    columns["run"] = [row.run_id for row in rows]
+    columns["error"] = [row.error for row in rows]
+    return columns
+
+
 @contextmanager
 def open_sweep(
     config: Mapping[str, Any], fingerprint: str, name: str, command: Sequence[str]
@@ -181,11 +176,13 @@ def open_sweep(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     resume = config["resume"] == "auto"
+    shown = [override for override in command if "tracking.uri" not in override]
     tags = {
         **store.owner_tags(),
+        **store.source_tags(),
         KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        "expkit.overrides": " ".join(o for o in command if "tracking.uri" not in o),
+        OVERRIDES: " ".join(shown),
     }
     earlier = next(runs_with(client, experiment, SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:
@@ -196,6 +193,7 @@ def open_sweep(
         client.set_tag(run_id, STOPPED, "false")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        client.log_batch(run_id, params=params_of_command(shown))
     try:
         yield SweepRun(client, experiment, run_id, name, resume)
     except KeyboardInterrupt:

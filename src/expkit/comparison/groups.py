@@ -1,0 +1,186 @@
+"""Jobs side by side: what differs between them, and means over seeds."""
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from expkit.config.fingerprint import IRRELEVANT
+from expkit.errors import UserError, nearest
+from expkit.monitor import is_minimised
+
+FINISHED = "FINISHED"
+TASK = "task._target_"
+
+
+class Job(Protocol):
+    """What has to be known of a run; `expkit.tracking.jobs.Job` says what these are."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def params(self) -> Mapping[str, str]: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+    @property
+    def chosen(self) -> Mapping[str, str]: ...
+    @property
+    def objective(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished jobs that differ in nothing but their seed.
+
+    `differing` holds what tells the group from the others, by full key.
+    """
+
+    differing: Mapping[str, str]
+    jobs: Sequence[Job]
+
+    @property
+    def objective(self) -> str:
+        """The same for all of its jobs."""
+        return self.jobs[0].objective
+
+    @property
+    def contest(self) -> tuple[str, str]:
+        """Groups can be better or worse than each other where this is the same."""
+        return self.jobs[0].params.get(TASK, ""), self.objective
+
+    @property
+    def best_job(self) -> Job:
+        """By the objective."""
+        sign = 1 if is_minimised(self.objective) else -1
+        return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
+
+    def values(self, metric: str) -> list[float]:
+        """One for each seed that has it."""
+        return [job.metrics[metric] for job in self.jobs if metric in job.metrics]
+
+    def mean(self, metric: str) -> float | None:
+        """Over seeds; None without values."""
+        values = self.values(metric)
+        return statistics.fmean(values) if values else None
+
+    def deviation(self, metric: str) -> float | None:
+        """The sample standard deviation over seeds; None with fewer than two values."""
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+def grouped(jobs: Sequence[Job]) -> list[Group]:
+    """The finished jobs, the best group of each contest first."""
+    by_config: dict[tuple[tuple[str, str], ...], list[Job]] = {}
+    for job in jobs:
+        if job.state == FINISHED:
+            key = tuple(sorted(_relevant(job.params).items()))
+            by_config.setdefault(key, []).append(job)
+    differing = _overrides(list(by_config.values())) or _differences(list(by_config.values()))
+    groups = [
+        Group(shown, members) for shown, members in zip(differing, by_config.values(), strict=True)
+    ]
+    contests = list(dict.fromkeys(group.contest for group in groups))
+    return sorted(groups, key=lambda group: (contests.index(group.contest), _rank(group)))
+
+
+def best_of(groups: Sequence[Group]) -> list[Group]:
+    """The best group of each contest that has several, of those whose objective is a number."""
+    best: dict[tuple[str, str], Group] = {}
+    several = Counter(group.contest for group in groups)
+    for group in (group for group in groups if several[group.contest] > 1):
+        if _rank(group) < float("inf"):
+            leader = best.setdefault(group.contest, group)
+            if _rank(group) < _rank(leader):
+                best[group.contest] = group
+    return list(best.values())
+
+
+def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
+    """Those that were asked for; else objectives, other scores of the validation split, the loss.
+
+    A score that belongs to another one, such as f1_PER to f1, has to be asked for.
+
+    Raises:
+        UserError: no run has a metric that was asked for.
+    """
+    known = list(dict.fromkeys(m for group in groups for job in group.jobs for m in job.metrics))
+    if wanted:
+        return [_known(name, known) for name in wanted]
+    scores = [name for name in known if name.startswith("eval/")]
+    main = [n for n in scores if not any(n.startswith(f"{other}_") for other in scores)]
+    objectives = [group.objective for group in groups if group.objective in known]
+    losses = [name for name in main if name == "eval/loss"]
+    return list(dict.fromkeys([*objectives, *(n for n in main if n not in losses), *losses]))
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """`lr` for `optimizer.lr`, and the full key where that would stand for two."""
+    last = [key.removesuffix("._target_").rpartition(".")[2].rpartition("/")[2] for key in keys]
+    return [n if last.count(n) == 1 else key for n, key in zip(last, keys, strict=True)]
+
+
+def _known(name: str, known: Sequence[str]) -> str:
+    for candidate in (name, f"eval/{name}"):
+        if candidate in known:
+            return candidate
+    allowed = [m.removeprefix("eval/") for m in known if not m.startswith("train/")]
+    raise UserError(f"--metrics {name}: no such metric; {nearest(name, allowed)}")
+
+
+def _rank(group: Group) -> float:
+    """Less is better; infinite for what is no number."""
+    mean = group.mean(group.objective)
+    if mean is None or mean != mean:
+        return float("inf")
+    return mean if is_minimised(group.objective) else -mean
+
+
+def _relevant(params: Mapping[str, str]) -> dict[str, str]:
+    """What makes a result what it is, but for the seed."""
+    ignored = (*IRRELEVANT, "seed", "objective")
+    return {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
+
+
+def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
+    """The overrides of a sweep, if they tell the groups apart; they are what was typed."""
+    found = [{k: v for k, v in jobs[0].chosen.items() if k != "seed"} for jobs in groups]
+    same_keys = len({tuple(of_group) for of_group in found}) == 1
+    different = len({tuple(of_group.items()) for of_group in found}) == len(found)
+    return (
+        list(found) if same_keys and different and all(j.chosen for g in groups for j in g) else []
+    )
+
+
+def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
+    """Parameters that are not the same in all groups.
+
+    Where another class was taken, its name is shown, and not the arguments that only one of the
+    classes has. A task brings its own data and model, which are not shown beside it.
+    """
+    found = [_relevant(jobs[0].params) for jobs in groups]
+    keys = [
+        k for k in dict.fromkeys(k for p in found for k in p) if len({p.get(k) for p in found}) > 1
+    ]
+    shown = [key for key in keys if not _follows(key, keys, found)]
+    return [{key: _value(key, params.get(key, "")) for key in shown} for params in found]
+
+
+def _follows(key: str, keys: Sequence[str], found: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a difference is only the consequence of another class."""
+    target = f"{key.partition('.')[0]}._target_"
+    if target in keys and key != target and not all(key in params for params in found):
+        return True
+    pairs = {(params.get(TASK), params.get(key)) for params in found}
+    return TASK in keys and key != TASK and len(pairs) == len({task for task, _ in pairs})
+
+
+def _value(key: str, value: str) -> str:
+    return value.rpartition(".")[2] if key.endswith("_target_") else value

@@ -1,0 +1,81 @@
+"""The metrics of two runs on the same examples, ready for a paired bootstrap."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from expkit.errors import UserError
+from expkit.metrics.outcomes import Outcomes
+from expkit.metrics.statistics import Statistics
+
+
+class DifferentExamples(UserError):
+    """Two runs were not scored on the same examples."""
+
+
+def statistics_pairs(
+    first: Sequence[Outcomes],
+    second: Sequence[Outcomes],
+    settings: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> tuple[list[tuple[Statistics, Statistics]], list[str]]:
+    """For each metric of both runs its statistics, and why others are left out.
+
+    Args:
+        settings: `task.metrics` of both runs, whose targets are trusted.
+
+    Raises:
+        DifferentExamples: the runs were not scored on the same examples.
+    """
+    pairs, left_out = [], []
+    others = {name: outcomes for outcomes in second for name in outcomes.metrics}
+    for outcomes in first:
+        for name in outcomes.metrics:
+            if name not in others or settings[0][name] != settings[1].get(name):
+                left_out.append(f"{name}: is not a metric of both runs, with the same settings")
+                continue
+            _require_same(outcomes, others[name])
+            metric = _metric(name, settings[0][name], outcomes.settings)
+            if hasattr(metric, "statistics"):
+                made = [_statistics(metric, of_run) for of_run in (outcomes, others[name])]
+                pairs.append((made[0], made[1]))
+            else:
+                left_out.append(f"{name}: {type(metric).__name__} has no method `statistics`")
+    return pairs, left_out
+
+
+def _require_same(first: Outcomes, second: Outcomes) -> None:
+    counts = [_count(outcomes) for outcomes in (first, second)]
+    if counts[0] != counts[1]:
+        raise DifferentExamples(f"one was scored on {counts[0]} examples, the other on {counts[1]}")
+    if first.inputs != second.inputs:
+        raise DifferentExamples("what they were asked is not the same")
+    if first.references != second.references:
+        raise DifferentExamples("the references are not the same")
+
+
+def _metric(name: str, node: Any, settings: Mapping[str, Any]) -> Any:
+    try:
+        metric = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise UserError(f"task.metrics.{name}: {error.__cause__ or error}") from error
+    for key, value in settings.items():
+        if hasattr(metric, key):
+            setattr(metric, key, value)
+    return metric
+
+
+def _statistics(metric: Any, outcomes: Outcomes) -> Statistics:
+    made: Statistics = metric.statistics(outcomes.predictions, outcomes.references)
+    if outcomes.examples is None:
+        return made
+    return made.of_examples(np.asarray(outcomes.examples), _count(outcomes))
+
+
+def _count(outcomes: Outcomes) -> int:
+    """Of examples; those behind the last item have nothing to be scored."""
+    if outcomes.examples is None:
+        return len(outcomes.predictions)
+    return max(outcomes.examples, default=-1) + 1

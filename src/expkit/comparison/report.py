@@ -1,0 +1,180 @@
+"""Groups as a table: in the terminal, in Markdown, in CSV."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from expkit.comparison.bootstrap import Difference
+from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
+from expkit.display import console, table, tell
+
+VALUE_LIMIT = 24  # characters of a parameter in the terminal
+ID_LENGTH = 8  # of a run; compare finds it by these
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of a table; `best` are numbers of rows."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    best: Sequence[int]
+
+    def without(self, column: int) -> "Grid":
+        """One column less."""
+        rows = [[*row[:column], *row[column + 1 :]] for row in self.rows]
+        return replace(
+            self, columns=[*self.columns[:column], *self.columns[column + 1 :]], rows=rows
+        )
+
+    @property
+    def width(self) -> int:
+        """In characters, with the lines between the columns."""
+        widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
+        return sum(widths) + 3 * len(widths) + 1
+
+
+def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
+    """Parameters, mean ± standard deviation of each metric, number of seeds, best run."""
+    keys = list(groups[0].differing)
+    names = short_names(keys) or ["job"]
+    best = best_of(groups)
+    decimals = {metric: _decimals(groups, metric) for metric in metrics}
+    rows = []
+    for group in groups:
+        differing = list(group.differing.values()) if keys else ["all"]
+        scores = [_score(group, metric, decimals[metric]) for metric in metrics]
+        if group in best and group.objective in metrics:
+            scores[list(metrics).index(group.objective)] += "*"
+        run = group.best_job.run_id[:ID_LENGTH]
+        rows.append([*map(_cut, differing), *scores, str(len(group.jobs)), run])
+    columns = [*names, *(m.removeprefix("eval/") for m in metrics), "n", "run"]
+    return Grid(columns, rows, [groups.index(group) for group in best])
+
+
+def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequence[str]) -> None:
+    """The table as far as the terminal is wide, and the jobs that are not in it."""
+    if groups:
+        fitting, left_out = _fitting(grid(groups, metrics), len(metrics))
+        table(title, fitting.columns, fitting.rows, bold=fitting.best)
+        if legend := _legend(groups, fitting):
+            tell(legend)
+        if left_out:
+            tell(f"not shown for want of room: {', '.join(left_out)} (--csv has all)")
+    for job in jobs:
+        if job.state != FINISHED:
+            place = f" (run {job.run_id})" if job.run_id else ""
+            reason = f": {job.error}" if job.error else ""
+            tell(f"{job.state.lower()}: {job.name}{reason}{place}")
+
+
+def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
+    """All metrics in full precision; jobs that did not finish as rows with their state."""
+    keys = list(groups[0].differing) if groups else []
+    metrics = sorted({m for group in groups for job in group.jobs for m in job.metrics})
+    metrics = [name for name in metrics if not name.startswith("train/")]
+    header = [*keys, "state", "n", "runs", "objective", "error"]
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*header, *(name for m in metrics for name in (m, f"{m} sd"))])
+        for group in groups:
+            runs = " ".join(job.run_id for job in group.jobs)
+            scores = [v for m in metrics for v in (group.mean(m), group.deviation(m))]
+            facts = [FINISHED, len(group.jobs), runs, group.objective, ""]
+            writer.writerow([*group.differing.values(), *facts, *scores])
+        for job in jobs:
+            if job.state != FINISHED:
+                differing = [job.chosen.get(key, job.params.get(key, "")) for key in keys]
+                facts = [job.state, 1, job.run_id, job.objective, job.error]
+                writer.writerow([*differing, *facts, *[None] * 2 * len(metrics)])
+
+
+def show_differences(differences: Sequence[Difference], title: str) -> None:
+    """What the bootstrap found, one metric a row."""
+    columns, rows = _difference_cells(differences)
+    table(title, columns, rows)
+
+
+def markdown(
+    groups: Sequence[Group],
+    jobs: Sequence[Job],
+    metrics: Sequence[str],
+    differences: Sequence[Difference],
+) -> str:
+    """The same tables, the best in bold."""
+    parts = []
+    if groups:
+        made = grid(groups, metrics)
+        rows = [
+            [f"**{cell.removesuffix('*')}**" if i in made.best and cell else cell for cell in row]
+            for i, row in enumerate(made.rows)
+        ]
+        parts.append(_markdown_table(made.columns, rows))
+    unfinished = [[j.name, j.state.lower(), j.error, j.run_id] for j in jobs if j.state != FINISHED]
+    if unfinished:
+        parts.append(_markdown_table(["job", "state", "why", "run"], unfinished))
+    if differences:
+        parts.append(_markdown_table(*_difference_cells(differences)))
+    return "\n".join(parts)
+
+
+def _difference_cells(
+    differences: Sequence[Difference],
+) -> tuple[list[str], list[list[str]]]:
+    columns = ["metric", "first", "second", "difference", "95 % interval", "p"]
+    rows = []
+    for d in differences:
+        places = 2 if max(abs(d.first), abs(d.second)) >= 10 else 4
+        interval = f"{d.low:+.{places}f} to {d.high:+.{places}f}"
+        scores = [f"{d.first:.{places}f}", f"{d.second:.{places}f}", f"{d.difference:+.{places}f}"]
+        rows.append([d.metric, *scores, interval, f"{d.p:.3f}"])
+    return columns, rows
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(
+        f"| {' | '.join(c.replace('|', chr(92) + '|') for c in line)} |\n" for line in lines
+    )
+
+
+def _fitting(made: Grid, metrics: int) -> tuple[Grid, list[str]]:
+    """Narrow enough for the terminal, and what was left out: metrics first, then the run."""
+    left_out: list[str] = []
+    last = len(made.columns) - 3
+    while made.width > console.width and metrics > 1:
+        left_out.insert(0, made.columns[last])
+        made, last, metrics = made.without(last), last - 1, metrics - 1
+    if made.width > console.width:
+        left_out.append(made.columns[-1])
+        made = made.without(len(made.columns) - 1)
+    return made, left_out
+
+
+def _decimals(groups: Sequence[Group], metric: str) -> int:
+    """2 for percentages and perplexities, 4 for shares."""
+    values = [abs(mean) for group in groups if (mean := group.mean(metric)) is not None]
+    return 2 if values and max(values) >= 10 else 4
+
+
+def _score(group: Group, metric: str, decimals: int) -> str:
+    mean, deviation = group.mean(metric), group.deviation(metric)
+    if mean is None:
+        return ""
+    spread = "" if deviation is None else f" ± {deviation:.{decimals}f}"
+    return f"{mean:.{decimals}f}{spread}"
+
+
+def _legend(groups: Sequence[Group], shown: Grid) -> str:
+    parts = []
+    if shown.best:
+        contests = len({group.contest for group in groups})
+        parts.append("* best of its task and objective" if contests > 1 else "* best")
+    if any(len(group.jobs) > 1 for group in groups):
+        parts.append("mean ± standard deviation over n seeds")
+    return "   ".join(parts)
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= VALUE_LIMIT else f"{value[: VALUE_LIMIT - 1]}…"

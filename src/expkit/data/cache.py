@@ -1,0 +1,104 @@
+"""Tokenised examples, kept by what they were made from: nothing is tokenised twice.
+
+An entry is a folder whose name is a digest of data, tokenizer and settings, so it never has to be
+invalidated: whatever changes gets another name. An entry is written beside its place and renamed,
+so that processes that make the same one at the same time do not see half of it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from expkit.config.fingerprint import digest_of
+from expkit.config.project import output_dir
+from expkit.display import recorded, say
+
+LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
+LIBRARIES = ("transformers", "tokenizers", "datasets")
+SAID = "said.json"  # what was said while an entry was made
+
+
+def cached(facts: Mapping[str, Any], make: Callable[[], Dataset]) -> Dataset:
+    """What `make` returns, or what it returned for the same `facts` before.
+
+    What it said then is said again. An entry also depends on the source of expkit and the versions
+    of the libraries that do the work.
+    """
+    made_by = {name: version(name) for name in LIBRARIES}
+    made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
+    text = json.dumps({**facts, "made by": made_by}, sort_keys=True, ensure_ascii=False)
+    entry = _folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
+    if (found := _read(entry)) is not None:
+        return found
+    with recorded() as said:
+        examples = make()
+    _write(examples, said, entry)
+    _make_room(entry)
+    return _read(entry, silent=True) or examples
+
+
+def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Of all files that would be saved with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save_pretrained(folder)
+        digest = hashlib.sha256()
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file():
+                digest.update(file.name.encode())
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _folder() -> Path:
+    return output_dir() / "cache" / "tokens"
+
+
+def _read(entry: Path, silent: bool = False) -> Dataset | None:
+    """The examples of an entry that is there; None if it is not, or is removed meanwhile."""
+    try:
+        said = json.loads((entry / SAID).read_text(encoding="utf-8"))
+        os.utime(entry)  # it was used now
+        examples = Dataset.load_from_disk(str(entry))
+    except OSError:
+        return None
+    for message in [] if silent else said:
+        say(message)
+    return examples
+
+
+def _write(examples: Dataset, said: Sequence[str], entry: Path) -> None:
+    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    examples.save_to_disk(str(unfinished))
+    (unfinished / SAID).write_text(json.dumps(list(said), ensure_ascii=False), encoding="utf-8")
+    try:
+        unfinished.rename(entry)
+    except OSError:  # another process was faster
+        shutil.rmtree(unfinished)
+
+
+def _make_room(newest: Path) -> None:
+    """Remove the oldest entries until the others fit; also what killed processes left."""
+    entries = sorted(
+        (e for e in newest.parent.iterdir() if e != newest), key=lambda e: e.stat().st_mtime
+    )
+    sizes = {entry: _size(entry) for entry in (*entries, newest)}
+    total = sum(sizes.values())
+    for entry in entries:
+        if total <= LIMIT:
+            return
+        shutil.rmtree(entry, ignore_errors=True)
+        total -= sizes[entry]
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

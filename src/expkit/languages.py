@@ -1,0 +1,43 @@
+"""Language codes, which decide what a word is."""
+
+from difflib import get_close_matches
+from functools import cache
+
+from babel import Locale
+from babel.core import get_global
+
+from expkit.errors import UserError
+
+
+@cache
+def primary_subtag(code: str, key: str = "language") -> str:
+    """The language of a code such as zh_CN, zh-Hans or JA, in its shortest form: jpn is ja.
+
+    Args:
+        key: where the code was given, for the message.
+
+    Raises:
+        UserError: there is no such language in CLDR (https://cldr.unicode.org), as Babel has it.
+    """
+    known = Locale("en").languages
+    primary = code.replace("-", "_").split("_")[0].lower()
+    if primary not in known:
+        primary = get_global("language_aliases").get(primary, primary).split("_")[0]
+    if primary not in known:
+        meant = _meant(primary)
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise UserError(
+            f"{key}={code!r}: no such language code; allowed: those of ISO 639, such as en, zh "
+            f"(Chinese) or ja (Japanese){hint}"
+        )
+    return primary
+
+
+def _meant(given: str) -> str | None:
+    """The code for the name of a language, for a country (jp) or for a misspelt code."""
+    if likely := get_global("likely_subtags").get(f"und_{given.upper()}"):
+        return str(likely).split("_")[0]
+    codes = {name.lower(): code for code, name in Locale("en").languages.items()}
+    if named := get_close_matches(given, codes, n=1, cutoff=0.8):
+        return codes[named[0]]
+    return next(iter(get_close_matches(given, codes.values(), n=1)), None)

@@ -1,0 +1,194 @@
+"""`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from expkit.errors import FAILED, UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from expkit.tracking.logged import LoggedRun
+
+# On the same machine a run gives the same metrics to the last bit. This much lets sums be taken in
+# another order, and is far less than what one example more or less does to any score.
+TOLERANCE = 1e-6
+INTERRUPTED = 130
+FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # tags that may matter
+REPRODUCES = "expkit.reproduces"  # tag of the new run
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.reproduce`."""
+    options = _parser().parse_args(arguments)
+    try:
+        agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
+    except UserError as error:
+        message = str(error).replace("\n", "\n  ")
+        sys.exit(f"expkit.reproduce: {message}")
+    except KeyboardInterrupt:
+        print("expkit.reproduce: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if agrees else FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.reproduce",
+        description="Run the configuration of a run again, and say whether its metrics agree. "
+        "Exits with 0 if all of them do, else with 1.",
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
+    parser.add_argument(
+        "--tolerance",
+        type=_not_negative,
+        default=TOLERANCE,
+        help="largest difference of a metric, as a share of its value where that is above 1 "
+        f"(default: {TOLERANCE:g})",
+    )
+    parser.add_argument(
+        "--trust",
+        nargs="+",
+        default=[],
+        metavar="PACKAGE",
+        help="packages of your own from which the run's components may come",
+    )
+    return parser
+
+
+def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
+    """Whether all final metrics of a run come out again.
+
+    Raises:
+        UserError: no such run, one that has not finished, or one that cannot be run here any more.
+    """
+    from expkit.config.checks import check
+    from expkit.display import say
+    from expkit.experiment import run
+    from expkit.hub import go_online_if_asked
+    from expkit.quiet import hush
+    from expkit.tracking.logged import logged_run
+    from expkit.tracking.run import latest_run_id
+
+    logged = logged_run(run_id)
+    if (state := logged.state()) != "FINISHED":
+        raise UserError(
+            f"run {logged.id}: has no final metrics that could come out again (state {state})"
+        )
+    hush()
+    cfg = _again(logged, trusted)
+    check(cfg, [])
+    go_online_if_asked(cfg)
+    _use_threads(logged.tags())
+    changed = _changes(logged, cfg)
+    for line in changed:
+        say(f"differs: {line}")
+    run(cfg, {})
+    again = logged_run(latest_run_id())
+    again.client.set_tag(again.id, REPRODUCES, logged.id)
+    then = logged.scores()
+    return _show(then, again.scores(), tolerance, f"{logged.id[:8]} and {again.id[:8]}", changed)
+
+
+def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
+    """Its configuration, to be run from the start and into the store where it was found."""
+    from omegaconf import OmegaConf
+
+    cfg = OmegaConf.create({k: v for k, v in logged.config.items() if k != "hydra"})
+    for key in cfg:
+        logged.require_trusted(str(key), trusted)
+    name = logged.client.get_run(logged.id).info.run_name
+    cfg.tracking.uri = None
+    cfg.resume = "never"
+    cfg.dry_run = False
+    cfg.run_name = f"{name} again"
+    cfg.trusted_modules = sorted(trusted)
+    return cfg
+
+
+def _use_threads(tags: Mapping[str, str]) -> None:
+    """As many as then, because they decide in which order sums are taken."""
+    import torch
+
+    from expkit.sweeps.grid import cores
+
+    logged = int(tags.get("hardware.threads", 0))
+    if 0 < logged <= cores():
+        torch.set_num_threads(logged)
+
+
+def _changes(logged: "LoggedRun", cfg: "DictConfig") -> list[str]:
+    """What is not as it was: versions, commit, hardware, data."""
+    from expkit.components import make
+    from expkit.tracking.run import DIGEST_LENGTH, environment
+
+    tags, now = logged.tags(), environment()
+    facts = sorted(key for key in tags.keys() | now.keys() if key.startswith(FACTS))
+    changes = [
+        f"{key}: {tags.get(key, 'unknown')} then, {now.get(key, 'unknown')} now"
+        for key in facts
+        if tags.get(key) != now.get(key)
+    ]
+    digests = logged.digests()
+    for name, split in make(cfg, "data").named().items():
+        digest = split.digest[:DIGEST_LENGTH]
+        if digests.get(name) != digest:
+            changes.append(
+                f"{name} data: digest {digests.get(name, 'unknown')} then, {digest} now "
+                f"({split.source})"
+            )
+    return changes
+
+
+def _show(
+    then: Mapping[str, float],
+    now: Mapping[str, float],
+    tolerance: float,
+    runs: str,
+    changed: Sequence[str],
+) -> bool:
+    """Print each metric of both runs; whether all of them agree."""
+    from expkit.display import say, table, tell
+
+    rows, differing = [], []
+    for name in dict.fromkeys([*then, *now]):
+        old, new = then.get(name), now.get(name)
+        same = agree(old, new, tolerance)
+        if not same:
+            differing.append(name)
+        difference = "" if old is None or new is None else f"{new - old:+.1e}"
+        rows.append([name, _shown(old), _shown(new), difference, "yes" if same else "NO"])
+    table(f"runs {runs}", ["metric", "logged", "again", "difference", "agrees"], rows)
+    if not differing:
+        say(f"reproduced: all {len(rows)} metrics agree")
+        return True
+    tell(f"not reproduced: {len(differing)} of {len(rows)} metrics differ: {', '.join(differing)}")
+    for line in changed:
+        tell(f"what may be the reason: {line}")
+    return False
+
+
+def agree(then: float | None, now: float | None, tolerance: float) -> bool:
+    """Whether two values of a metric are the same; two that are no numbers are."""
+    if then is None or now is None:
+        return False
+    if then != then or now != now:
+        return then != then and now != now
+    return then == now or abs(now - then) <= tolerance * max(1.0, abs(then))
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{value}: must be 0 or more")
+    return value
+
+
+if __name__ == "__main__":
+    main()

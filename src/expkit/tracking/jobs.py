@@ -1,0 +1,141 @@
+"""The runs that are to be compared: those of a sweep, or chosen ones."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+
+from expkit.errors import UserError
+from expkit.tracking.logged import find_run
+from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
+from expkit.tracking.store import connect
+
+TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
+NOT_OVERRIDES = ("job", "state", "objective", "value", "seconds", "run", "error")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as far as it matters for a comparison.
+
+    Attributes:
+        state: one of MLflow's, or NOT STARTED.
+        params: the flat configuration.
+        chosen: the overrides that differ within its sweep; empty for a run of its own.
+    """
+
+    name: str
+    run_id: str
+    state: str
+    error: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    chosen: Mapping[str, str]
+
+    @property
+    def objective(self) -> str:
+        """The name of the metric that decides."""
+        return self.params.get("objective", "")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was asked for. `pair` says that it was two runs and nothing else."""
+
+    title: str
+    jobs: Sequence[Job]
+    pair: bool
+
+
+def select(ids: Sequence[str]) -> Selection:
+    """The runs with these ids, and those of the sweeps among them; without ids the last sweep.
+
+    Raises:
+        UserError: no such run, several, or none at all.
+    """
+    client = connect(None)
+    chosen = [find_run(client, run_id) for run_id in dict.fromkeys(ids)] or [_last_sweep(client)]
+    jobs: dict[str, Job] = {}
+    for run in chosen:
+        for job in _jobs_of(client, run) if _is_sweep(run) else [_job(run)]:
+            jobs[job.run_id or job.name] = job
+    if not jobs:
+        raise UserError(f"run {chosen[0].info.run_id} ({_name(chosen[0])}): has no jobs yet")
+    title = ", ".join(f"{_name(run)} ({run.info.run_id[:8]})" for run in chosen if _is_sweep(run))
+    pair = len(chosen) == len(jobs) == 2 and not title
+    return Selection(title, list(jobs.values()), pair)
+
+
+def _last_sweep(client: MlflowClient) -> MlflowRun:
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiments]
+    found = [run for run in newest if run is not None]
+    if not found:
+        raise UserError(
+            "there is no sweep yet: python -m expkit -m optimizer=adamw,sgd makes one; "
+            "or name the runs to compare"
+        )
+    return max(found, key=lambda run: run.info.start_time)
+
+
+def _is_sweep(run: MlflowRun) -> bool:
+    return bool(run.data.tags.get(KIND) == "sweep")
+
+
+def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
+    """The newest run of each job, and jobs that had finished before the sweep began."""
+    newest: dict[str, MlflowRun] = {}
+    runs = runs_with(client, parent.info.experiment_id, SWEEP, parent.info.run_id)
+    for run in runs:
+        newest.setdefault(run.data.tags.get(FINGERPRINT, run.info.run_id), run)
+    names = {_name(run) for run in newest.values()}
+    overrides: dict[str, Mapping[str, str]] = {}
+    elsewhere: list[Job] = []
+    for row in _table(parent):
+        chosen = {k: str(v) for k, v in row.items() if k not in NOT_OVERRIDES}
+        overrides[str(row["job"])] = chosen
+        if row["job"] in names:
+            continue
+        if row["run"]:
+            run = client.get_run(str(row["run"]))
+            if run.data.tags.get(FINGERPRINT) not in newest:
+                elsewhere.append(_job(run, str(row["job"]), chosen))
+        else:
+            elsewhere.append(_not_started(row, chosen))
+    for run in reversed(newest.values()):
+        yield _job(run, _name(run), overrides.get(_name(run), {}))
+    yield from elsewhere
+
+
+def _table(parent: MlflowRun) -> list[dict[str, Any]]:
+    """Its rows; none while the sweep is at work, or if it was cut off."""
+    try:
+        table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/{TABLE}")
+    except (MlflowException, OSError):
+        return []
+    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+
+
+def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> Job:
+    return Job(
+        name or _name(run),
+        run.info.run_id,
+        run.info.status,
+        run.data.tags.get(ERROR, ""),
+        run.data.params,
+        run.data.metrics,
+        chosen or {},
+    )
+
+
+def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
+    params = {"objective": str(row["objective"])}
+    return Job(str(row["job"]), "", str(row["state"]), str(row["error"]), params, {}, chosen)
+
+
+def _name(run: MlflowRun) -> str:
+    return str(run.info.run_name)

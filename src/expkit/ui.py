@@ -1,0 +1,70 @@
+"""`python -m expkit.ui`: the MLflow UI on the project's store."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from expkit.errors import UserError, complain
+from expkit.tracking.store import tracking_uri, without_password
+
+HOST = "127.0.0.1"
+PORTS_TRIED = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.ui`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.ui", description="Open the MLflow UI on the project's runs."
+    )
+    parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
+    port = parser.parse_args(arguments).port
+    try:
+        command = server(tracking_uri(None), port)
+    except UserError as error:
+        sys.exit(complain(error))
+    print(f"http://{HOST}:{port}   (Ctrl-C ends it)", flush=True)
+    # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    os.execv(command[0], command)
+
+
+def server(uri: str, port: int) -> list[str]:
+    """The command that serves the UI of a store.
+
+    Raises:
+        UserError: there are no runs yet, or there is nothing to start.
+    """
+    if uri.startswith("http"):
+        raise UserError(f"the runs are on a server that has a UI: open {without_password(uri)}")
+    file = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite") and not file.exists():
+        # MLflow would make an empty store, and show nothing in it.
+        raise UserError(f"{file}: there are no runs yet; make one with: python -m expkit")
+    if not is_free(port):
+        other = next((p for p in range(port + 1, port + PORTS_TRIED) if is_free(p)), None)
+        hint = (
+            f"{other} is free: make ui PORT={other}" if other else "try another: make ui PORT=..."
+        )
+        raise UserError(f"port {port} of {HOST} is in use; {hint}")
+    options = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "ui", *options]
+
+
+def is_free(port: int) -> bool:
+    """Whether a server can listen there."""
+    if not 0 < port < 2**16:
+        raise UserError(f"port {port}: a port is a number from 1 to 65535")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Which jobs are one row of the table, and which parameters tell rows apart."""
+
+from typing import Any
+
+import pytest
+
+from expkit.comparison.groups import best_of, grouped, metrics_to_show, short_names
+from expkit.errors import UserError
+from expkit.tracking.jobs import Job
+
+ADAMW = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": "0.001", "optimizer.betas": "b"}
+SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.lr": "0.1", "optimizer.momentum": "0.9"}
+TASK = {"task._target_": "expkit.Text", "objective": "eval/f1", "train.epochs": "2"}
+
+
+def job(
+    params: dict[str, str],
+    seed: int = 1,
+    state: str = "FINISHED",
+    chosen: dict[str, str] | None = None,
+    **scores: float,
+) -> Job:
+    whole = {**TASK, **params, "seed": str(seed), "tracking.uri": f"somewhere {seed}"}
+    metrics = {f"eval/{name}": value for name, value in scores.items()}
+    return Job(f"s{seed}", f"id{seed}", state, "", whole, metrics, chosen or {})
+
+
+def test_seeds_are_one_row_with_mean_and_sample_deviation() -> None:
+    (group,) = grouped([job(ADAMW, seed, f1=value) for seed, value in enumerate((0.7, 0.8, 0.9))])
+    assert group.mean("eval/f1") == pytest.approx(0.8)
+    assert group.deviation("eval/f1") == pytest.approx(0.1)
+    assert group.best_job.name == "s2"
+    assert group.differing == {}
+
+
+def test_one_seed_has_no_deviation() -> None:
+    (group,) = grouped([job(ADAMW, f1=0.7)])
+    assert group.deviation("eval/f1") is None
+    assert group.mean("eval/absent") is None
+
+
+def test_another_class_is_shown_by_name_and_without_what_only_it_takes() -> None:
+    sgd, adamw = grouped([job(ADAMW, f1=0.7), job(SGD, f1=0.8)])
+    assert sgd.differing == {"optimizer._target_": "SGD", "optimizer.lr": "0.1"}
+    assert adamw.differing == {"optimizer._target_": "AdamW", "optimizer.lr": "0.001"}
+    assert short_names(list(sgd.differing)) == ["optimizer", "lr"]
+
+
+def test_the_overrides_of_a_sweep_are_shown_as_they_were_typed() -> None:
+    groups = grouped(
+        [
+            job(ADAMW, 1, chosen={"optimizer": "adamw", "seed": "1"}, f1=0.7),
+            job(ADAMW, 2, chosen={"optimizer": "adamw", "seed": "2"}, f1=0.7),
+            job(SGD, 1, chosen={"optimizer": "sgd", "seed": "1"}, f1=0.8),
+        ]
+    )
+    assert [group.differing for group in groups] == [{"optimizer": "sgd"}, {"optimizer": "adamw"}]
+
+
+def test_overrides_that_do_not_tell_rows_apart_are_not_enough() -> None:
+    """Two sweeps over the same values, with another model."""
+    chosen = {"optimizer": "sgd"}
+    groups = grouped(
+        [job(SGD | {"model.path": p}, chosen=chosen, f1=0.7) for p in ("small", "large")]
+    )
+    assert [group.differing for group in groups] == [
+        {"model.path": "small"},
+        {"model.path": "large"},
+    ]
+
+
+@pytest.mark.parametrize("state", ["FAILED", "KILLED", "RUNNING"])
+def test_only_finished_jobs_count(state: str) -> None:
+    (group,) = grouped([job(ADAMW, 1, f1=0.7), job(ADAMW, 2, state, f1=0.1)])
+    assert group.values("eval/f1") == [0.7]
+
+
+def test_each_task_has_its_best_and_brings_its_own_data_and_model() -> None:
+    other = {"task._target_": "expkit.Tags", "train.epochs": "4", "task.stride": "32"}
+    groups = grouped(
+        [
+            job({"optimizer.lr": "1"}, f1=0.7),
+            job({"optimizer.lr": "2"}, f1=0.8),
+            job({"optimizer.lr": "1", **other}, f1=0.3, recall=0.2),
+            job({"optimizer.lr": "2", **other}, f1=0.2, recall=0.2),
+        ]
+    )
+    assert list(groups[0].differing) == ["task._target_", "optimizer.lr"]
+    assert [group.mean("eval/f1") for group in best_of(groups)] == [0.8, 0.3]
+    assert metrics_to_show(groups, []) == ["eval/f1", "eval/recall"]
+
+
+def test_less_is_better_where_the_objective_says_so() -> None:
+    objective = {"objective": "eval/perplexity"}
+    groups = grouped(
+        [
+            job({"optimizer.lr": lr, **objective}, perplexity=value)
+            for lr, value in (("1", 12.0), ("2", 10.0), ("3", float("nan")))
+        ]
+    )
+    assert [group.mean("eval/perplexity") for group in groups[:2]] == [10.0, 12.0]
+    assert best_of(groups) == [groups[0]]
+
+
+def scores(**given: float) -> Any:
+    return grouped([job(ADAMW, **given)])
+
+
+def test_main_metrics_are_shown_and_others_when_asked_for() -> None:
+    groups = scores(loss=0.5, precision=0.1, f1=0.1, f1_PER=0.2)
+    assert metrics_to_show(groups, []) == ["eval/f1", "eval/precision", "eval/loss"]
+    assert metrics_to_show(groups, ["f1_PER", "eval/loss"]) == ["eval/f1_PER", "eval/loss"]
+    with pytest.raises(UserError, match=r"--metrics f1_PRE.*did you mean 'f1_PER'"):
+        metrics_to_show(groups, ["f1_PRE"])
+
+
+def test_names_that_would_be_the_same_stay_long() -> None:
+    assert short_names(["model.path", "data.path", "lora.r"]) == ["model.path", "data.path", "r"]

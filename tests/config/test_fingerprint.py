@@ -1,0 +1,72 @@
+"""An experiment is known by what decides its result."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from conftest import composed
+from expkit.config.checks import check
+from expkit.config.fingerprint import fingerprint
+
+
+def of(*overrides: str) -> str:
+    cfg = composed(*overrides)
+    check(cfg, [])
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    return fingerprint({str(key): value for key, value in plain.items()})
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "run_name=other",
+        "tracking.experiment=other",
+        "tracking.log_model=false",
+        "resume=auto",
+        "sweep.on_failure=stop",
+        "checkpoint.every_steps=7",
+        "trusted_modules=[mine]",
+        "optimizer.lr=0.001",  # the default, written in another way
+    ],
+)
+def test_what_cannot_change_the_result_is_left_out(override: str) -> None:
+    assert of(override) == of()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("seed=1", "precision=fp32", "optimizer.lr=2e-3", "optimizer=sgd", "backend=trainer"),
+        *("task.max_length=64", "task=masked_lm", "model=tiny_bert", "model.dropout=0.2"),
+        *("lora=none", "lora.r=4", "scheduler=cosine", "train.epochs=3", "train.max_steps=5"),
+        *("train.eval_every=3", "train.patience=2", "data.sizes.train=50", "objective=eval/loss"),
+        "data.max_train_examples=10",
+    ],
+)
+def test_a_changed_config_is_another_experiment(override: str) -> None:
+    assert of(override) != of()
+
+
+def test_files_count_by_their_content(tmp_path: Path) -> None:
+    def write(name: str, text: str) -> list[str]:
+        file = tmp_path / name
+        file.write_text(text)
+        return ["data=files", f"data.train_file={file}", f"data.validation_file={file}"]
+
+    first = of(*write("a.jsonl", '{"text": "a"}\n'))
+    assert of(*write("b.jsonl", '{"text": "a"}\n')) == first
+    assert of(*write("a.jsonl", '{"text": "b"}\n')) != first
+
+
+def test_checkpoint_folders_count_by_their_content(tmp_path: Path) -> None:
+    def write(folder: str, weights: bytes) -> dict[str, Any]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "model.safetensors").write_bytes(weights)
+        return {"data": {}, "model": {"path": str(tmp_path / folder)}}
+
+    first = fingerprint(write("one", b"1"))
+    assert fingerprint(write("two", b"1")) == first
+    assert fingerprint(write("two", b"22")) != first

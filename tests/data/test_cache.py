@@ -1,0 +1,86 @@
+"""Tokenised examples are made once, whoever asks, and found whole or not at all."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from expkit.data import cache
+from expkit.data.cache import cached, digest_of_tokenizer
+from expkit.display import say
+from expkit.models.scratch import TinyBert
+
+FACTS = {"split": "abc", "tokenizer": "def"}
+
+
+def made(count: int = 3) -> Dataset:
+    return Dataset.from_dict({"input_ids": [[i, i + 1] for i in range(count)]})
+
+
+def never() -> Dataset:
+    raise AssertionError("made once more")
+
+
+def test_the_same_facts_are_made_once(project: Path) -> None:
+    assert cached(FACTS, made).to_dict() == made().to_dict()
+    assert cached(dict(reversed(FACTS.items())), never).to_dict() == made().to_dict()
+
+
+@pytest.mark.parametrize("change", [{"split": "other"}, {"tokenizer": "other"}, {"more": 1}])
+def test_other_facts_are_another_entry(change: dict[str, object], project: Path) -> None:
+    cached(FACTS, made)
+    assert len(cached({**FACTS, **change}, lambda: made(5))) == 5
+
+
+def test_what_was_said_is_said_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def talk() -> Dataset:
+        say("7 tokens dropped")
+        return made()
+
+    cached(FACTS, talk)
+    assert capsys.readouterr().out.count("7 tokens dropped") == 1
+    cached(FACTS, never)
+    assert capsys.readouterr().out.count("7 tokens dropped") == 1
+
+
+def test_an_entry_that_is_cut_short_is_no_entry(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while it was written: nothing has its name, and the next one makes it anew."""
+    monkeypatch.setattr(Path, "rename", lambda *args: os._exit(9))
+    child = multiprocessing.get_context("fork").Process(target=lambda: cached(FACTS, made))
+    child.start()
+    child.join()
+    assert child.exitcode == 9
+    monkeypatch.undo()
+    assert list((project / "outputs" / "cache" / "tokens").iterdir())
+    assert cached(FACTS, lambda: made(4)).to_dict() == made(4).to_dict()
+
+
+def test_the_oldest_entries_make_room(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(3):
+        cached({"number": i}, made)
+        time.sleep(0.02)
+    cached({"number": 0}, never)  # used again, so that number 1 is the oldest
+    size = sum(f.stat().st_size for f in (project / "outputs").rglob("*") if f.is_file())
+    monkeypatch.setattr(cache, "LIMIT", size)
+    cached({"number": 3}, made)
+    for kept in (0, 2, 3):
+        cached({"number": kept}, never)
+    with pytest.raises(AssertionError, match="made once more"):
+        cached({"number": 1}, never)
+
+
+def test_tokenizers_differ_by_vocabulary_and_settings() -> None:
+    def tokenizer(*texts: str) -> object:
+        return TinyBert(50, 8, 1, 1, 0.0).tokenizer(texts)
+
+    same = digest_of_tokenizer(tokenizer("a b c"))  # type: ignore[arg-type]
+    assert digest_of_tokenizer(tokenizer("a b c")) == same  # type: ignore[arg-type]
+    assert digest_of_tokenizer(tokenizer("a b d")) != same  # type: ignore[arg-type]
+    shorter = tokenizer("a b c")
+    shorter.model_max_length = 7  # type: ignore[attr-defined]
+    assert digest_of_tokenizer(shorter) != same  # type: ignore[arg-type]

@@ -1,0 +1,195 @@
+"""Sweeps as a user starts them: failures, parallel jobs, and what MLflow holds afterwards."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from conftest import CHECKOUT, TINY, Command
+
+JOB = (*TINY, "train.max_steps=4", "tracking.log_model=false")
+
+DEADLY = """
+import os, signal
+from expkit.backends.torch_loop import TorchLoop
+
+class Deadly(TorchLoop):
+    def fit(self, training, on_step):
+        if training.seed == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().fit(training, on_step)
+"""
+
+
+def runs(client: MlflowClient) -> tuple[Run, list[Run]]:
+    """The parent and its jobs; there must be one sweep, and nothing beside it."""
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (parent,) = [run for run in found if run.data.tags.get("expkit.kind") == "sweep"]
+    jobs = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert len(found) == 1 + len(jobs)
+    return parent, jobs
+
+
+def states(jobs: list[Run]) -> dict[str, str]:
+    return {run.info.run_name: run.info.status for run in jobs}
+
+
+def test_two_of_six_jobs_fail_alone(expkit: Command, project: Path) -> None:
+    done = expkit(
+        *("-m", "optimizer=sgd", "train.max_grad_norm=null", *JOB),
+        *("optimizer.lr=1e-2,2e-2,1e30", "seed=1,2"),
+    )
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    parent, jobs = runs(client)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert parent.info.status == "FAILED"
+    assert sorted(states(jobs).values()) == ["FAILED"] * 2 + ["FINISHED"] * 4
+    failed = [run for run in jobs if run.info.status == "FAILED"]
+    table = done.stdout[done.stdout.rindex("sweep optimizer.lr seed") :]
+    for run in failed:
+        assert run.info.run_name in ("lr=1e+30 seed=1", "lr=1e+30 seed=2")
+        assert f"failed: {run.info.run_name}: train/loss is" in table
+        names = [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
+        assert "traceback.txt" in names
+    assert "2 of 6 jobs have not finished" in done.stderr
+    assert parent.data.metrics["sweep/finished"] == 4
+    summary = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/sweep/jobs.json")
+    position = summary["columns"].index("state")
+    assert [row[position] for row in summary["data"]] == ["FINISHED"] * 4 + ["FAILED"] * 2
+    pictures = {a.path for a in client.list_artifacts(parent.info.run_id, "sweep")}
+    assert {"sweep/objective.png", "sweep/loss_curves.png"} <= pictures
+    best = [run for run in jobs if run.data.tags.get("expkit.best") == "true"]
+    assert len(best) == 1
+    scores = [run.data.metrics["eval/f1"] for run in jobs if run.info.status == "FINISHED"]
+    assert best[0].data.metrics["eval/f1"] == max(scores)
+
+
+def test_on_failure_stop_and_retry(expkit: Command, project: Path) -> None:
+    options = ("-m", "optimizer=sgd", "train.max_grad_norm=null", *JOB)
+    stopped = expkit(*options, "optimizer.lr=1e30,1e-2,2e-2", "sweep.on_failure=stop")
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    _, jobs = runs(client)
+    assert stopped.returncode == 1
+    assert states(jobs) == {"lr=1e+30": "FAILED"}
+    assert stopped.stdout.count("not started: lr=") == 2
+
+    again = expkit(
+        *(*options, "optimizer.lr=1e30,1e-2", "sweep.on_failure=retry", "sweep.retries=2"),
+        "tracking.experiment=retried",
+    )
+    experiment = client.get_experiment_by_name("retried")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    failed = [r for r in found if r.info.run_name == "lr=1e+30"]
+    assert again.returncode == 1
+    assert [run.info.status for run in failed] == ["FAILED"] * 3
+    assert len([run for run in found if run.info.run_name == "lr=0.01"]) == 1
+
+
+def test_a_wrong_job_is_found_before_any_starts(expkit: Command, project: Path) -> None:
+    done = expkit("-m", "optimizer.lr=1e-3,fast", "train.epochs=0,1", *TINY)
+    assert done.returncode == 2
+    assert "optimizer.lr='fast': expected a number" in done.stderr
+    assert done.stderr.count("train.epochs=0") == 1, "said once, not for each job"
+    assert "Traceback" not in done.stderr
+    assert not list((project / "outputs").glob("*"))
+
+
+def test_sixteen_jobs_at_once_on_a_fresh_store(expkit: Command, project: Path) -> None:
+    done = expkit("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=16", "seed=range(16)", *JOB)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    parent, jobs = runs(client)
+    assert parent.info.status == "FINISHED"
+    assert states(jobs) == {f"seed={i}": "FINISHED" for i in range(16)}
+    for run in jobs:
+        history = client.get_metric_history(run.info.run_id, "train/loss")
+        assert [metric.step for metric in history] == [1, 2, 3, 4]
+        assert run.data.tags["hardware.threads"] == "1"
+        assert (project / "outputs" / "runs" / run.info.run_id / "model").is_dir()
+    assert len({run.data.metrics["train/loss"] for run in jobs}) == 16
+
+
+@pytest.mark.parametrize(
+    "how", [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("sweep.process_per_job=true",)]
+)
+def test_a_job_whose_process_dies_fails_alone(
+    how: tuple[str, ...], expkit: Command, project: Path
+) -> None:
+    (project / "deadly.py").write_text(DEADLY)
+    done = expkit("-m", "backend._target_=deadly.Deadly", "seed=1,2,3,4", *JOB, *how)
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    _, jobs = runs(client)
+    assert done.returncode == 1
+    by_name: dict[str, list[str]] = {}
+    for run in jobs:
+        by_name.setdefault(run.info.run_name, []).append(run.info.status)
+    assert "FINISHED" not in by_name.pop("seed=2")
+    assert [statuses.count("FINISHED") for statuses in by_name.values()] == [1, 1, 1]
+    assert "killed: seed=2: its process died" in done.stdout
+
+
+def test_tasks_with_different_metrics_are_one_sweep(expkit: Command, project: Path) -> None:
+    done = expkit("-m", "task=text_classification,token_classification", *JOB)
+    assert done.returncode == 0, done.stderr
+    parent, jobs = runs(MlflowClient(f"sqlite:///{project}/outputs/mlflow.db"))
+    assert parent.info.status == "FINISHED"
+    assert states(jobs) == {
+        "task=text_classification": "FINISHED",
+        "task=token_classification": "FINISHED",
+    }
+    assert "task=token_classification" in done.stdout[done.stdout.rindex("sweep task") :]
+
+
+def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
+    expkit: Command, project: Path
+) -> None:
+    done = expkit("-m", "hydra/launcher=submitit_local", "seed=1,2", *JOB)
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    _, jobs = runs(client)
+    assert states(jobs) == {"seed=1": "FINISHED", "seed=2": "FINISHED"}
+
+    more = expkit("-m", "seed=1,2,3", "resume=auto", *JOB)
+    assert more.returncode == 0, more.stderr
+    assert "2 of them had finished before" in more.stdout
+    found = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    names = [run.info.run_name for run in found if run.data.tags.get("expkit.kind") != "sweep"]
+    assert sorted(names) == ["seed=1", "seed=2", "seed=3"]
+    changed = expkit("-m", "seed=1,2", "resume=auto", *JOB, "optimizer.lr=2e-3")
+    assert "had finished before" not in changed.stdout
+
+
+MANY_JOBS = """
+import gc, json, sys
+import psutil
+from conftest import JOBS_OF_ONE_PROCESS, composed
+from expkit.sweeps.job import attempt
+rss, scores = [], []
+for i in range(12):
+    scores.append(attempt(composed(*JOBS_OF_ONE_PROCESS[i % 3], "tracking.log_model=false"), {}))
+    rss.append(psutil.Process().memory_info().rss)
+print(json.dumps([scores, rss]))
+"""
+
+
+def test_jobs_of_one_process_leave_nothing_behind(project: Path) -> None:
+    """Results are those of the first time round, and memory does not grow with every job."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_JOBS],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tests")},
+    )
+    assert done.returncode == 0, done.stderr
+    scores, rss = json.loads(done.stdout.splitlines()[-1])
+    assert scores[:3] == scores[3:6] == scores[9:12]
+    assert rss[11] < 1.05 * rss[5]
