@@ -142,6 +142,7 @@ def test_eight_trials_of_a_learning_rate(search: Search, project: Path) -> None:
         rate = trial.params["optimizer.lr"]
         assert float(run.data.params["optimizer.lr"]) == rate
         assert run.info.run_name == f"lr={rate:.3g}"
+        assert run.data.tags["expkit.overrides"].endswith(f"optimizer.lr={rate}")
         assert run.data.metrics["eval/loss"] == trial.value
     best = by_number[study.best_trial.number]
     assert parent.data.tags["expkit.best_run"] == best.info.run_id

@@ -72,7 +72,7 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
     hydra_config = HydraConfig.get()
     check(cfg, list(hydra_config.overrides.task))
-    os.environ[OVERRIDES_VARIABLE] = " ".join(_own_overrides(hydra_config.overrides.task))
+    os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(hydra_config.overrides.task))
     choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):
@@ -83,7 +83,7 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     return result
 
 
-def _own_overrides(overrides: Sequence[str]) -> list[str]:
+def own_overrides(overrides: Sequence[str]) -> list[str]:
     """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
     return [o for o in overrides if not o.startswith(("run_name=", "tracking.uri="))]
 

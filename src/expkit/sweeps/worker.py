@@ -17,11 +17,11 @@ from optuna.trial import Trial
 
 from expkit.config.fingerprint import fingerprint
 from expkit.errors import ConfigError, complain
-from expkit.sweeps.job import FAILED, PRUNED, carry_out
+from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose
 from expkit.sweeps.space import as_overrides, shown
 from expkit.sweeps.trials import FINGERPRINT, NAME, Promise, Settings, Trials
-from expkit.tracking.past import TRIAL_VARIABLE
+from expkit.tracking.past import OVERRIDES_VARIABLE, TRIAL_VARIABLE
 from expkit.tracking.sweep import earlier_value, is_stopped, stop_sweep
 
 
@@ -105,15 +105,20 @@ def _composed(trial: Trial) -> Job:
 def _carried_out(trial: Trial, job: Job, order: Order) -> Any:
     cfg = OmegaConf.create({**job.config, "run_name": job.name})
     choices = dict(HydraConfig.get().runtime.choices)
-    with _as_trial(trial.number):
+    with _as_trial(job):
         return carry_out(cfg, choices, Promise(order.settings, trial._trial_id))
 
 
 @contextmanager
-def _as_trial(number: int) -> Iterator[None]:
-    """The run gets the number as a tag."""
-    os.environ[TRIAL_VARIABLE] = str(number)
+def _as_trial(job: Job) -> Iterator[None]:
+    """The run gets the number of the trial and its overrides as tags."""
+    facts = {
+        TRIAL_VARIABLE: str(job.number),
+        OVERRIDES_VARIABLE: " ".join(own_overrides(job.overrides)),
+    }
+    os.environ.update(facts)
     try:
         yield
     finally:
-        del os.environ[TRIAL_VARIABLE]
+        for name in facts:
+            del os.environ[name]
