@@ -21,8 +21,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup ## Train, evaluate and log the default experiment
 	$(PY) -m expkit $(ARGS)
 
-test: setup ## Run the tests
-	$(PY) -m pytest $(ARGS)
+test: setup ## Run the tests, two files at a time
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: setup ## Lint, check the format and the types
 	$(VENV)/bin/ruff check src tests

@@ -80,7 +80,7 @@ def expkit(project: Path) -> Command:
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, "OMP_NUM_THREADS": "2", "COLUMNS": "120"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
         )
 
     return run
