@@ -18,6 +18,8 @@ from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
 
+HAS_FAILED = ("FAILED", "KILLED")
+
 
 class SweepFailed(UserError):
     """Not all jobs have finished; the table has said which, and why."""
@@ -50,10 +52,8 @@ def sweep(
         hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
         for _ in range(1 + retries(config)):
             launch_all(opened, launcher, waiting, size)
-            waiting = [
-                j for j, r in zip(jobs, opened.rows(jobs), strict=True) if r.state == "FAILED"
-            ]
-        rows = opened.rows(jobs)
+            rows = opened.rows(jobs)
+            waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
         sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
@@ -88,9 +88,8 @@ def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: 
         batch = list(jobs[start : start + size])
         if launched(launcher, [job.launched_as() for job in batch], start):
             continue
-        states = {row.name: row.state for row in opened.rows(batch)}
-        for job in batch:
-            if states[job.name] in ("KILLED", "NOT STARTED"):
+        for job, row in zip(batch, opened.rows(batch), strict=True):
+            if row.state in ("KILLED", "NOT STARTED"):
                 launched(launcher, [job.launched_as()], job.number)
 
 

@@ -155,6 +155,9 @@ def _in_own_process(
         return receiver.recv()
     except EOFError:
         return FAILED
+    except KeyboardInterrupt:
+        process.terminate()  # which ends its run as KILLED
+        raise
     finally:
         process.join()
 

@@ -1,6 +1,7 @@
 """The jobs of a sweep, composed and checked before the first one starts."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from expkit.config.checks import check
 from expkit.config.fingerprint import fingerprint
 from expkit.config.messages import explain
+from expkit.display import say
 from expkit.errors import ConfigError
 
 NAME_LIMIT = 100  # characters
@@ -60,8 +62,13 @@ def plan(
             composed.append((tuple(overrides), compose(loader, master, overrides)))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
+    if len({str(config["tracking"]) for _, config in composed}) > 1:
+        problems["tracking: has to be the same for all jobs, which are one sweep in one store"] = (
+            None
+        )
     if problems:
         raise ConfigError(list(problems))
+    composed = _without_repetitions(composed)
     values = [_values(overrides) for overrides, _ in composed]
     keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
     return [
@@ -94,6 +101,18 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
     return {str(key): value for key, value in config.items()}
 
 
+def _without_repetitions(
+    composed: Sequence[tuple[tuple[str, ...], dict[str, Any]]],
+) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The first of those that would have the same result."""
+    first: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
+    for overrides, config in composed:
+        first.setdefault(fingerprint(config), (overrides, config))
+    if len(first) < len(composed):
+        say(f"{len(composed) - len(first)} jobs are the same as others and run once")
+    return list(first.values())
+
+
 def fingerprint_of(jobs: Sequence[Job]) -> str:
     """Of a sweep: the same for the same jobs, in whatever order."""
     text = "\n".join(sorted(job.fingerprint for job in jobs))
@@ -101,8 +120,9 @@ def fingerprint_of(jobs: Sequence[Job]) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a value of an override."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """As a value of an override; a backslash has to be doubled before a quote only."""
+    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
+    return f"'{escaped}'"
 
 
 def _values(overrides: Sequence[str]) -> dict[str, str]:
