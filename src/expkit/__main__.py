@@ -13,10 +13,8 @@ from omegaconf import OmegaConf
 
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, project_root
-from expkit.errors import ConfigError, UserError, complain
+from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
 from expkit.sweeps.job import task, terminate, work_has_begun
-
-INTERRUPTED = 130
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from expkit.backends.interface import Training
 
 STATE, BEST = "checkpoint", "best.safetensors"  # in the folder of a run
+UNFINISHED = f"{STATE}.unfinished"  # whole only in the moment before it gets its name
 TENSORS, REST = "state.safetensors", "state.json"  # in its checkpoint
 
 
@@ -47,7 +48,9 @@ def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path)
     Args:
         memory: what else goes on from here, as JSON.
     """
-    unfinished = folder / f"{STATE}.unfinished"
+    unfinished = folder / UNFINISHED
+    if exists(folder) and not _is_whole(folder / STATE):
+        unfinished.rename(folder / STATE)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     tensors = {f"model.{n}": t.detach() for n, t in changing_weights(training.model).items()}
@@ -66,26 +69,36 @@ def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path)
         "scheduler": _plain_state(training.scheduler.state_dict()),
         "memory": dict(memory),
     }
-    (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
+    last = unfinished / f"{REST}.unfinished"
+    last.write_text(json.dumps(rest), encoding="utf-8")
+    last.rename(unfinished / REST)
     shutil.rmtree(folder / STATE, ignore_errors=True)
     unfinished.replace(folder / STATE)
 
 
 def exists(folder: Path) -> bool:
     """Whether the run in `folder` has a checkpoint."""
-    return (folder / STATE / REST).is_file()
+    return _is_whole(folder / STATE) or _is_whole(folder / UNFINISHED)
+
+
+def _is_whole(state: Path) -> bool:
+    """Its last file gets its name when all others have been written."""
+    return (state / REST).is_file()
 
 
 def remove(folder: Path) -> None:
     """Of a run that has come to its end."""
-    shutil.rmtree(folder / STATE, ignore_errors=True)
+    for name in (STATE, UNFINISHED):
+        shutil.rmtree(folder / name, ignore_errors=True)
     (folder / BEST).unlink(missing_ok=True)
 
 
 def restore(training: Training, folder: Path) -> tuple[int, dict[str, Any]]:
     """Put a checkpoint into model, optimizer and schedule; returns steps done, and the memory."""
-    rest = json.loads((folder / STATE / REST).read_text(encoding="utf-8"))
-    tensors = load_file(folder / STATE / TENSORS)
+    # Killed after the old checkpoint was removed and before the new one got its name.
+    state_folder = folder / STATE if _is_whole(folder / STATE) else folder / UNFINISHED
+    rest = json.loads((state_folder / REST).read_text(encoding="utf-8"))
+    tensors = load_file(state_folder / TENSORS)
     weights = changing_weights(training.model)
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in rest["optimizer"]["numbers"].items()

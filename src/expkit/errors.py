@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-BAD_INPUT, FAILED = 2, 1  # exit codes
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
 
 
 class UserError(Exception):
@@ -17,6 +17,10 @@ class ConfigError(UserError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:
+        """Exceptions are sent from process to process by their message; this one by its problems."""
+        return type(self), (self.problems,)
 
 
 class Pruned(Exception):
@@ -43,3 +47,9 @@ def complain(error: UserError) -> int:
     message = str(error).replace("\n", "\n  ")
     print(f"expkit: {message}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
+
+
+def reason(error: BaseException) -> str:
+    """Why something failed, in one line."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")

@@ -32,7 +32,7 @@ from expkit.quiet import hush
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
 from expkit.tracking.model import log_model
-from expkit.tracking.run import Run, open_run
+from expkit.tracking.run import Run, finished_before, open_run
 from expkit.tracking.store import without_password
 
 
@@ -70,6 +70,9 @@ def run(
     go_online_if_asked(cfg)
     identity = fingerprint(_plain(cfg))
     name = cfg.run_name or run_name(cfg, choices)
+    if cfg.resume == "auto" and (past := finished_before(cfg.tracking, identity)):
+        say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
+        return float(past.data.metrics[cfg.objective])
     with open_run(cfg.tracking, name, identity, resume=cfg.resume == "auto") as tracked:
         say(f"run {tracked.name} ({tracked.id})")
         tracked.log_config(_plain(cfg), _runnable(cfg))
@@ -302,4 +305,10 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 def _runnable(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config with Hydra's own settings, so that it runs again as a file."""
     settings = OmegaConf.load(conf_dir() / "config.yaml")
-    return {**_plain(cfg), "hydra": OmegaConf.to_container(settings.hydra, resolve=False)}
+    ours = [d for d in settings.defaults if str(next(iter(d), "")).startswith("override hydra/")]
+    return {
+        "defaults": ["_self_", *map(dict, ours)],
+        **_plain(cfg),
+        "resume": "never",
+        "hydra": OmegaConf.to_container(settings.hydra, resolve=False),
+    }

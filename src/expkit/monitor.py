@@ -122,7 +122,8 @@ class Monitor:
         self._best = memory["best"]
         self.best_step = memory["best_step"]
         self._evaluations_since_best = memory["evaluations_since_best"]
-        self._losses = [torch.tensor(loss) for loss in memory["losses"]]
+        device = next(self._model.parameters()).device
+        self._losses = [torch.tensor(loss, device=device) for loss in memory["losses"]]
         self._examples = memory["examples"]
         self._progress.advance(done)
 

@@ -1,11 +1,13 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from expkit.errors import FAILED, UserError
+from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.sweeps.job import terminate
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 # On the same machine a run gives the same metrics to the last bit. This much lets sums be taken in
 # another order, and is far less than what one example more or less does to any score.
 TOLERANCE = 1e-6
-INTERRUPTED = 130
 FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # tags that may matter
 REPRODUCES = "expkit.reproduces"  # tag of the new run
 
@@ -23,6 +24,7 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
     except UserError as error:
@@ -96,7 +98,9 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     """Its configuration, to be run from the start and into the store where it was found."""
     from omegaconf import OmegaConf
 
-    cfg = OmegaConf.create({k: v for k, v in logged.config.items() if k != "hydra"})
+    cfg = OmegaConf.create(
+        {k: v for k, v in logged.config.items() if k not in ("hydra", "defaults")}
+    )
     for key in cfg:
         logged.require_trusted(str(key), trusted)
     name = logged.client.get_run(logged.id).info.run_name

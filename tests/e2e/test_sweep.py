@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -145,7 +147,10 @@ def test_tasks_with_different_metrics_are_one_sweep(expkit: Command, project: Pa
         "task=text_classification": "FINISHED",
         "task=token_classification": "FINISHED",
     }
-    assert "task=token_classification" in done.stdout[done.stdout.rindex("sweep task") :]
+    table = done.stdout[done.stdout.rindex("sweep task") :]
+    assert "task=token_classification" in table
+    best = [run for run in jobs if run.data.tags.get("expkit.best") == "true"]
+    assert len(best) == 2, "F1 of entities and F1 of labels cannot be ranked"
 
 
 def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
@@ -165,6 +170,62 @@ def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
     assert sorted(names) == ["seed=1", "seed=2", "seed=3"]
     changed = expkit("-m", "seed=1,2", "resume=auto", *JOB, "optimizer.lr=2e-3")
     assert "had finished before" not in changed.stdout
+
+
+def test_a_logged_config_is_swept_over_as_well(expkit: Command, project: Path) -> None:
+    assert expkit(*JOB, "resume=auto").returncode == 0
+    store = f"sqlite:///{project}/outputs/mlflow.db"
+    (first,) = MlflowClient(store).search_runs(["1"])
+    again = expkit(*JOB, "resume=auto")
+    assert f"finished before: run {first.info.run_name} ({first.info.run_id})" in again.stdout
+    folder = mlflow.artifacts.download_artifacts(
+        f"{first.info.artifact_uri}/run.yaml", dst_path=str(project / "configs")
+    )
+    done = expkit(
+        *(f"--config-dir={Path(folder).parent}", "--config-name=run", "-m"),
+        *("optimizer.lr=1e-3,1e30", "tracking.experiment=again", "train.max_grad_norm=null"),
+    )
+    assert done.returncode == 1
+    again_id = MlflowClient(store).get_experiment_by_name("again")
+    assert again_id is not None
+    found = MlflowClient(store).search_runs([again_id.experiment_id])
+    assert sum(run.data.tags.get("expkit.kind") == "sweep" for run in found) == 1
+    assert sorted(run.info.status for run in found) == ["FAILED", "FAILED", "FINISHED"]
+    assert [path.name for path in project.glob("*.log")] == []
+
+
+@pytest.mark.parametrize(
+    "how", [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("sweep.process_per_job=true",)]
+)
+def test_sigterm_ends_the_sweep_and_its_jobs(how: tuple[str, ...], project: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "expkit", "-m", "seed=1,2", *TINY, "train.max_steps=100000", *how],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert wait_for_store(project)
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(
+        run.data.metrics.get("eval/loss") for run in client.search_runs(["1"])
+    ):
+        time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 130
+    found = client.search_runs(["1"])
+    assert len(found) >= 2
+    assert {run.info.status for run in found} == {"KILLED"}
+
+
+def wait_for_store(project: Path) -> bool:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (project / "outputs" / "mlflow.db").exists():
+            return True
+        time.sleep(0.5)
+    return False
 
 
 MANY_JOBS = """

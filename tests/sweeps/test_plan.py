@@ -47,7 +47,7 @@ def test_a_name_that_is_given_stands_first_and_long_ones_are_cut() -> None:
     long = ",".join(f"module_{i}" for i in range(40))
     jobs = planned([f"lora.target_modules=[{long}]"], ["lora.target_modules=[query]"])
     assert len(jobs[0].name) == 100
-    assert jobs[0].name.endswith("…")
+    assert jobs[0].name.endswith("… #0")
 
 
 @pytest.mark.parametrize(

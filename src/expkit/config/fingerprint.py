@@ -37,7 +37,8 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     data, model = dict(relevant["data"]), dict(relevant["model"])
     for key, value in data.items():
         if key.endswith("_file") and value is not None:
-            data[key] = digest_of(Path(value))
+            file = Path(value)
+            data[key] = f"{digest_of(file)}{file.suffix}"  # which says how it is read
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)

@@ -88,17 +88,20 @@ def _write(examples: Dataset, said: Sequence[str], entry: Path) -> None:
 
 def _make_room(newest: Path) -> None:
     """Remove the oldest entries until the others fit; also what killed processes left."""
-    entries = sorted(
-        (e for e in newest.parent.iterdir() if e != newest), key=lambda e: e.stat().st_mtime
-    )
-    sizes = {entry: _size(entry) for entry in (*entries, newest)}
-    total = sum(sizes.values())
-    for entry in entries:
+    entries = sorted((*_measured(entry), entry) for entry in newest.parent.iterdir())
+    total = sum(size for _, size, _ in entries)
+    for _, size, entry in entries:
         if total <= LIMIT:
             return
-        shutil.rmtree(entry, ignore_errors=True)
-        total -= sizes[entry]
+        if entry != newest:
+            shutil.rmtree(entry, ignore_errors=True)
+            total -= size
 
 
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+def _measured(entry: Path) -> tuple[float, int]:
+    """When it was used, and its bytes; nothing if another process renames or removes it meanwhile."""
+    try:
+        size = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
+        return entry.stat().st_mtime, size
+    except OSError:
+        return 0.0, 0

@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from expkit.config.project import output_dir
 from expkit.display import say
-from expkit.errors import ConfigError, UserError
+from expkit.errors import ConfigError, UserError, reason
 from expkit.quiet import hush
 from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
@@ -38,6 +39,7 @@ def sweep(
         ConfigError: a job is wrong; none was started.
         SweepFailed: a job has failed; the others have run, unless `sweep.on_failure=stop`.
     """
+    check_options(master.hydra.launcher, max_batch_size)
     jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
     begin(config)
@@ -50,8 +52,9 @@ def sweep(
             say(f"{len(jobs) - len(waiting)} of them had finished before")
         size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
         hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
+        stops = config["sweep"]["on_failure"] == "stop"
         for _ in range(1 + retries(config)):
-            launch_all(opened, launcher, waiting, size)
+            launch_all(opened, launcher, waiting, size, stops=stops)
             rows = opened.rows(jobs)
             waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
         sum_up(opened, rows)
@@ -78,16 +81,35 @@ def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     show(opened.name, opened.id, rows)
 
 
-def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: int) -> None:
+def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
+    """Raise a ConfigError if a number of jobs is none."""
+    options = {"hydra.sweeper.max_batch_size": (max_batch_size, 1)}
+    if "n_jobs" in launcher:
+        options["hydra.launcher.n_jobs"] = (launcher["n_jobs"], -cores())
+    problems = [
+        f"{key}={value!r}: expected a whole number from {least}, not 0, or null"
+        for key, (value, least) in options.items()
+        if value is not None and (type(value) is not int or value < least or value == 0)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def launch_all(
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: int, *, stops: bool
+) -> None:
     """Let the launcher run the jobs, `size` of them at once.
 
     When a process dies, some launchers give up, and all that runs at the time is lost. What has not
-    run is then launched one by one, so that the job that takes its process down does so alone.
+    run is then launched one by one, so that the job that takes its process down does so alone;
+    unless the sweep `stops` at the first failure.
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
         if launched(launcher, [job.launched_as() for job in batch], start):
             continue
+        if stops:
+            return
         for job, row in zip(batch, opened.rows(batch), strict=True):
             if row.state in ("KILLED", "NOT STARTED"):
                 launched(launcher, [job.launched_as()], job.number)
@@ -96,12 +118,15 @@ def launch_all(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: 
 def launched(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0) -> bool:
     """Let the launcher run jobs by their overrides; whether it came to its end."""
     try:
-        launcher.launch(jobs, initial_job_idx=first)
+        returns = launcher.launch(jobs, initial_job_idx=first)
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
         say(f"the launcher gave up: {type(error).__name__}: {str(error).strip().splitlines()[:1]}")
         return False
+    for job, done in zip(jobs, returns, strict=False):
+        if done.status == JobStatus.FAILED:  # before there was a run that could say why
+            say(f"not started: {' '.join(job)}: {reason(done._return_value)}")
     return True
 
 

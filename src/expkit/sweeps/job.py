@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
 from expkit.display import say
-from expkit.errors import Pruned, UserError, complain
+from expkit.errors import INTERRUPTED, Pruned, UserError, complain
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
@@ -85,7 +85,8 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
     """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
-    return [o for o in overrides if not o.startswith(("run_name=", "tracking.uri="))]
+    hidden = ("run_name=", "tracking.uri=")
+    return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
 
 def work_for_search(cfg: DictConfig) -> Any:
@@ -165,4 +166,7 @@ def _in_own_process(
 def _child(
     sender: Connection, plain: Any, choices: dict[str, str], is_promising: IsPromising | None
 ) -> None:
-    sender.send(attempt(OmegaConf.create(plain), choices, is_promising))
+    try:
+        sender.send(attempt(OmegaConf.create(plain), choices, is_promising))
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None

@@ -40,7 +40,10 @@ class Job:
         text = " ".join(parts) or f"job {self.number}"
         given = self.config["run_name"]
         text = f"{given} {text}" if given else text
-        return text if len(text) <= NAME_LIMIT else f"{text[: NAME_LIMIT - 1]}…"
+        if len(text) <= NAME_LIMIT:
+            return text
+        number = f"… #{self.number}"  # what was cut may have been all that tells it apart
+        return text[: NAME_LIMIT - len(number)] + number
 
     def launched_as(self) -> list[str]:
         """The overrides to run it with."""

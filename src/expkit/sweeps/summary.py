@@ -11,15 +11,15 @@ CURVES = 40  # at most, in one picture
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
-    """The best job for each objective; jobs with different objectives cannot be compared."""
-    best: dict[str, Row] = {}
+    """The best job for each task and objective; others cannot be compared."""
+    best: dict[tuple[str, str], Row] = {}
     for row in rows:
         if row.value is None or row.value != row.value:
             continue
-        leader = best.get(row.objective)
+        leader = best.get((row.task, row.objective))
         sign = -1 if is_minimised(row.objective) else 1
         if leader is None or leader.value is None or sign * row.value > sign * leader.value:
-            best[row.objective] = row
+            best[row.task, row.objective] = row
     return list(best.values())
 
 

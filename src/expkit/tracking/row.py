@@ -15,6 +15,7 @@ class Row:
     differing: Mapping[str, str]
     state: str
     objective: str
+    task: str = ""
     value: float | None = None
     run_id: str = ""
     seconds: float | None = None

@@ -19,12 +19,13 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as DatasetEntity
 from mlflow.entities import DatasetInput, InputTag
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
-from expkit.errors import Pruned, UserError
+from expkit.errors import Pruned, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
@@ -42,6 +43,7 @@ from expkit.tracking.past import (
     TRIAL,
     TRIAL_VARIABLE,
     cut_off_run,
+    finished_run,
 )
 from expkit.tracking.writer import MetricWriter
 
@@ -88,8 +90,13 @@ class Run:
         self._logged.update({(name, step): n for name, n in counts.items()})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
-        """The flat config as parameters, and as a file that `--config-name run` runs again."""
-        params = params_of(config)
+        """The flat config as parameters, and as a file that `--config-name run` runs again.
+
+        Of a run that goes on, what cannot change its result may have changed; MLflow keeps the first
+        value of a parameter.
+        """
+        there = self.client.get_run(self.id).data.params if self.goes_on else {}
+        params = [param for param in params_of(config) if param.key not in there]
         for start in range(0, len(params), PARAM_BATCH):
             self.client.log_batch(self.id, params=params[start : start + PARAM_BATCH])
         text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
@@ -137,6 +144,12 @@ class Run:
     def close(self) -> None:
         """Send what is queued. Raises what a request failed with."""
         self._writer.close()
+
+
+def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
+    """The newest run of that experiment that came to its end."""
+    client = store.connect(settings["uri"])
+    return finished_run(client, store.experiment_id(client, settings["experiment"]), fingerprint)
 
 
 @contextmanager
@@ -206,12 +219,6 @@ def sweep_tags() -> dict[str, str]:
     tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
     trial = os.environ.get(TRIAL_VARIABLE)
     return {**tags, TRIAL: trial} if trial else tags
-
-
-def reason(error: BaseException) -> str:
-    """Why something failed, in one line."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
 def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int]]:

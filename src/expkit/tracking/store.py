@@ -2,12 +2,14 @@
 
 import getpass
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -40,10 +42,11 @@ def tracking_uri(configured: str | None) -> str:
 
 def without_password(uri: str) -> str:
     """The address as it may be shown."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return urlunsplit(parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}"))
+    if uri.startswith("sqlite"):
+        return uri  # a path may hold an @
+    # Not by urlsplit: databases take passwords that hold / and #.
+    without_user = re.sub(r"(?<=://).*@", "***@", uri)
+    return re.sub(r"(?i)((?:password|passwd|pwd|token)=)[^&]*", r"\1***", without_user)
 
 
 def connect(configured: str | None) -> MlflowClient:
@@ -156,9 +159,22 @@ def is_alive(tags: Mapping[str, str]) -> bool:
     """Whether the process of this host that `owner_tags` describe is still there."""
     try:
         process = psutil.Process(int(tags[PID]))
-        return abs(process.create_time() - float(tags[STARTED])) < 2
+        is_the_same = abs(process.create_time() - float(tags[STARTED])) < 2
+        return is_the_same and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
+
+
+def is_other_process_here(tags: Mapping[str, str]) -> bool:
+    """Whether a living process of this host, but not this one, owns a run with these tags."""
+    is_here = tags.get(HOST) == socket.gethostname()
+    return is_here and tags.get(PID) != str(os.getpid()) and is_alive(tags)
+
+
+def terminate_owner(tags: Mapping[str, str]) -> None:
+    """Send SIGTERM to the process that owns a run."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(tags[PID])).terminate()
 
 
 def _require_server(uri: str) -> None:

@@ -30,6 +30,7 @@ from expkit.tracking.row import Row
 SWEEP_FINGERPRINT = "expkit.sweep_fingerprint"
 STOPPED = "expkit.stopped"  # on the parent: a job has failed, and no other is to start
 BEST, BEST_RUN = "expkit.best", "expkit.best_run"
+ENDED_WITHIN = 20.0  # seconds, after SIGTERM
 DIED = "its process died; there is no more to say than the system's log holds"
 NOT_STARTED = "was not started"
 
@@ -71,8 +72,8 @@ class SweepRun:
         self.name = name
 
     def is_done(self, job: Job) -> bool:
-        """Whether the job need not run."""
-        return self._resume and self._finished(job) is not None
+        """Whether the job need not run: it has finished, or another process is at it."""
+        return self._resume and self._elsewhere(job) is not None
 
     def rows(self, jobs: Sequence[Job]) -> list[Row]:
         """What became of each job so far."""
@@ -101,7 +102,8 @@ class SweepRun:
         metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
         self._client.log_batch(self.id, metrics=metrics)
         for row in finished:
-            self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+            if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
+                self._client.set_tag(row.run_id, BEST, str(row in best).lower())
         self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
         if best:
             self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
@@ -114,13 +116,17 @@ class SweepRun:
         """Something else to know about the sweep."""
         self._client.set_tag(self.id, name, value)
 
-    def _finished(self, job: Job) -> MlflowRun | None:
-        return finished_run(self._client, self._experiment, job.fingerprint)
+    def _elsewhere(self, job: Job) -> MlflowRun | None:
+        """A run of the same experiment that has finished or is at work, in any sweep."""
+        newest = next(runs_with(self._client, self._experiment, FINGERPRINT, job.fingerprint), None)
+        is_running = newest is not None and newest.info.status == "RUNNING"
+        finished = finished_run(self._client, self._experiment, job.fingerprint)
+        return finished or (newest if is_running else None)
 
     def _row(self, job: Job, run: MlflowRun | None) -> Row:
         objective = str(job.config["objective"])
         if self._resume and (run is None or run.info.status != "FINISHED"):
-            run = self._finished(job) or run
+            run = self._elsewhere(job) or run
         if run is None:
             return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
         state = "PRUNED" if is_pruned(run) else run.info.status
@@ -134,6 +140,7 @@ class SweepRun:
             job.differing,
             state,
             objective,
+            task=str(job.config.get("task", {}).get("_target_", "")),
             value=run.data.metrics.get(objective) if run.info.status == "FINISHED" else None,
             run_id=run.info.run_id,
             seconds=(end - run.info.start_time) / 1000 if end else None,
@@ -187,22 +194,43 @@ def open_sweep(
     earlier = next(runs_with(client, experiment, SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:
         run_id = earlier.info.run_id
-        client.update_run(run_id, status="RUNNING")
-        for key, value in tags.items():
+        for key, value in {**tags, STOPPED: "false"}.items():
             client.set_tag(run_id, key, value)
-        client.set_tag(run_id, STOPPED, "false")
+        client.update_run(run_id, status="RUNNING")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         client.log_batch(run_id, params=params_of_command(shown))
     try:
         yield SweepRun(client, experiment, run_id, name, resume)
     except KeyboardInterrupt:
+        _end_jobs(client, experiment, run_id)
         client.set_terminated(run_id, "KILLED")
         raise
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
+
+
+def _end_jobs(client: MlflowClient, experiment: str, sweep: str) -> None:
+    """End the jobs that are at work on this host; SIGTERM may have reached the sweep alone."""
+    deadline = time.monotonic() + ENDED_WITHIN
+    asked: set[str] = set()
+    while time.monotonic() < deadline:
+        store.close_abandoned(client)
+        running = [r for r in runs_with(client, experiment, SWEEP, sweep) if _is_at_work(r)]
+        for run in running:
+            if run.info.run_id not in asked:
+                store.terminate_owner(run.data.tags)
+                asked.add(run.info.run_id)
+        if not running:
+            return
+        time.sleep(0.2)
+
+
+def _is_at_work(run: MlflowRun) -> bool:
+    """In another process of this host."""
+    return bool(run.info.status == "RUNNING") and store.is_other_process_here(run.data.tags)
 
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:
