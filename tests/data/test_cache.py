@@ -84,3 +84,22 @@ def test_tokenizers_differ_by_vocabulary_and_settings() -> None:
     shorter = tokenizer("a b c")
     shorter.model_max_length = 7  # type: ignore[attr-defined]
     assert digest_of_tokenizer(shorter) != same  # type: ignore[arg-type]
+
+
+def fill(folder: Path, worker: int) -> None:
+    os.chdir(folder)
+    for i in range(25):
+        cached({"worker": worker, "number": i}, made)
+
+
+def test_processes_that_write_at_once_do_not_disturb_each_other(project: Path) -> None:
+    """Entries get their names while others are being measured."""
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=fill, args=(project, worker)) for worker in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    entries = list((project / "outputs" / "cache" / "tokens").iterdir())
+    assert len(entries) == 100

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -22,13 +24,6 @@ def test_the_environment_points_at_a_server(project: Path, monkeypatch: pytest.M
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
     assert store.tracking_uri(None) == "http://host:5000"
     assert store.tracking_uri("sqlite:////own.db") == "sqlite:////own.db"
-
-
-def test_passwords_are_not_shown() -> None:
-    assert (
-        store.without_password("postgresql://me:secret@db:5432/x") == "postgresql://***@db:5432/x"
-    )
-    assert store.without_password("http://host:5000") == "http://host:5000"
 
 
 def test_a_deleted_experiment_is_named(project: Path) -> None:
@@ -68,3 +63,33 @@ def test_only_runs_of_dead_processes_are_closed(project: Path) -> None:
     store.close_abandoned(client)
     states = {run: client.get_run(run).info.status for run in (mine, abandoned, elsewhere)}
     assert states == {mine: "RUNNING", abandoned: "KILLED", elsewhere: "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:secret@host:5000/x", "http://***@host:5000/x"),
+        ("postgresql://u:se/cret@h/db", "postgresql://***@h/db"),
+        ("postgresql://u:se#cret@h/db", "postgresql://***@h/db"),
+        (
+            "postgresql://h/db?user=u&password=secret&x=1",
+            "postgresql://h/db?user=u&password=***&x=1",
+        ),
+        ("http://host:5000", "http://host:5000"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(uri: str, shown: str) -> None:
+    assert store.without_password(uri) == shown
+
+
+def test_a_process_that_has_ended_but_was_not_waited_for_is_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = psutil.Process(child.pid)
+    tags = {store.PID: str(child.pid), store.STARTED: f"{process.create_time():.0f}"}
+    assert store.is_alive(tags)
+    process.kill()
+    while process.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert not store.is_alive(tags)
+    child.communicate()

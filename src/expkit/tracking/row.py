@@ -15,10 +15,10 @@ class Row:
     differing: Mapping[str, str]
     state: str
     objective: str
-    task: str = ""
     value: float | None = None
     run_id: str = ""
     seconds: float | None = None
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[Sequence[int], Sequence[float]] = ((), ())
+    task: str = ""
