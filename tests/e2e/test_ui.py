@@ -95,13 +95,16 @@ class Browser:
         cell = self.page.get_by_text(name, exact=True)
         return str(self.page.get_by_role("row").filter(has=cell).first.inner_text())
 
-    def curves(self, points: int) -> int:
-        """How many different curves with at least so many points are drawn."""
+    def curves(self, points: int, expected: int) -> int:
+        """How many different curves with at least so many points are drawn, when there are enough."""
         lines = self.page.locator(".scatterlayer .js-line")
-        lines.first.wait_for(state="attached", timeout=1000 * SHOWS_WITHIN)
-        self.page.wait_for_timeout(1000)
-        paths = {lines.nth(i).get_attribute("d") or "" for i in range(lines.count())}
-        return sum(path.count("L") + 1 >= points for path in paths)
+        deadline = time.monotonic() + SHOWS_WITHIN
+        found = 0
+        while found < expected and time.monotonic() < deadline:
+            self.page.wait_for_timeout(500)
+            paths = {lines.nth(i).get_attribute("d") or "" for i in range(lines.count())}
+            found = sum(path.count("L") + 1 >= points for path in paths)
+        return found
 
     def shoot(self, name: str, height: int = HEIGHT) -> None:
         """Keep a picture."""
@@ -197,7 +200,7 @@ def their_curves_are_in_one_chart(shown: Browser, sweep: Sweep) -> None:
     shown.go(f"/metric?{sweep.query_of_jobs()}&{settings}")
     for job in sweep.jobs:
         shown.see(f"{job.info.run_name} (train/loss)")
-    assert shown.curves(POINTS) == len(sweep.jobs) == 2
+    assert shown.curves(POINTS, expected=2) == len(sweep.jobs) == 2
     shown.shoot("curves")
 
 
