@@ -3,12 +3,36 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 
 from datasets import Dataset
 
 from expkit.data.splits import Record, Split, Splits
 
 Generator = Callable[..., Iterator[Record]]
+
+
+class _Call:
+    """A generator, equal to another that would yield the same: Hydra makes a new one for each job."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self._key: object = generator
+        if isinstance(generator, partial):
+            arguments = (generator.args, sorted(generator.keywords.items()))
+            self._key = (generator.func, repr(arguments))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Call) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=16)
+def _generated(call: _Call, split: str, size: int, seed: int) -> list[Record]:
+    """Generating takes longer than all else before the first step of the next job of a process."""
+    return list(call.generator(split, size, seed))
 
 
 def load(
@@ -28,7 +52,7 @@ def load(
 
     def split(name: str) -> Split:
         size = min(sizes[name], limits.get(name, max_eval_examples) or sizes[name])
-        records = list(generator(name, size, seed))
+        records = _generated(_Call(generator), name, size, seed)
         digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
         source = f"demo {name} split"
         return Split(
