@@ -122,7 +122,7 @@ def launched(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0) 
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
-        say(f"the launcher gave up: {type(error).__name__}: {str(error).strip().splitlines()[:1]}")
+        say(f"the launcher gave up: {reason(error)}")
         return False
     for job, done in zip(jobs, returns, strict=False):
         if done.status == JobStatus.FAILED:  # before there was a run that could say why

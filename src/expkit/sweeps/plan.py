@@ -71,8 +71,8 @@ def plan(
         )
     if problems:
         raise ConfigError(list(problems))
-    composed = _without_repetitions(composed)
-    values = [_values(overrides) for overrides, _ in composed]
+    distinct = _without_repetitions(composed)
+    values = [_values(overrides) for overrides, _ in distinct.values()]
     keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
     return [
         Job(
@@ -80,9 +80,9 @@ def plan(
             overrides,
             {key: values[number][key] for key in keys},
             config,
-            fingerprint(config),
+            identity,
         )
-        for number, (overrides, config) in enumerate(composed)
+        for number, (identity, (overrides, config)) in enumerate(distinct.items())
     ]
 
 
@@ -106,14 +106,14 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
 
 def _without_repetitions(
     composed: Sequence[tuple[tuple[str, ...], dict[str, Any]]],
-) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The first of those that would have the same result."""
+) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+    """By fingerprint, the first of those that would have the same result."""
     first: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
     for overrides, config in composed:
         first.setdefault(fingerprint(config), (overrides, config))
     if len(first) < len(composed):
         say(f"{len(composed) - len(first)} jobs are the same as others and run once")
-    return list(first.values())
+    return first
 
 
 def fingerprint_of(jobs: Sequence[Job]) -> str:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from expkit.display import say
 from expkit.errors import ConfigError, nearest
-from expkit.monitor import is_minimised
+from expkit.metrics.direction import is_minimised
 from expkit.sweeps.grid import SweepFailed, begin, hand_over, launched, retries, sum_up, threads
 from expkit.sweeps.job import SEARCH_VARIABLE
 from expkit.sweeps.plan import Job, plan, quoted

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from expkit.display import say, table
-from expkit.monitor import is_minimised
+from expkit.metrics.direction import is_minimised
 from expkit.tracking.row import Row
 
 CURVES = 40  # at most, in one picture

@@ -21,7 +21,6 @@ from expkit.tracking.past import (
     OVERRIDES,
     SWEEP,
     SWEEP_VARIABLE,
-    finished_run,
     is_pruned,
     runs_with,
 )
@@ -118,10 +117,10 @@ class SweepRun:
 
     def _elsewhere(self, job: Job) -> MlflowRun | None:
         """A run of the same experiment that has finished or is at work, in any sweep."""
-        newest = next(runs_with(self._client, self._experiment, FINGERPRINT, job.fingerprint), None)
-        is_running = newest is not None and newest.info.status == "RUNNING"
-        finished = finished_run(self._client, self._experiment, job.fingerprint)
-        return finished or (newest if is_running else None)
+        runs = list(runs_with(self._client, self._experiment, FINGERPRINT, job.fingerprint))
+        finished = next((run for run in runs if run.info.status == "FINISHED"), None)
+        is_running = bool(runs) and runs[0].info.status == "RUNNING"
+        return finished or (runs[0] if is_running else None)
 
     def _row(self, job: Job, run: MlflowRun | None) -> Row:
         objective = str(job.config["objective"])
