@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from expkit import precision as precisions
 from expkit.data.splits import Split
 from expkit.data.steps import Batch, Collate, mix
 from expkit.tasks.interface import Task, items
@@ -60,8 +61,10 @@ def inference(model: torch.nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def evaluate(model: PreTrainedModel, task: Task, data: EvalSet) -> Evaluation:
-    """The metrics of `task` on all of `data`.
+def evaluate(
+    model: PreTrainedModel, task: Task, data: EvalSet, precision: str = "fp32"
+) -> Evaluation:
+    """The metrics of `task` on all of `data`, multiplied in `precision`.
 
     The loss is the sum over all items divided by their number, so it does not depend on the size of
     the batches.
@@ -69,7 +72,7 @@ def evaluate(model: PreTrainedModel, task: Task, data: EvalSet) -> Evaluation:
     predictions: list[Any] = [None] * len(data.encoded)
     total, count = 0.0, 0
     device = next(model.parameters()).device
-    with inference(model):
+    with inference(model), precisions.autocast(precision, device):
         for positions, batch in data.batches():
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)

@@ -109,6 +109,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     model = build_base(cfg, task, builder, tokenizer)
     length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
     require_positions(model, task.max_length, length_key)
+    precision.choose_attention(model, chosen, task.max_length)
     encoded = encode(cfg, splits, task, tokenizer, model.config)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
@@ -224,7 +225,7 @@ def train(
         monitor = Monitor(
             training.model,
             training.steps,
-            lambda: evaluate(training.model, prepared.task, validation),
+            lambda: evaluate(training.model, prepared.task, validation, training.precision),
             tracked.log,
             progress,
             objective=cfg.objective,
@@ -275,8 +276,10 @@ def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: 
 def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> dict[str, Evaluation]:
     """Score the exported model, as anybody would load it, on all splits but the training split."""
     results = {}
+    multiplied = prepared.training.precision
+    precision.choose_attention(exported.model, multiplied, prepared.task.max_length)
     for name, data in prepared.eval_sets.items():
-        results[name] = evaluate(exported.model, prepared.task, data)
+        results[name] = evaluate(exported.model, prepared.task, data, multiplied)
         prefix = "eval" if name == "validation" else name
         metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
         tracked.log(metrics, step)

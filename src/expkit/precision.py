@@ -1,14 +1,22 @@
-"""Which number format the matrices are multiplied in."""
+"""Which number format the matrices are multiplied in, and what else follows from it."""
+
+from contextlib import AbstractContextManager
 
 import torch
+from transformers import PreTrainedModel
 
 from expkit.errors import UserError
+
+# On a CPU, up to so many tokens plain attention in bf16 is faster than torch's fused kernel, whose
+# backward pass multiplies small matrices one by one (docs/performance.md).
+PLAIN_ATTENTION_UP_TO = 256
 
 
 def choose(wanted: str) -> str:
     """`auto` becomes bf16 where the hardware multiplies it faster than fp32, else fp32.
 
-    That holds for GPUs with bf16 and for CPUs with AMX tiles; other CPUs only emulate its speed.
+    That holds for GPUs with bf16 and for CPUs with AMX tiles or AVX-512 BF16; other CPUs only
+    emulate it.
 
     Raises:
         UserError: fp16 without a GPU.
@@ -18,5 +26,27 @@ def choose(wanted: str) -> str:
         raise UserError("precision=fp16: needs a CUDA GPU; allowed here: auto, fp32, bf16")
     if wanted != "auto":
         return wanted
-    fast = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
     return "bf16" if fast else "fp32"
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Multiply in `precision`; weights are converted once for all that happens inside."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device.type, dtype, enabled=precision != "fp32")
+
+
+def choose_attention(model: torch.nn.Module, precision: str, max_length: int) -> None:
+    """Use the attention that is fastest for inputs of up to `max_length` tokens."""
+    on_cpu = not torch.cuda.is_available()
+    if (
+        isinstance(model, PreTrainedModel)
+        and on_cpu
+        and precision == "bf16"
+        and max_length <= PLAIN_ATTENTION_UP_TO
+    ):
+        model.set_attn_implementation("eager")

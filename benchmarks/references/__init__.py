@@ -1,0 +1,1 @@
+"""Training scripts written the ordinary way: what expkit is measured against."""
