@@ -26,6 +26,7 @@ from expkit.errors import DataError, UserError
 from expkit.languages import primary_subtag
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.head import head_modules
+from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
 
@@ -177,7 +178,7 @@ class MaskedLM:
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log p(token) over hidden positions, and logits (hidden positions, vocabulary)."""
         hidden = batch["labels"] != IGNORED
-        with _head_sees_only(model, hidden):
+        with last_layer_at(model, lambda states: states[hidden]), _head_sees_only(model, hidden):
             logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
         if logits.ndim == 3:
             logits = logits[hidden]
@@ -366,7 +367,7 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
 
     def select(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = inputs[0] if inputs else None
-        if isinstance(first, torch.Tensor) and first.shape[:2] == positions.shape:
+        if isinstance(first, torch.Tensor) and first.ndim == 3 and first.shape[:2] == positions.shape:
             return (first[positions], *inputs[1:])
         return None
 

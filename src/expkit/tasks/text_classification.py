@@ -16,6 +16,7 @@ from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
+from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import Head, Report
 
 
@@ -119,7 +120,8 @@ class TextClassification:
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        with last_layer_at(model, _first_position):
+            logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
         return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def predictions(
@@ -240,6 +242,11 @@ class TextClassification:
         first = split.rows[0]
         texts = [first[name] for name in self.columns]
         return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
+
+
+def _first_position(states: torch.Tensor) -> torch.Tensor:
+    """What heads of BERT's kind read: (batch, 1, hidden size)."""
+    return states[:, :1]
 
 
 def _label_names(split: Split, column: str) -> list[str]:
