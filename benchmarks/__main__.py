@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import throughput
-from benchmarks.contest import Contest, Finding, hold
+from benchmarks import preprocessing, throughput
+from benchmarks.contest import Finding, hold
 from expkit.config.project import output_dir
 from expkit.precision import choose
 
-GROUPS = {"throughput": throughput.contests}
+GROUPS = {"throughput": throughput.contests, "preprocessing": preprocessing.contests}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """One run of expkit as a benchmark wants it: trained and evaluated once, with MLflow, and timed.
 
-    python -m benchmarks.expkit_run OUT override ...
+python -m benchmarks.expkit_run OUT override ...
 """
 
 import json

@@ -3,14 +3,16 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
+from expkit.data.splits import Columns
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -21,6 +23,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 # Options that make a run take a few seconds.
 TINY = (
     "model=tiny_bert",
+    "precision=fp32",  # the same numbers on every machine
     "model.hidden_size=32",
     "model.dropout=0.1",  # what a test says about dropout needs some
     "data.sizes.train=64",
@@ -47,9 +50,9 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
 
 # Jobs that differ in backend and precision, both of which libraries like to keep for a process.
 JOBS_OF_ONE_PROCESS = (
-    (*TINY, "train.max_steps=4", "precision=fp32"),
+    (*TINY, "train.max_steps=4"),
     (*TINY, "train.max_steps=4", "precision=bf16"),
-    (*TINY, "train.max_steps=4", "precision=fp32", "backend=trainer"),
+    (*TINY, "train.max_steps=4", "backend=trainer"),
 )
 
 
@@ -93,6 +96,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data sets (../shared/data) are not here")
     return folder
+
+
+def encoded_by(chunks: Iterable[Columns]) -> Dataset:
+    """What a task's `encode` yields, as one table."""
+    joined: Columns = {}
+    for chunk in chunks:
+        for name, values in chunk.items():
+            joined.setdefault(name, []).extend(values)
+    return Dataset.from_dict(joined)
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -34,7 +34,7 @@ def dry_run(cfg: DictConfig) -> None:
 
     prepared.backend.fit(training, on_step)
     model = training.model
-    tokens = sum(prepared.eval_sets["validation"].encoded["length"])
+    tokens = sum(prepared.eval_sets["validation"].encoded["length"][:])
     facts = {
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "trained parameters": f"{trainable_parameters(model):,}",

@@ -30,14 +30,14 @@ class EvalSet:
 
     def batches(self) -> Iterator[tuple[list[int], Batch]]:
         """Batches of similar length, with the positions of their examples in the split."""
-        order = np.argsort(self.encoded["length"], kind="stable")
+        order = np.argsort(self.encoded["length"][:], kind="stable")
         for start in range(0, len(order), self.batch_size):
             positions = order[start : start + self.batch_size].tolist()
             yield positions, self.batch(positions)
 
     def batch(self, positions: list[int]) -> Batch:
         """A batch of some examples; what is drawn at random for them is always the same."""
-        examples = [self.encoded[i] for i in positions]
+        examples = self.encoded.__getitems__(positions)
         return self.collate(examples, [mix(EVALUATION_SEED, i) for i in positions])
 
 

@@ -122,7 +122,7 @@ def prepare(cfg: DictConfig) -> Prepared:
 
     steps = Steps(
         encoded["train"],
-        encoded["train"]["length"],
+        encoded["train"]["length"][:],
         collate,
         batch_size=cfg.train.batch_size,
         accumulation=cfg.train.accumulation,

@@ -10,7 +10,8 @@ import transformers
 
 def hush() -> None:
     """Silence progress bars, advice and warnings of the libraries."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Said aloud, or tokenizers warns in each process that is forked off later.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()

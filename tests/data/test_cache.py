@@ -6,27 +6,28 @@ import time
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
 
+from conftest import encoded_by
 from expkit.data import cache
 from expkit.data.cache import cached, digest_of_tokenizer
+from expkit.data.splits import Columns
 from expkit.display import say
 from expkit.models.scratch import TinyBert
 
 FACTS = {"split": "abc", "tokenizer": "def"}
 
 
-def made(count: int = 3) -> Dataset:
-    return Dataset.from_dict({"input_ids": [[i, i + 1] for i in range(count)]})
+def made(count: int = 3) -> list[Columns]:
+    return [{"input_ids": [[i, i + 1]]} for i in range(count)]
 
 
-def never() -> Dataset:
+def never() -> list[Columns]:
     raise AssertionError("made once more")
 
 
 def test_the_same_facts_are_made_once(project: Path) -> None:
-    assert cached(FACTS, made).to_dict() == made().to_dict()
-    assert cached(dict(reversed(FACTS.items())), never).to_dict() == made().to_dict()
+    assert cached(FACTS, made).to_dict() == encoded_by(made()).to_dict()
+    assert cached(dict(reversed(FACTS.items())), never).to_dict() == encoded_by(made()).to_dict()
 
 
 @pytest.mark.parametrize("change", [{"split": "other"}, {"tokenizer": "other"}, {"more": 1}])
@@ -36,7 +37,7 @@ def test_other_facts_are_another_entry(change: dict[str, object], project: Path)
 
 
 def test_what_was_said_is_said_again(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def talk() -> Dataset:
+    def talk() -> list[Columns]:
         say("7 tokens dropped")
         return made()
 
@@ -57,7 +58,7 @@ def test_an_entry_that_is_cut_short_is_no_entry(
     assert child.exitcode == 9
     monkeypatch.undo()
     assert list((project / "outputs" / "cache" / "tokens").iterdir())
-    assert cached(FACTS, lambda: made(4)).to_dict() == made(4).to_dict()
+    assert cached(FACTS, lambda: made(4)).to_dict() == encoded_by(made(4)).to_dict()
 
 
 def test_the_oldest_entries_make_room(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

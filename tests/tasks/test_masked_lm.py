@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
-from conftest import composed
+from conftest import composed, encoded_by
 from expkit.components import make
 from expkit.data.files import load
 from expkit.data.splits import Splits
@@ -47,11 +47,11 @@ def test_blocks_hold_the_text_without_gaps(
     many = TEXTS * 25
     in_a_row = [i for text in many for i in tokenizer(text)["input_ids"]]
     split = data(tmp_path, many).train
-    blocks = task(block_size=32).encode(split, tokenizer, CONFIG)
+    blocks = encoded_by(task(block_size=32).encode(split, tokenizer, CONFIG))
     joined = [i for block in blocks["input_ids"] for i in block]
     assert joined == in_a_row[: len(in_a_row) // 32 * 32]
     assert set(blocks["length"]) == {32}
-    kept = task(block_size=32, remainder="keep").encode(split, tokenizer, CONFIG)
+    kept = encoded_by(task(block_size=32, remainder="keep").encode(split, tokenizer, CONFIG))
     assert [i for block in kept["input_ids"] for i in block] == in_a_row
 
 
@@ -60,7 +60,7 @@ def test_what_is_dropped_is_said(
     tokenizer: transformers.PreTrainedTokenizerBase,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    task(block_size=32).encode(data(tmp_path, TEXTS[:10]).train, tokenizer, CONFIG)
+    encoded_by(task(block_size=32).encode(data(tmp_path, TEXTS[:10]).train, tokenizer, CONFIG))
     tokens = sum(len(tokenizer(text)["input_ids"]) for text in TEXTS[:10])
     assert f"{tokens} tokens in blocks of 32, {tokens % 32} dropped" in capsys.readouterr().out
 
@@ -69,14 +69,14 @@ def test_text_shorter_than_a_block(
     tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
 ) -> None:
     with pytest.raises(DataError, match=r"text.jsonl: has 9 tokens.*task.block_size=128"):
-        task().encode(data(tmp_path, TEXTS[:1]).train, tokenizer, CONFIG)
+        encoded_by(task().encode(data(tmp_path, TEXTS[:1]).train, tokenizer, CONFIG))
 
 
 def eval_set(
     classification: MaskedLM, folder: Path, tokenizer: Any, model: Any, batch_size: int
 ) -> EvalSet:
     split = data(folder, TEXTS).validation
-    encoded = classification.encode(split, tokenizer, CONFIG)
+    encoded = encoded_by(classification.encode(split, tokenizer, CONFIG))
     return EvalSet(split, encoded, tokenizer, classification.collator(tokenizer, model), batch_size)
 
 
@@ -102,7 +102,7 @@ def test_labels_are_the_hidden_tokens(
     whole_words: bool, tmp_path: Path, tokenizer: transformers.PreTrainedTokenizerBase
 ) -> None:
     lm = task(block_size=32, whole_word_mask=whole_words, mlm_probability=0.3)
-    encoded = lm.encode(data(tmp_path, TEXTS).train, tokenizer, CONFIG)
+    encoded = encoded_by(lm.encode(data(tmp_path, TEXTS).train, tokenizer, CONFIG))
     examples = [encoded[i] for i in range(8)]
     batch = lm.collator(tokenizer, None)(examples, list(range(8)))  # type: ignore[arg-type]
     ids = torch.tensor([e["input_ids"] for e in examples])
@@ -196,8 +196,8 @@ def test_logits_at_hidden_positions_give_the_loss_and_gradients_of_all(build: An
 
 def test_baseline_is_the_unigram_perplexity() -> None:
     encoded = {
-        "train": {"input_ids": [[7, 7, 7, 8]], "words": [[0, 1, 2, 3]]},
-        "validation": {"input_ids": [[2, 7, 9]], "words": [[-1, 0, 1]]},
+        "train": encoded_by([{"input_ids": [[7, 7, 7, 8]], "words": [[0, 1, 2, 3]]}]),
+        "validation": encoded_by([{"input_ids": [[2, 7, 9]], "words": [[-1, 0, 1]]}]),
     }
     by_hand = math.exp(-(math.log(4 / 7) + math.log(1 / 7)) / 2)
     baseline = task().baseline(None, encoded)  # type: ignore[arg-type]
@@ -242,7 +242,7 @@ def test_a_split_of_which_nothing_is_hidden_is_refused(
 ) -> None:
     lm, model = task(block_size=8, remainder="keep", mlm_probability=1e-6), built(tokenizer)
     split = data(tmp_path, ["the a"]).validation
-    encoded = lm.encode(split, tokenizer, CONFIG)
+    encoded = encoded_by(lm.encode(split, tokenizer, CONFIG))
     nothing = EvalSet(split, encoded, tokenizer, lm.collator(tokenizer, model), 4)
     with pytest.raises(DataError, match=r"text.jsonl: .*task.mlm_probability=1e-06 no token"):
         evaluate(model, lm, nothing)
@@ -254,4 +254,4 @@ def test_a_tokenizer_without_a_mask_token_is_refused(tmp_path: Path) -> None:
     pieces = Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]"))
     plain = transformers.PreTrainedTokenizerFast(tokenizer_object=pieces, unk_token="[UNK]")
     with pytest.raises(UserError, match="no mask token"):
-        task().encode(data(tmp_path, TEXTS).train, plain, CONFIG)
+        encoded_by(task().encode(data(tmp_path, TEXTS).train, plain, CONFIG))

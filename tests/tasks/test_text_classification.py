@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import BertConfig
 
-from conftest import composed
+from conftest import composed, encoded_by
 from expkit.components import make
 from expkit.data.files import load
 from expkit.data.splits import Splits
@@ -54,7 +54,10 @@ def test_labels_are_names_or_ids(
     classification.setup(data)
     assert list(classification.head().config["id2label"].values()) == names
     tokenizer = TinyBert(100, 8, 1, 1, 0.0).tokenizer(classification.texts(data.train))
-    assert list(classification.encode(data.train, tokenizer, BertConfig())["labels"]) == ids
+    assert (
+        list(encoded_by(classification.encode(data.train, tokenizer, BertConfig()))["labels"])
+        == ids
+    )
 
 
 def test_a_label_that_training_does_not_know(tmp_path: Path) -> None:
@@ -72,7 +75,7 @@ def test_pairs_are_encoded_as_pairs_and_cut_to_max_length(tmp_path: Path) -> Non
     classification.setup(data)
     tokenizer = TinyBert(100, 8, 1, 1, 0.0).tokenizer(classification.texts(data.train))
     tokenizer.model_max_length = 8
-    encoded = classification.encode(data.train, tokenizer, BertConfig())
+    encoded = encoded_by(classification.encode(data.train, tokenizer, BertConfig()))
     tokens = tokenizer.convert_ids_to_tokens(encoded[0]["input_ids"])
     assert tokens == ["[CLS]", "a", "b", "c", "[SEP]", "h", "i", "[SEP]"]
     assert encoded["length"][0] == 8

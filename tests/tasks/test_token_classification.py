@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from conftest import TINY, composed
+from conftest import TINY, composed, encoded_by
 from expkit.components import make
 from expkit.config.checks import check
 from expkit.data.splits import Split, Splits
@@ -70,7 +70,7 @@ def test_labels_of_sub_words(label_all_tokens: bool, labels: list[int]) -> None:
     """O, B-LOC, I-LOC, B-PER, I-PER are 0 to 4; the word that is a zero-width space has no token."""
     splits = data(sentence(WORDS, TAGS))
     tagger = ready(splits, label_all_tokens=label_all_tokens)
-    (example,) = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    (example,) = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     assert TOKENIZER.convert_ids_to_tokens(example["input_ids"]) == (
         [
             "[CLS]",
@@ -105,7 +105,7 @@ def test_labels_of_sub_words(label_all_tokens: bool, labels: list[int]) -> None:
 def test_batches_are_padded_without_labels() -> None:
     splits = data(sentence(WORDS, TAGS), sentence(["in"], ["O"]))
     tagger = ready(splits, label_all_tokens=True)
-    examples = list(tagger.encode(splits.train, TOKENIZER, BertConfig()))
+    examples = list(encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig())))
     batch = tagger.collator(TOKENIZER, None)(examples, [0, 1])  # type: ignore[arg-type]
     assert set(batch) == {"input_ids", "token_type_ids", "attention_mask", "labels", "scored"}
     assert {tuple(tensor.shape) for tensor in batch.values()} == {(2, 14)}
@@ -126,7 +126,7 @@ class Uniform(torch.nn.Module):
 def test_loss_is_summed_over_labelled_tokens() -> None:
     splits = data(sentence(WORDS, TAGS), sentence(["in"], ["O"]))
     tagger = ready(splits)
-    examples = list(tagger.encode(splits.train, TOKENIZER, BertConfig()))
+    examples = list(encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig())))
     batch = tagger.collator(TOKENIZER, None)(examples, [0, 1])  # type: ignore[arg-type]
     loss, logits = tagger.loss(Uniform(), batch)
     assert float(loss) == pytest.approx(6 * math.log(5))
@@ -162,7 +162,7 @@ def test_each_word_is_scored_once(
         "tokens", "ner_tags", None, label_all_tokens, max_length, stride, metrics
     )
     tagger.setup(splits)
-    encoded = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    encoded = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     right = [
         [label for label, scored in zip(e["labels"], e["scored"], strict=True) if scored]
         for e in encoded
@@ -178,7 +178,7 @@ def test_each_word_is_scored_once(
 def test_a_word_that_is_scored_twice_is_noticed() -> None:
     splits = data(sentence(WORDS, TAGS))
     tagger = ready(splits)
-    encoded = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    encoded = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     twice = Dataset.from_list([*encoded, *encoded])
     with pytest.raises(AssertionError, match="word 0 of some data, example 1 twice"):
         tagger.score(0.0, [[0] * 5, [0] * 5], splits.train, twice)
@@ -210,17 +210,17 @@ def test_a_word_that_is_not_scored_is_noticed(
     """The zero-width space is in no window, and that is right: it has no token."""
     splits = data(sentence(WORDS, TAGS), sentence(["\u200b", *WORDS], ["O", *TAGS]))
     tagger = ready(splits, max_length=max_length, stride=2)
-    tagger.encode(splits.train, TOKENIZER, BertConfig())
+    encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     monkeypatch.setattr(name, broken)
     with pytest.raises(AssertionError, match=r"word \d of some data, example \d is in no window"):
-        tagger.encode(splits.train, TOKENIZER, BertConfig())
+        encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
 
 
 def test_scores_count_words_without_tokens() -> None:
     """Three of six words are right, among them the one without a token; one of two entities."""
     splits = data(sentence(WORDS, TAGS))
     tagger = ready(splits)
-    encoded = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    encoded = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     scores = tagger.score(0.0, [[3, 4, 0, 1, 0]], splits.train, encoded)
     assert scores == {
         "precision": pytest.approx(1 / 2),
@@ -236,7 +236,7 @@ def test_repairs_are_said_once_and_described(capsys: pytest.CaptureFixture[str])
     train = split(sentence(["a", "b"], ["B-PER", "I-PER"]), sentence(["a", "b"], ["O", "I-PER"]))
     splits = Splits(train, split(sentence(["a"], ["B-PER"])))
     tagger = ready(splits)
-    encoded = tagger.encode(splits.validation, TOKENIZER, BertConfig())
+    encoded = encoded_by(tagger.encode(splits.validation, TOKENIZER, BertConfig()))
     tagger.score(0.0, [[0]], splits.validation, encoded)
     message = "BIO; 1 invalid prefixes repaired, the first in some data, example 2"
     assert capsys.readouterr().out.splitlines() == [f"ner_tags: {message}"]
@@ -249,7 +249,7 @@ def test_other_schemes_are_read_as_bio(capsys: pytest.CaptureFixture[str]) -> No
     splits = data(sentence(["a", "b", "c"], ["B-PER", "E-PER", "S-LOC"]))
     tagger = ready(splits)
     assert "ner_tags: IOBES; 4 tags rewritten as BIO" in capsys.readouterr().out
-    (example,) = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    (example,) = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     assert example["labels"] == [-100, 3, 4, 1, -100]
 
 
@@ -258,7 +258,7 @@ def test_data_without_entities_or_tokens() -> None:
         ready(data(sentence(["a"], ["O"])))
     splits = Splits(split(sentence(WORDS, TAGS)), split(sentence(["\u200b"], ["O"])))
     with pytest.raises(DataError, match="some data: all of its words tokenise to nothing"):
-        ready(splits).encode(splits.validation, TOKENIZER, BertConfig())
+        encoded_by(ready(splits).encode(splits.validation, TOKENIZER, BertConfig()))
 
 
 def test_settings_that_cannot_be_met() -> None:
@@ -288,7 +288,7 @@ def test_lexicon_baseline() -> None:
 def test_report_and_description(tmp_path: Path) -> None:
     splits = data(sentence(WORDS, TAGS))
     tagger = ready(splits, max_length=13, stride=4)
-    encoded = tagger.encode(splits.train, TOKENIZER, BertConfig())
+    encoded = encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
     right = [[[3, 4, 0, 0, 1][[0, 1, 2, 4, 5].index(w)] for w in e["words"]] for e in encoded]
     report = tagger.report(right, splits.train, encoded)
     assert report.tables["predictions"] == {

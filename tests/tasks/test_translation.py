@@ -12,7 +12,7 @@ from datasets import Dataset
 from mlflow import MlflowClient
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from conftest import SMALL_TASKS, composed
+from conftest import SMALL_TASKS, composed, encoded_by
 from expkit.backends.interface import StepResult
 from expkit.components import make
 from expkit.config.checks import check
@@ -80,7 +80,9 @@ def test_records_may_be_flat_or_nested_and_hold_several_references(
     data = splits(tmp_path, records)
     translation.setup(data)
     tokenizer = marian()
-    encoded = translation.encode(data.validation, tokenizer, transformers.MarianConfig())
+    encoded = encoded_by(
+        translation.encode(data.validation, tokenizer, transformers.MarianConfig())
+    )
     for name, language in (("input_ids", "zh"), ("labels", "ja")):
         decoded = tokenizer.batch_decode(list(encoded[name]), skip_special_tokens=True)
         assert decoded == [pair[language] for pair in GOOD]
@@ -97,7 +99,9 @@ def test_all_references_count() -> None:
 
 
 def test_sources_and_targets_are_cut_to_max_length() -> None:
-    encoded = task(max_length=5).encode(rows(GOOD), marian(), transformers.MarianConfig())
+    encoded = encoded_by(
+        task(max_length=5).encode(rows(GOOD), marian(), transformers.MarianConfig())
+    )
     assert max(encoded["length"]) == 5
     assert max(map(len, encoded["labels"])) == 5
 
@@ -119,7 +123,7 @@ def test_texts_that_the_tokenizer_cannot_spell_are_reported(
     tokenizer = make(60, 1.0, 16, 1, 2, 0.0).tokenizer([PREFIX, pairs[0][known]])
     translation, data = task(), rows(pairs)
     config = transformers.T5Config() if make is TinyT5 else transformers.MarianConfig()
-    translation.encode(data, tokenizer, config)
+    encoded_by(translation.encode(data, tokenizer, config))
     assert capsys.readouterr().out.splitlines() == [
         f"rows: {share:.1%} of the {side} tokens are unknown to the tokenizer"
         for side, share in shares.items()
@@ -135,7 +139,7 @@ def test_a_vocabulary_for_another_language_is_noticed(
 ) -> None:
     """Chinese and English pieces spell no kana."""
     tokenizer = AutoTokenizer.from_pretrained(shared_data / "tokenizers" / "opus_mt_zh_en")
-    task().encode(rows(GOOD), tokenizer, transformers.MarianConfig())
+    encoded_by(task().encode(rows(GOOD), tokenizer, transformers.MarianConfig()))
     (message,) = capsys.readouterr().out.splitlines()
     assert message.endswith("% of the target tokens are unknown to the tokenizer")
     assert float(message.split()[1].rstrip("%")) > 10
@@ -177,14 +181,18 @@ def test_the_type_of_model_decides_about_the_prefix(
     config: transformers.PretrainedConfig, given: str | None, expected: str
 ) -> None:
     tokenizer = t5()
-    encoded = task(source_prefix=given).encode(rows(GOOD), tokenizer, config)
+    encoded = encoded_by(task(source_prefix=given).encode(rows(GOOD), tokenizer, config))
     whole = tokenizer([expected + pair["zh"] for pair in GOOD])["input_ids"]
     assert encoded["input_ids"][:] == whole
 
 
 def test_a_prefix_for_marian_is_refused() -> None:
     with pytest.raises(UserError, match=r"task.source_prefix='translate: '.*marian.*null"):
-        task(source_prefix="translate: ").encode(rows(GOOD), marian(), transformers.MarianConfig())
+        encoded_by(
+            task(source_prefix="translate: ").encode(
+                rows(GOOD), marian(), transformers.MarianConfig()
+            )
+        )
 
 
 def test_marian_takes_the_codes_of_its_target_languages(tmp_path: Path) -> None:
@@ -194,17 +202,17 @@ def test_marian_takes_the_codes_of_its_target_languages(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps({**vocabulary, ">>jpn<<": code}))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     config = transformers.MarianConfig()
-    encoded = task(source_prefix=">>jpn<< ").encode(rows(GOOD), tokenizer, config)
+    encoded = encoded_by(task(source_prefix=">>jpn<< ").encode(rows(GOOD), tokenizer, config))
     assert {ids[0] for ids in encoded["input_ids"]} == {code}
     with pytest.raises(UserError, match=">>jpn<<"):
-        task(source_prefix=">>deu<< ").encode(rows(GOOD), tokenizer, config)
+        encoded_by(task(source_prefix=">>deu<< ").encode(rows(GOOD), tokenizer, config))
 
 
 def test_t5_needs_the_names_of_the_languages() -> None:
     translation = task(source_lang="text")
     pairs = rows([{"text": pair["zh"], "ja": pair["ja"]} for pair in GOOD])
     with pytest.raises(UserError, match=r"task.source_lang='text': .*task.source_prefix"):
-        translation.encode(pairs, t5(), transformers.T5Config())
+        encoded_by(translation.encode(pairs, t5(), transformers.T5Config()))
 
 
 def test_the_prefix_can_be_spelled_by_a_new_vocabulary() -> None:

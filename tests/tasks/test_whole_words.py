@@ -11,7 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import BertConfig, DataCollatorForLanguageModeling, PreTrainedTokenizerBase
 
-from conftest import composed
+from conftest import composed, encoded_by
 from expkit.components import make
 from expkit.data.splits import Split
 from expkit.data.words import word_spans
@@ -42,7 +42,7 @@ def characters(text: str) -> PreTrainedTokenizerBase:
 def hidden_by_task(text: str, tokenizer: PreTrainedTokenizerBase, **settings: Any) -> torch.Tensor:
     """Which tokens of the text are hidden in each draw, (draws, length)."""
     lm = task(**settings)
-    encoded = lm.encode(split([text]), tokenizer, BertConfig())
+    encoded = encoded_by(lm.encode(split([text]), tokenizer, BertConfig()))
     assert len(encoded) == 1
     collate = lm.collator(tokenizer, None)  # type: ignore[arg-type]
     return collate([encoded[0]] * DRAWS, range(DRAWS))["labels"] != -100
@@ -132,7 +132,7 @@ def test_tokens_with_one_number_stand_together_in_one_text(
     tokenizer = kind(texts, 2000)
     owners = np.array([n for n, text in enumerate(texts) for _ in tokenizer(text)["input_ids"]])
     lm = task(whole_word_mask=True, language=language, block_size=len(owners))
-    (numbers,) = lm.encode(split(texts), tokenizer, BertConfig())["words"]
+    (numbers,) = encoded_by(lm.encode(split(texts), tokenizer, BertConfig()))["words"]
     for number in set(numbers) - {-1}:
         places = np.flatnonzero(np.array(numbers) == number)
         assert len(set(owners[places])) == 1
@@ -143,7 +143,7 @@ def test_an_unknown_token_belongs_to_its_word() -> None:
     tokenizer = unigram(["banana bandana cabana", "abc abd"] * 5, 60)
     text = "banaŽna cab"
     lm = task(whole_word_mask=True, mlm_probability=1, block_size=16)
-    encoded = lm.encode(split([text]), tokenizer, BertConfig())
+    encoded = encoded_by(lm.encode(split([text]), tokenizer, BertConfig()))
     ids, words = encoded[0]["input_ids"], encoded[0]["words"]
     unknown = ids.index(tokenizer.unk_token_id)
     assert 1 < unknown < len(ids) - 1

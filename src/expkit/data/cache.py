@@ -11,27 +11,30 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase
 
 from expkit.config.fingerprint import digest_of
 from expkit.config.project import output_dir
+from expkit.data.splits import Columns
 from expkit.display import recorded, say
 
 LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
 LIBRARIES = ("transformers", "tokenizers", "datasets")
+EXAMPLES = "examples.arrow"
 SAID = "said.json"  # what was said while an entry was made
 
 
-def cached(facts: Mapping[str, Any], make: Callable[[], Dataset]) -> Dataset:
-    """What `make` returns, or what it returned for the same `facts` before.
+def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> Dataset:
+    """The chunks that `make` yields as one table, or what it yielded for the same `facts` before.
 
-    What it said then is said again. An entry also depends on the source of expkit and the versions
+    They are written as they come, and mapped into memory from the file. What `make` said then is said again. An entry also depends on the source of expkit and the versions
     of the libraries that do the work.
     """
     made_by = {name: version(name) for name in LIBRARIES}
@@ -40,9 +43,20 @@ def cached(facts: Mapping[str, Any], make: Callable[[], Dataset]) -> Dataset:
     entry = _folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
     if (found := _read(entry)) is not None:
         return found
-    with recorded() as said:
-        examples = make()
-    _write(examples, said, entry)
+    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    unfinished.mkdir(parents=True)
+    try:
+        with recorded() as said:
+            _write(make(), unfinished / EXAMPLES)
+    except BaseException:
+        shutil.rmtree(unfinished)
+        raise
+    (unfinished / SAID).write_text(json.dumps(list(said), ensure_ascii=False), encoding="utf-8")
+    examples = Dataset.from_file(str(unfinished / EXAMPLES))
+    try:
+        unfinished.rename(entry)
+    except OSError:  # another process was faster
+        shutil.rmtree(unfinished)
     _make_room(entry)
     return _read(entry, silent=True) or examples
 
@@ -68,7 +82,7 @@ def _read(entry: Path, silent: bool = False) -> Dataset | None:
     try:
         said = json.loads((entry / SAID).read_text(encoding="utf-8"))
         os.utime(entry)  # it was used now
-        examples = Dataset.load_from_disk(str(entry))
+        examples = Dataset.from_file(str(entry / EXAMPLES))
     except OSError:
         return None
     for message in [] if silent else said:
@@ -76,14 +90,14 @@ def _read(entry: Path, silent: bool = False) -> Dataset | None:
     return examples
 
 
-def _write(examples: Dataset, said: Sequence[str], entry: Path) -> None:
-    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    examples.save_to_disk(str(unfinished))
-    (unfinished / SAID).write_text(json.dumps(list(said), ensure_ascii=False), encoding="utf-8")
+def _write(chunks: Iterable[Columns], file: Path) -> None:
+    writer = ArrowWriter(path=str(file))
     try:
-        unfinished.rename(entry)
-    except OSError:  # another process was faster
-        shutil.rmtree(unfinished)
+        for chunk in chunks:
+            writer.write_batch(chunk)
+        writer.finalize()
+    finally:
+        writer.close()
 
 
 def _make_room(newest: Path) -> None:

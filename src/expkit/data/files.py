@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from datasets import Dataset
 from datasets.table import InMemoryTable
 
 from expkit.data import conll
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import CHUNK, Record, Split, Splits
 from expkit.errors import DataError
 
 # A line number beside each record, so that a message can name the place of a mistake.
@@ -44,17 +45,14 @@ def load(
 def read(file: Path, limit: int | None = None) -> Split:
     """The examples of one file as a split named after it."""
     try:
-        located = list(islice(READERS[file.suffix](file), limit))
+        table, lines = _table(file, islice(READERS[file.suffix](file), limit))
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not UTF-8 text (byte {error.start}: {error.reason})") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if not located:
-        raise DataError(f"{file}: is empty; expected one example a line")
     unit = UNIT.get(file.suffix, "line")
-    lines = [line for line, _ in located]
     return Split(
-        _table(file, unit, located),
+        Dataset(InMemoryTable(table)),
         name=file.stem,
         source=str(file),
         digest=_digest(file, limit),
@@ -62,8 +60,31 @@ def read(file: Path, limit: int | None = None) -> Split:
     )
 
 
-def _table(file: Path, unit: str, located: list[tuple[int, Record]]) -> Dataset:
-    columns = list(located[0][1])
+def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
+    """All records as a table, and their lines; as Python objects only a chunk of them at a time.
+
+    Raises:
+        DataError: there is no record, they have different columns, or values of different types.
+    """
+    unit = UNIT.get(file.suffix, "line")
+    lines: array[int] = array("q")
+    tables: list[pa.Table] = []
+    first: tuple[int, Record] | None = None
+    while chunk := list(islice(located, CHUNK)):
+        first = first or chunk[0]
+        lines.extend(line for line, _ in chunk)
+        tables.append(_chunk(file, unit, list(first[1]), chunk))
+    if first is None:
+        raise DataError(f"{file}: is empty; expected one example a line")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive"), lines
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        raise _clash(file, unit, tables, lines) from None
+
+
+def _chunk(
+    file: Path, unit: str, columns: list[str], located: list[tuple[int, Record]]
+) -> pa.Table:
     for line, record in located:
         if set(record) != set(columns):
             differing = sorted(set(record) ^ set(columns))
@@ -77,7 +98,27 @@ def _table(file: Path, unit: str, located: list[tuple[int, Record]]) -> Dataset:
             arrays[column] = pa.array([record[column] for _, record in located])
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             arrays[column] = _mixed(file, unit, column, located)
-    return Dataset(InMemoryTable(pa.table(arrays)))
+    return pa.table(arrays)
+
+
+def _clash(file: Path, unit: str, tables: Sequence[pa.Table], lines: Sequence[int]) -> DataError:
+    """What to say of the first chunk whose types do not go together with those of the first one."""
+    start = len(tables[0])
+    for table in tables[1:]:
+        for name in table.column_names:
+            try:
+                pa.unify_schemas(
+                    [pa.schema([t.schema.field(name)]) for t in (tables[0], table)],
+                    promote_options="permissive",
+                )
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                return DataError(
+                    f"{file}, {unit} {lines[start]} or after it: {name!r} holds values of type "
+                    f"{table.schema.field(name).type}, but before of type "
+                    f"{tables[0].schema.field(name).type}"
+                )
+        start += len(table)
+    return DataError(f"{file}: the values of a column do not fit one type")
 
 
 def _mixed(file: Path, unit: str, column: str, located: list[tuple[int, Record]]) -> pa.Array:

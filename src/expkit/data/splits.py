@@ -1,6 +1,6 @@
 """The examples of one run: training, validation and, where there is one, test."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,9 @@ from datasets import Dataset
 from expkit.errors import DataError, nearest
 
 Record = dict[str, Any]
+Columns = dict[str, list[Any]]
+
+CHUNK = 5_000  # examples that are in Python's memory at once
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,18 @@ class Split:
             DataError: there is no such column.
         """
         self.require([name])
-        return list(self.rows[name])
+        return list(self.rows[name][:])
+
+    def values(self, name: str) -> Iterator[Any]:
+        """The values of one column, a chunk of them in memory at a time."""
+        for start in range(0, len(self), CHUNK):
+            yield from self.rows[name][start : start + CHUNK]
+
+    def chunks(self, names: Sequence[str]) -> Iterator[Columns]:
+        """Some columns, a chunk of the examples at a time."""
+        rows = self.rows.select_columns(list(names))
+        for start in range(0, len(self), CHUNK):
+            yield rows[start : start + CHUNK]
 
     def require(self, columns: Iterable[str]) -> None:
         """Raise a DataError unless all `columns` exist."""
@@ -51,7 +65,8 @@ class Split:
     def require_texts(self, columns: Iterable[str]) -> None:
         """Raise a DataError unless all `columns` exist and hold nothing but texts."""
         for column in columns:
-            for i, text in enumerate(self.column(column)):
+            self.require([column])
+            for i, text in enumerate(self.values(column)):
                 if not isinstance(text, str):
                     raise DataError(f"{self.where(i)}: {column}={text!r:.60} is no text")
 

@@ -9,7 +9,7 @@ import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate
 
 IGNORED = -100  # label of a position that has no target, as in torch's cross_entropy
@@ -68,8 +68,11 @@ class Task(Protocol):
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> Dataset:
-        """Model inputs, with a column `length` in tokens; not always one example a record."""
+    ) -> Iterator[Columns]:
+        """Model inputs with a column `length` in tokens, in chunks; not always one example a record.
+
+        The chunks are written to the cache as they come, so that memory does not grow with the data.
+        """
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
         """A function from examples to a padded batch that holds `labels`."""

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import word_spans
 from expkit.display import say
@@ -77,7 +77,7 @@ class MaskedLM:
         """Check that all texts are texts."""
         for split in splits.named().values():
             split.require(self.columns)
-            for i, text in enumerate(split.rows[self.columns[0]]):
+            for i, text in enumerate(split.values(self.columns[0])):
                 if not isinstance(text, str):
                     raise DataError(f"{split.where(i)}: {self.columns[0]}={text!r} is no text")
 
@@ -87,11 +87,11 @@ class MaskedLM:
 
     def texts(self, split: Split) -> Iterator[str]:
         """All texts."""
-        yield from split.rows[self.columns[0]]
+        yield from split.values(self.columns[0])
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> Dataset:
+    ) -> Iterator[Columns]:
         """Blocks of `input_ids` with the word that each token belongs to.
 
         Raises:
@@ -102,31 +102,32 @@ class MaskedLM:
             raise UserError(f"model: {type(tokenizer).__name__} has no mask token")
         if self._whole_words and not tokenizer.is_fast:
             raise UserError("task.whole_word_mask=true: needs a tokenizer that gives offsets")
-        ids, words = self._tokens(split, tokenizer)
         size = self.max_length
-        whole = len(ids) // size * size
-        end = len(ids) if self._keeps_remainder else whole
-        if not end:
+        rest = np.empty((2, 0), dtype=np.int32)
+        count = 0
+        for tokens in self._tokens(split, tokenizer):
+            count += tokens.shape[1]
+            rest = np.concatenate([rest, tokens], axis=1)
+            end = rest.shape[1] // size * size
+            if end:
+                yield _blocks(rest[:, :end], size)
+                rest = rest[:, end:]
+        if self._keeps_remainder and rest.size:
+            yield _blocks(rest, size)
+            rest = rest[:, :0]
+        dropped = rest.shape[1]
+        if dropped == count:
             raise DataError(
-                f"{split.source}: has {len(ids)} tokens, fewer than one block of "
+                f"{split.source}: has {count} tokens, fewer than one block of "
                 f"task.block_size={size}; make it smaller, or task.remainder=keep"
             )
-        say(f"{split.name}: {len(ids):,} tokens in blocks of {size}, {len(ids) - end} dropped")
-        starts = range(0, end, size)
-        return Dataset.from_dict(
-            {
-                "input_ids": [ids[start : start + size] for start in starts],
-                "words": [words[start : start + size] for start in starts],
-                "length": [min(size, end - start) for start in starts],
-            }
-        )
+        say(f"{split.name}: {count:,} tokens in blocks of {size}, {dropped} dropped")
 
-    def _tokens(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """All token ids in a row, and a number for the word of each, unlike that of any other."""
-        ids: list[np.ndarray] = []
-        words: list[np.ndarray] = []
+    def _tokens(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Iterator[np.ndarray]:
+        """Token ids in a row, and a number for the word of each, unlike that of any other.
+
+        Arrays (2, tokens), one for some texts at a time.
+        """
         texts = self.texts(split)
         # An unknown token stands for a part of the text, and often for a part of a word.
         special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
@@ -134,12 +135,14 @@ class MaskedLM:
         while batch := list(islice(texts, TEXTS_AT_ONCE)):
             encoded = tokenizer(batch, return_offsets_mapping=self._whole_words, verbose=False)
             offsets = encoded.get("offset_mapping", [None] * len(batch))
+            ids: list[np.ndarray] = []
+            words: list[np.ndarray] = []
             for text, text_ids, spans in zip(batch, encoded["input_ids"], offsets, strict=True):
                 found = self._words(text, text_ids, spans, special)
                 ids.append(np.asarray(text_ids, dtype=np.int32))
                 words.append(np.where(found == NO_WORD, NO_WORD, found + count))
                 count += int(found.max(initial=NO_WORD)) + 1
-        return np.concatenate(ids), np.concatenate(words).astype(np.int32)
+            yield np.stack([np.concatenate(ids), np.concatenate(words)]).astype(np.int32)
 
     def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
         if self._whole_words:
@@ -244,7 +247,7 @@ class MaskedLM:
             for name in ("predicted", "true", "surprise")
         }
         blocks = [block for block, p in enumerate(predictions) for _ in p["true"]]
-        inputs = digest([*encoded["input_ids"], blocks, items["true"]])
+        inputs = digest([*encoded["input_ids"][:], blocks, items["true"]])
         of_ids = [name for name, metric in self._metrics.items() if _takes_references(metric)]
         of_likelihoods = [name for name in self._metrics if name not in of_ids]
         return [
@@ -257,12 +260,11 @@ class MaskedLM:
 
         Frequencies are smoothed by adding one to the count of each token that occurs in either.
         """
-        counts = Counter(_ordinary_tokens(encoded["train"]))
+        counts = _ordinary_tokens(encoded["train"])
         tokens = _ordinary_tokens(encoded["validation"])
-        kinds = len(counts.keys() | set(tokens))
-        total = counts.total() + kinds
-        surprise = -np.log([(counts[token] + 1) / total for token in tokens])
-        return {"unigram_perplexity": float(np.exp(surprise.mean()))}
+        total = counts.total() + len(counts.keys() | tokens.keys())
+        surprise = sum(-np.log((counts[t] + 1) / total) * n for t, n in tokens.items())
+        return {"unigram_perplexity": float(np.exp(surprise / tokens.total()))}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Hidden tokens of the first blocks beside what was predicted."""
@@ -340,14 +342,27 @@ def _takes_references(metric: evaluate.Metric) -> bool:
     return "references" in metric.features
 
 
-def _ordinary_tokens(encoded: Dataset) -> list[int]:
-    """All tokens but the special ones."""
-    return [
-        token
-        for ids, words in zip(encoded["input_ids"], encoded["words"], strict=True)
-        for token, word in zip(ids, words, strict=True)
-        if word != NO_WORD
-    ]
+def _blocks(tokens: np.ndarray, size: int) -> Columns:
+    """Tokens and their words (2, tokens) as blocks; the last one may be shorter."""
+    ids, words = tokens
+    starts = range(0, len(ids), size)
+    return {
+        "input_ids": [ids[start : start + size] for start in starts],
+        "words": [words[start : start + size] for start in starts],
+        "length": [min(size, len(ids) - start) for start in starts],
+    }
+
+
+def _ordinary_tokens(encoded: Dataset) -> Counter[int]:
+    """How often each token occurs, the special ones aside."""
+    counts: Counter[int] = Counter()
+    for start in range(0, len(encoded), CHUNK):
+        rows = encoded[start : start + CHUNK]
+        ids = np.concatenate([np.asarray(block) for block in rows["input_ids"]])
+        words = np.concatenate([np.asarray(block) for block in rows["words"]])
+        kinds, numbers = np.unique(ids[words != NO_WORD], return_counts=True)
+        counts.update(dict(zip(kinds.tolist(), numbers.tolist(), strict=True)))
+    return counts
 
 
 @contextmanager
@@ -367,7 +382,11 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
 
     def select(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = inputs[0] if inputs else None
-        if isinstance(first, torch.Tensor) and first.ndim == 3 and first.shape[:2] == positions.shape:
+        if (
+            isinstance(first, torch.Tensor)
+            and first.ndim == 3
+            and first.shape[:2] == positions.shape
+        ):
             return (first[positions], *inputs[1:])
         return None
 

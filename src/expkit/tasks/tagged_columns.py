@@ -36,7 +36,7 @@ class TaggedColumns:
     def require(self, split: Split) -> None:
         """Raise a DataError unless every record holds words and a tag for each of them."""
         split.require([self._words_column, self._tags_column])
-        rows = zip(split.rows[self._words_column], split.rows[self._tags_column], strict=True)
+        rows = zip(split.values(self._words_column), split.values(self._tags_column), strict=True)
         for i, (words, given) in enumerate(rows):
             if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
                 raise DataError(
@@ -55,7 +55,7 @@ class TaggedColumns:
 
     def words(self, split: Split) -> list[list[str]]:
         """The words of each sentence."""
-        return list(split.rows[self._words_column])
+        return split.column(self._words_column)
 
     def given(self, split: Split) -> list[Tags]:
         """The tags of each sentence as they are written, ids replaced by their names.
@@ -66,7 +66,7 @@ class TaggedColumns:
         by_id: dict[int, str] = dict(enumerate(self._names or _hub_names(split, self._tags_column)))
         return [
             [self._name(split, i, j, value, by_id) for j, value in enumerate(values)]
-            for i, values in enumerate(split.rows[self._tags_column])
+            for i, values in enumerate(split.values(self._tags_column))
         ]
 
     def _name(self, split: Split, i: int, j: int, value: Any, by_id: Mapping[int, str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from datasets import ClassLabel, Dataset
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
@@ -73,14 +74,15 @@ class TextClassification:
         known = {name: i for i, name in enumerate(self._labels)}
         if not any(map(str.isdecimal, known)):
             known |= {str(i): i for i in range(len(known))}
-        values = list(split.rows[self._label_column])
-        for i, value in enumerate(values):
+        ids = []
+        for i, value in enumerate(split.values(self._label_column)):
             if str(value) not in known:
                 raise DataError(
                     f"{split.where(i)}: {self._label_column}={value!r} is not among the labels; "
                     f"{nearest(value, self._labels)}"
                 )
-        return [known[str(value)] for value in values]
+            ids.append(known[str(value)])
+        return ids
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""
@@ -97,16 +99,17 @@ class TextClassification:
     def texts(self, split: Split) -> Iterator[str]:
         """All texts of the text columns."""
         for column in self.columns:
-            yield from split.rows[column]
+            yield from split.values(column)
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> Dataset:
+    ) -> Iterator[Columns]:
         """Token ids, cut to `max_length`, and label ids."""
-        columns = [list(split.rows[name]) for name in self.columns]
-        inputs = tokenizer(*columns, truncation=True)
-        lengths = [len(ids) for ids in inputs["input_ids"]]
-        return Dataset.from_dict({**inputs, "labels": self._label_ids(split), "length": lengths})
+        labels = iter(self._label_ids(split))
+        for chunk in split.chunks(self.columns):
+            inputs = tokenizer(*(chunk[name] for name in self.columns), truncation=True)
+            lengths = [len(ids) for ids in inputs["input_ids"]]
+            yield {**inputs, "labels": list(islice(labels, len(lengths))), "length": lengths}
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
         """Pad to the longest of the batch."""
@@ -139,7 +142,7 @@ class TextClassification:
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
         """All metrics of the config on the most probable labels."""
-        return self._score(np.argmax(predictions, axis=1).tolist(), list(encoded["labels"]))
+        return self._score(np.argmax(predictions, axis=1).tolist(), list(encoded["labels"][:]))
 
     def _score(self, predicted: list[int], true: list[int]) -> dict[str, float]:
         scores: dict[str, float] = {}
@@ -153,27 +156,27 @@ class TextClassification:
         """Predicted and true label ids."""
         return [
             Outcomes(
-                inputs=digest(zip(*(split.rows[name] for name in self.columns), strict=True)),
+                inputs=digest(zip(*map(split.column, self.columns), strict=True)),
                 metrics=list(self._metrics),
                 predictions=np.argmax(predictions, axis=1).tolist(),
-                references=list(encoded["labels"]),
+                references=list(encoded["labels"][:]),
                 settings={"num_labels": len(self._labels)},
             )
         ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of always naming the most frequent label of the training split."""
-        majority, _ = Counter(encoded["train"]["labels"]).most_common(1)[0]
-        true = list(encoded["validation"]["labels"])
+        majority, _ = Counter(encoded["train"]["labels"][:]).most_common(1)[0]
+        true = list(encoded["validation"]["labels"][:])
         scores = self._score([majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = list(encoded["labels"])
+        true = list(encoded["labels"][:])
         predicted = np.argmax(predictions, axis=1).tolist()
         table = {
-            **{name: list(split.rows[name]) for name in self.columns},
+            **{name: split.column(name) for name in self.columns},
             "label": [self._labels[i] for i in true],
             "predicted": [self._labels[i] for i in predicted],
             "probability": [round(max(p), 4) for p in predictions],
@@ -207,7 +210,7 @@ class TextClassification:
             counts = Counter(self._label_ids(split))
             shares = (f"{self._labels[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
             facts[f"{name}: labels"] = ", ".join(shares)
-            columns = [list(split.rows[column]) for column in self.columns]
+            columns = list(map(split.column, self.columns))
             cut = sum(len(ids) > self.max_length for ids in tokenizer(*columns)["input_ids"])
             facts[f"{name}: cut to {self.max_length} tokens"] = f"{cut / len(split):.1%}"
         return facts
@@ -254,11 +257,11 @@ def _label_names(split: Split, column: str) -> list[str]:
     feature = split.rows.features[column]
     if isinstance(feature, ClassLabel):
         return list(feature.names)
-    values = list(split.rows[column])
-    for i, value in enumerate(values):
+    names = set()
+    for i, value in enumerate(split.values(column)):
         if not isinstance(value, str | int):
             raise DataError(
                 f"{split.where(i)}: {column}={value!r} is no label; expected a name or an id"
             )
-    names = {str(value) for value in values}
+        names.add(str(value))
     return sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)

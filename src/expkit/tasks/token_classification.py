@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.display import say
 from expkit.errors import DataError, UserError
@@ -100,25 +100,33 @@ class TokenClassification:
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> Dataset:
+    ) -> Iterator[Columns]:
         """Windows of sentences.
 
         Columns beside the model inputs: `labels` and `scored` (1 at the first sub-word of a word
         that the window owns) for each token, `words` (their numbers), `record` (the sentence).
         """
         sentences, bio = self._data.words(split), self._data.bio(split)
-        rows = [
-            self._example(window, bio[window.record])
-            for window in windows(tokenizer, sentences, self.max_length, self._stride)
-        ]
-        owned = {(row["record"], word) for row in rows for word in row["words"]}
-        for record, word in left_out(tokenizer, sentences, owned):
-            raise AssertionError(f"word {word} of {split.where(record)} is in no window")
-        if not rows:
+        is_empty = True
+        for start in range(0, len(sentences), CHUNK):
+            chunk = sentences[start : start + CHUNK]
+            rows = [
+                self._example(window, bio[start + window.record], start)
+                for window in windows(tokenizer, chunk, self.max_length, self._stride)
+            ]
+            owned = {(row["record"] - start, word) for row in rows for word in row["words"]}
+            for record, word in left_out(tokenizer, chunk, owned):
+                raise AssertionError(
+                    f"word {word} of {split.where(start + record)} is in no window"
+                )
+            if rows:
+                is_empty = False
+                yield {name: [row[name] for row in rows] for name in rows[0]}
+        if is_empty:
             raise DataError(f"{split.source}: all of its words tokenise to nothing")
-        return Dataset.from_list(rows)
 
-    def _example(self, window: Window, bio: Tags) -> Example:
+    def _example(self, window: Window, bio: Tags, start: int) -> Example:
+        """`start` is the number of the sentence that the windows count from."""
         length = len(window.inputs["input_ids"])
         labels, scored = [IGNORED] * length, [0] * length
         for word, (first, end) in zip(window.words, window.spans, strict=True):
@@ -132,7 +140,7 @@ class TokenClassification:
             "labels": labels,
             "scored": scored,
             "words": window.words,
-            "record": window.record,
+            "record": start + window.record,
             "length": length,
         }
 
@@ -181,7 +189,7 @@ class TokenClassification:
         """The predicted tags of each sentence; `O` for words that no window owns."""
         joined = [[tags.OUTSIDE] * len(words) for words in self._data.words(split)]
         seen: set[tuple[int, int]] = set()
-        owned = zip(encoded["record"], encoded["words"], predictions, strict=True)
+        owned = zip(encoded["record"][:], encoded["words"][:], predictions, strict=True)
         for record, words, labels in owned:
             for word, label in zip(words, labels, strict=True):
                 assert (record, word) not in seen, f"word {word} of {split.where(record)} twice"

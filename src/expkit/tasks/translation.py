@@ -1,6 +1,8 @@
 """Sentences of one language into another, by an encoder-decoder."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import evaluate
@@ -16,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
@@ -82,13 +84,14 @@ class Translation:
                 for reference in references:
                     _require_text(reference, f"{split.where(i)}: {self._target}")
 
-    def _texts(self, split: Split, language: str) -> list[Any]:
+    def _texts(self, split: Split, language: str) -> Iterator[Any]:
         """What the records hold in one language. Raises DataError if one of them has nothing."""
         columns = split.rows.column_names
         if language in columns or NESTED not in columns:
-            return split.column(language)
-        records = list(split.rows[NESTED])
-        for i, record in enumerate(records):
+            split.require([language])
+            yield from split.values(language)
+            return
+        for i, record in enumerate(split.values(NESTED)):
             if not isinstance(record, dict):
                 raise DataError(
                     f"{split.where(i)}: {NESTED}={record!r} is no object with languages"
@@ -98,14 +101,18 @@ class Translation:
                 raise DataError(
                     f"{split.where(i)}: {NESTED} has no {language!r}; {nearest(language, present)}"
                 )
-        return [record[language] for record in records]
+            yield record[language]
 
     def _sources(self, split: Split) -> list[str]:
-        return self._texts(split, self._source)
+        return list(self._texts(split, self._source))
 
     def _references(self, split: Split) -> list[list[str]]:
         targets = self._texts(split, self._target)
         return [target if isinstance(target, list) else [target] for target in targets]
+
+    def _first_references(self, split: Split) -> Iterator[str]:
+        for target in self._texts(split, self._target):
+            yield target[0] if isinstance(target, list) else target
 
     def head(self) -> Head:
         """An encoder-decoder that generates with this task's settings."""
@@ -152,29 +159,34 @@ class Translation:
             yield self._given_prefix
         elif _english_name(self._source) and _english_name(self._target):
             yield self._t5_prefix()
-        yield from self._sources(split)
-        yield from (references[0] for references in self._references(split))
+        yield from self._texts(split, self._source)
+        yield from self._first_references(split)
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
-    ) -> Dataset:
+    ) -> Iterator[Columns]:
         """Token ids of prefix and source, and of the first reference as `labels`.
 
         Texts that the tokenizer cannot spell are reported: the loss would not show them.
         """
         prefix = self._prefix(config, tokenizer)
-        encoded = tokenizer(
-            [prefix + source for source in self._sources(split)],
-            text_target=[references[0] for references in self._references(split)],
-            truncation=True,
-            max_length=self.max_length,
-        )
-        columns = {name: encoded[name] for name in (*INPUTS, "labels")}
         begin = len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
-        sources = [ids[begin:] for ids in columns["input_ids"]]
-        note_unknown(split.name, "source", sources, tokenizer)
-        note_unknown(split.name, "target", columns["labels"], tokenizer)
-        return Dataset.from_dict({**columns, "length": [len(ids) for ids in encoded["input_ids"]]})
+        sources, targets = self._texts(split, self._source), self._first_references(split)
+        counts: dict[str, Counter[int]] = {"source": Counter(), "target": Counter()}
+        while chunk := list(islice(sources, CHUNK)):
+            encoded = tokenizer(
+                [prefix + source for source in chunk],
+                text_target=list(islice(targets, len(chunk))),
+                truncation=True,
+                max_length=self.max_length,
+            )
+            columns = {name: encoded[name] for name in (*INPUTS, "labels")}
+            for ids in columns["input_ids"]:
+                counts["source"].update(ids[begin:])
+            counts["target"].update(chain.from_iterable(columns["labels"]))
+            yield {**columns, "length": [len(ids) for ids in columns["input_ids"]]}
+        for side, counted in counts.items():
+            note_unknown(split.name, side, counted, tokenizer)
 
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
         """Pad sources and labels, and shift the labels to the right as inputs of the decoder."""
@@ -279,7 +291,8 @@ class Translation:
                     f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
                     f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
                 )
-                share = unknown_share(encoded["input_ids"], tokenizer)
+                counts = Counter(chain.from_iterable(encoded["input_ids"]))
+                share = unknown_share(counts, tokenizer)
                 facts[f"{name}: unknown {side} tokens"] = f"{share:.1%}"
         return facts
 

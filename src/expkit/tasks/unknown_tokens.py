@@ -1,8 +1,6 @@
 """Texts that a vocabulary cannot spell: a model neither reads nor writes what is unknown to it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import chain
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,22 +9,22 @@ from expkit.display import say
 NOTED_SHARE = 0.01  # below it, rare characters; above it, often a tokenizer of another language
 
 
-def unknown_share(sequences: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase) -> float:
+def unknown_share(counts: Counter[int], tokenizer: PreTrainedTokenizerBase) -> float:
     """Which part of the token ids is the unknown token; other special tokens do not count.
 
     Some tokenizers make one unknown token of a whole run of characters that they do not know.
     """
     unknown = tokenizer.unk_token_id
-    counts = Counter(chain.from_iterable(sequences))
+    counts = counts.copy()
     for special in {*tokenizer.all_special_ids} - {unknown}:
         del counts[special]
     return counts[unknown] / counts.total() if counts.total() else 0.0
 
 
 def note_unknown(
-    split: str, side: str, sequences: Iterable[Sequence[int]], tokenizer: PreTrainedTokenizerBase
+    split: str, side: str, counts: Counter[int], tokenizer: PreTrainedTokenizerBase
 ) -> None:
     """Say if many of the tokens of one side, source or target, are unknown."""
-    share = unknown_share(sequences, tokenizer)
+    share = unknown_share(counts, tokenizer)
     if share > NOTED_SHARE:
         say(f"{split}: {share:.1%} of the {side} tokens are unknown to the tokenizer")

@@ -1,0 +1,48 @@
+"""Read, check and tokenise a file as a run does before its model is built, and measure it.
+
+Usage: python -m benchmarks.preprocess_run OUT TASK TRAIN VALIDATION
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from expkit.config.project import conf_dir, project_root
+
+
+def main() -> None:
+    """Write seconds per example and the peak of memory in MiB to OUT/result.json."""
+    out, task_name, train, validation = sys.argv[1:]
+    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
+    overrides = [f"task={task_name}", "data=files", f"data.train_file={train}"]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("config", [*overrides, f"data.validation_file={validation}"])
+    from transformers import AutoConfig
+
+    from benchmarks.material import MINILM
+    from expkit import experiment
+    from expkit.components import make
+    from expkit.quiet import hush
+
+    hush()
+    config = AutoConfig.from_pretrained(MINILM)
+    started = time.perf_counter()
+    splits = make(cfg, "data")
+    task = make(cfg, "task")
+    task.setup(splits)
+    tokenizer = make(cfg, "model").tokenizer([])
+    tokenizer.model_max_length = task.max_length
+    experiment.encode(cfg, splits, task, tokenizer, config)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    result = {"seconds_per_example": seconds / len(splits.train), "peak_mib": peak}
+    Path(out, "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
