@@ -1,6 +1,6 @@
 """Whether speed costs quality: the same fine-tuning with expkit's defaults and with the fp32 script.
 
-    python -m benchmarks.quality --data FOLDER
+python -m benchmarks.quality --data FOLDER
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
     sys.exit(lost > allowed)
 
 
-def _f1(command: Callable[[material.Files, int, Path], list[str]], data: material.Files, seed: int) -> float:
+def _f1(
+    command: Callable[[material.Files, int, Path], list[str]], data: material.Files, seed: int
+) -> float:
     with tempfile.TemporaryDirectory(prefix="expkit-bench-") as folder:
         execute(command(data, seed, Path(folder)), Path(folder))
         result = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
