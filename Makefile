@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format ui clean
+.PHONY: help setup run test bench check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -24,14 +24,17 @@ run: setup ## Train, evaluate and log the default experiment
 test: setup ## Run the tests, two files at a time
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
+bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a plot
+	$(PY) -m benchmarks $(ARGS)
+
 check: setup ## Lint, check the format and the types
-	$(VENV)/bin/ruff check src tests
-	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests benchmarks
+	$(VENV)/bin/ruff format --check src tests benchmarks
 	$(VENV)/bin/mypy
 
 format: setup ## Format the code
-	$(VENV)/bin/ruff check --fix src tests
-	$(VENV)/bin/ruff format src tests
+	$(VENV)/bin/ruff check --fix src tests benchmarks
+	$(VENV)/bin/ruff format src tests benchmarks
 
 ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000 (or PORT=...)
 	$(PY) -m expkit.ui --port $(PORT)

@@ -12,12 +12,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import preprocessing, throughput
+from benchmarks import overhead, preprocessing, start, sweep, throughput, tracking
 from benchmarks.contest import Finding, hold
 from expkit.config.project import output_dir
 from expkit.precision import choose
 
-GROUPS = {"throughput": throughput.contests, "preprocessing": preprocessing.contests}
+GROUPS = {
+    "throughput": throughput.contests,
+    "overhead": overhead.contests,
+    "start": start.contests,
+    "sweep": sweep.contests,
+    "tracking": tracking.contests,
+    "preprocessing": preprocessing.contests,
+}
 
 
 def main() -> None:
@@ -61,12 +68,15 @@ def machine() -> dict[str, str]:
 
 def show(findings: list[Finding]) -> None:
     """A row for each claim."""
-    table = Table("contest", "measure", "against", "ratio", "from", "to", "claimed", "holds")
+    table = Table(
+        *("contest", "measure", "of", "against", "ratio", "from", "to", "claimed", "holds")
+    )
     for finding in findings:
         least = finding.claim.least
         table.add_row(
             finding.contest,
             finding.claim.measure,
+            finding.claim.ours,
             finding.claim.reference,
             f"{finding.median:.2f}",
             f"{min(finding.ratios):.2f}",
@@ -79,7 +89,10 @@ def show(findings: list[Finding]) -> None:
 
 def draw(findings: list[Finding], file: Path) -> None:
     """The ratios as bars with their spread, and what is claimed as a mark."""
-    labels = [f"{f.contest}: {f.claim.measure}\nagainst {f.claim.reference}" for f in findings]
+    labels = [
+        f"{f.contest}: {f.claim.measure}\n{f.claim.ours} against {f.claim.reference}"
+        for f in findings
+    ]
     medians = [f.median for f in findings]
     below = [f.median - min(f.ratios) for f in findings]
     above = [max(f.ratios) - f.median for f in findings]

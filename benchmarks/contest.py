@@ -81,11 +81,20 @@ def _find(name: str, claim: Claim, seen: Mapping[str, Sequence[Measures]]) -> Fi
     return Finding(name, claim, ours, reference, ratios)
 
 
-def execute(command: Sequence[str], folder: Path, **variables: str) -> str:
+def always(**measures: float) -> Turn:
+    """A contestant that is no program: a limit to keep."""
+    return lambda folder: measures
+
+
+def execute(command: Sequence[str], folder: Path, *, status: int = 0, **variables: str) -> str:
     """Run a command in `folder`, as a project of its own; returns what it printed.
 
+    Args:
+        status: the exit status to expect.
+        variables: of the environment, besides those of this process.
+
     Raises:
-        RuntimeError: it failed; with the end of what it printed.
+        RuntimeError: it ended in another way; with the end of what it printed.
     """
     (folder / "outputs").mkdir(exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
@@ -105,6 +114,8 @@ def execute(command: Sequence[str], folder: Path, **variables: str) -> str:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
+    if done.returncode != status:
+        raise RuntimeError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}"
+        )
     return done.stdout

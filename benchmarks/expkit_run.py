@@ -9,18 +9,14 @@ import time
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.project import conf_dir, project_root
 
 
 def main() -> None:
     """Write the rates of training and evaluation to OUT/result.json."""
-    out, overrides = Path(sys.argv[1]), sys.argv[2:]
-    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        # No evaluation but the one after the last step, which is timed here.
-        cfg = compose("config", [*overrides, "train.eval_every=1000000000"])
+    out, cfg = Path(sys.argv[1]), configuration(sys.argv[2:])
     from expkit import experiment
     from expkit.evaluation import evaluate
     from expkit.quiet import hush
@@ -41,6 +37,13 @@ def main() -> None:
         **{f"eval/{name}": value for name, value in scored.metrics.items()},
     }
     (out / "result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+def configuration(overrides: list[str]) -> DictConfig:
+    """What the command line would compose; evaluated only after the last step."""
+    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("config", [*overrides, "train.eval_every=1000000000"])
 
 
 if __name__ == "__main__":

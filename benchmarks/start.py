@@ -1,0 +1,78 @@
+"""How long a command takes until training begins, or until it says what is wrong with it."""
+
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import material
+from benchmarks.contest import Claim, Contest, Measures, Turn, always, execute
+from benchmarks.material import Files
+
+ALLOWED = 1.5  # times what importing the libraries and loading the model take
+ERROR_WITHIN = 0.7  # seconds
+BAD_INPUT = 2  # expkit's exit status for a wrong configuration
+
+LIBRARIES = f"""
+import time
+import torch, transformers
+transformers.AutoModelForSequenceClassification.from_pretrained({str(material.MINILM)!r})
+print(time.time())
+"""
+
+
+def contests(folder: Path, real: Path | None) -> list[Contest]:
+    """One up to the first step of training, one of what is answered without torch."""
+    data = material.files("text_classification", folder, real)
+    expkit = [sys.executable, "-m", "expkit"]
+    return [
+        Contest(
+            "first_step",
+            {"expkit": lambda folder: first_step(data, folder), "libraries": libraries},
+            [Claim("seconds", "expkit", "libraries", 1 / ALLOWED)],
+        ),
+        Contest(
+            "answers",
+            {
+                "config error": answer([*expkit, "optimizer.lrr=1"], BAD_INPUT),
+                "--cfg job": answer([*expkit, "--cfg", "job"]),
+                "--help": answer([*expkit, "--help"]),
+                "limit": always(seconds=ERROR_WITHIN),
+            },
+            [
+                Claim("seconds", "config error", "limit", 1.0),
+                Claim("seconds", "--cfg job", "limit"),
+                Claim("seconds", "--help", "limit"),
+            ],
+        ),
+    ]
+
+
+def first_step(data: Files, folder: Path) -> Measures:
+    """From the command to the first forward pass, with tokens and MLflow's store there already."""
+    file = folder / "started"
+    command = [sys.executable, "-m", "expkit", "lora=none", "train.max_steps=1"]
+    command += ["data=files", f"data.train_file={data.train}"]
+    command += [f"data.validation_file={data.validation}"]
+    command += ["backend._target_=benchmarks.start_run.FirstStep", f"+backend.file={file}"]
+    execute(command, folder)  # leaves them there
+    started = time.time()
+    execute(command, folder)
+    return {"seconds": float(file.read_text(encoding="utf-8")) - started}
+
+
+def libraries(folder: Path) -> Measures:
+    """Importing torch and transformers and loading the model, and nothing else."""
+    started = time.time()
+    printed = execute([sys.executable, "-c", LIBRARIES], folder)
+    return {"seconds": float(printed.splitlines()[-1]) - started}
+
+
+def answer(command: list[str], status: int = 0) -> Turn:
+    """A command from its start to its end."""
+
+    def turn(folder: Path) -> Measures:
+        started = time.perf_counter()
+        execute(command, folder, status=status)
+        return {"seconds": time.perf_counter() - started}
+
+    return turn
