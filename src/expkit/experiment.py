@@ -1,5 +1,6 @@
 """One run, top to bottom."""
 
+import gc
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,7 +32,6 @@ from expkit.optim import parameter_groups
 from expkit.quiet import hush
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
-from expkit.tracking.model import log_model
 from expkit.tracking.run import Run, finished_before, open_run
 from expkit.tracking.store import without_password
 
@@ -87,6 +87,8 @@ def run(
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
         tracked.log({f"baseline/{name}": value for name, value in baseline.items()}, monitor.done)
         if cfg.tracking.log_model:
+            from expkit.tracking.model import log_model  # what it imports is not needed before
+
             example = prepared.task.input_example(prepared.splits.validation)
             log_model(exported.model, prepared.tokenizer, prepared.task.pipeline, example)
     checkpoint.remove(tracked.folder)
@@ -142,6 +144,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         if name != "train"
     }
     backend: Backend = make(cfg, "backend")
+    gc.enable()  # see __main__
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
 
 

@@ -7,7 +7,6 @@ import datasets
 import evaluate
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from expkit.metrics.statistics import Scores, Statistics, share
 
@@ -15,7 +14,10 @@ Values = dict[str, float]
 
 
 class LabelMetric(evaluate.Metric):
-    """Compares a predicted with a true label id for each example."""
+    """Compares a predicted with a true label id for each example.
+
+    What scores is imported when it is needed first: training begins without it.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(keep_in_memory=True, **kwargs)
@@ -50,6 +52,8 @@ class Accuracy(LabelMetric):
     """The share of examples whose label is right."""
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
+        from sklearn.metrics import accuracy_score
+
         return {"accuracy": float(accuracy_score(references, predictions))}
 
     def _scores(
@@ -64,6 +68,8 @@ class F1(LabelMetric):
     num_labels: int | None = None  # set by the task; None: as many as occur
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
+        from sklearn.metrics import f1_score
+
         labels = self.num_labels or max(*references, *predictions, 1) + 1
         average = "binary" if labels == 2 else "macro"
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
@@ -82,6 +88,8 @@ class MacroF1(LabelMetric):
     """The mean of the F1 scores of all labels."""
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
+        from sklearn.metrics import f1_score
+
         return {
             "macro_f1": float(f1_score(references, predictions, average="macro", zero_division=0))
         }
@@ -96,6 +104,8 @@ class Matthews(LabelMetric):
     """Matthews' correlation coefficient, as GLUE scores CoLA."""
 
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
+        from sklearn.metrics import matthews_corrcoef
+
         return {"matthews": float(matthews_corrcoef(references, predictions))}
 
     def _scores(

@@ -1,12 +1,14 @@
 """From the trained model to what is kept, with the proof that both say the same."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import transformers
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.steps import Batch
@@ -14,6 +16,9 @@ from expkit.errors import UserError
 from expkit.evaluation import inference
 from expkit.models import lora
 from expkit.tasks.interface import Task
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 PROBED_EXAMPLES = 64
 LARGEST_DIFFERENCE = 1e-3  # of logits, relative to the largest of them
@@ -55,6 +60,8 @@ def export(
     Raises:
         UserError: a form of the model does not agree with what was trained.
     """
+    from peft import PeftModel
+
     trained = _logits(model, task, probe)
     forms: dict[str, torch.Tensor] = {}
     adapter = None

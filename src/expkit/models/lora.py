@@ -3,18 +3,21 @@
 Hu et al., 2021, https://arxiv.org/abs/2106.09685, as implemented by PEFT.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from expkit.errors import UserError, nearest
 from expkit.models.head import head_modules, untied_parts
+
+if TYPE_CHECKING:  # imported where it is used: a run without LoRA starts without it
+    from peft import PeftModel
 
 ADAPTABLE = (nn.Linear, nn.Embedding, Conv1D)
 TASK_TYPES = {
@@ -34,6 +37,8 @@ def apply(model: PreTrainedModel, settings: Mapping[str, Any]) -> PeftModel:
     Raises:
         UserError: a target matches no module.
     """
+    from peft import LoraConfig, get_peft_model
+
     heads = [part for head in head_modules(model) for part in untied_parts(model, head)]
     adapted = targets(model, settings["target_modules"], heads)
     _refuse_shared_embeddings(model, adapted)
@@ -107,6 +112,8 @@ def merge(model: PeftModel) -> PreTrainedModel:
     Changes `model` in place. A weight that is tied to that of another module is copied before its
     update is added, or the update would reach the other module as well (peft #2018, #2777).
     """
+    from peft.tuners.lora import LoraLayer
+
     base = model.get_base_model()
     shared = _shared_weights(base)
     for layer in (m for m in base.modules() if isinstance(m, LoraLayer)):
