@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -69,7 +70,9 @@ def bare(prepared: Prepared) -> Block:
     training = prepared.training
     model, optimizer, scheduler = training.model, training.optimizer, training.scheduler
     device = next(model.parameters()).device
-    rows = [{k: v for k, v in row.items() if k != "length"} for row in prepared.encoded["train"]]
+    rows: Any = [
+        {k: v for k, v in row.items() if k != "length"} for row in prepared.encoded["train"]
+    ]
     collate = DataCollatorWithPadding(prepared.tokenizer)
 
     def block(first: int) -> float:
@@ -81,7 +84,7 @@ def bare(prepared: Prepared) -> Block:
             with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
                 total, _ = training.task.loss(model, batch)  # the same arithmetic
             (total / len(batch["labels"])).backward()
-            clip_grad_norm_(model.parameters(), training.max_grad_norm)
+            clip_grad_norm_(model.parameters(), training.max_grad_norm or float("inf"))
             optimizer.step()
             scheduler.step()
             optimizer.zero_grad()
@@ -116,10 +119,17 @@ def expkit(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Block:
             ends.append(perf_counter())
             return len(ends) == PER_BLOCK
 
+        _forget_accelerate(training.model)
         prepared.backend.fit(replace(training, start=first), on_step)
         return _per_step(ends)
 
     return block
+
+
+def _forget_accelerate(model: torch.nn.Module) -> None:
+    """Else Accelerate takes a model that it has prepared before for one that is still wrapped."""
+    for name in ("_is_accelerate_prepared", "forward"):
+        vars(model).pop(name, None)
 
 
 def _per_step(ends: list[float]) -> float:
