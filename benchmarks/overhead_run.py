@@ -119,17 +119,10 @@ def expkit(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Block:
             ends.append(perf_counter())
             return len(ends) == PER_BLOCK
 
-        _forget_accelerate(training.model)
         prepared.backend.fit(replace(training, start=first), on_step)
         return _per_step(ends)
 
     return block
-
-
-def _forget_accelerate(model: torch.nn.Module) -> None:
-    """Else Accelerate takes a model that it has prepared before for one that is still wrapped."""
-    for name in ("_is_accelerate_prepared", "forward"):
-        vars(model).pop(name, None)
 
 
 def _per_step(ends: list[float]) -> float:

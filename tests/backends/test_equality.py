@@ -17,7 +17,7 @@ def fitted(
     *overrides: str, task: str = "text_classification", steps: int = STEPS
 ) -> tuple[Prepared, list[float], list[float]]:
     """A trained run, its loss and gradient norm for each step."""
-    limits = ("precision=fp32", f"train.max_steps={steps}")
+    limits = (f"train.max_steps={steps}",)
     cfg = composed(*SMALL_TASKS[task], *limits, *overrides)
     prepared = prepare(cfg)
     losses: list[float] = []
@@ -126,3 +126,16 @@ def test_backends_agree_in_bf16() -> None:
     _, torch_losses, _ = fitted("backend=torch", "precision=bf16", "lora=attention", steps=5)
     _, trainer_losses, _ = fitted("backend=trainer", "precision=bf16", "lora=attention", steps=5)
     assert torch_losses == pytest.approx(trainer_losses, abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["torch", "trainer"])
+def test_a_model_is_left_as_it_was_found_and_can_be_trained_once_more(backend: str) -> None:
+    """Accelerate's mark on it would mean that mixed precision is left out the second time."""
+    prepared, losses, _ = fitted(f"backend={backend}", "precision=bf16", "model.dropout=0", steps=3)
+    model = prepared.training.model
+    assert not {"forward", "_is_accelerate_prepared"} & set(vars(model))
+    dtypes: set[torch.dtype] = set()
+    layer = model.get_submodule("bert.encoder.layer.0.intermediate.dense")
+    layer.register_forward_hook(lambda module, inputs, output: dtypes.add(output.dtype))
+    prepared.backend.fit(prepared.training, lambda result: False)
+    assert dtypes == {torch.bfloat16}

@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
 from expkit.randomness import seed_step
 from expkit.tasks.interface import items
@@ -49,7 +50,7 @@ class HFTrainer:
             trainer.train()
         if use_cache is not None:
             config.use_cache = use_cache  # Trainer turns it off
-        trainer.accelerator.unwrap_model(training.model, keep_fp32_wrapper=False)
+        unwrap(trainer.accelerator, training.model)
 
 
 class _StepTrainer(Trainer):

@@ -5,6 +5,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.backends.unwrap import unwrap
 from expkit.randomness import seed_step
 from expkit.tasks.interface import items
 
@@ -42,4 +43,4 @@ class TorchLoop:
             if on_step(StepResult(done, loss, grad_norm, learning_rate, examples)):
                 break
             model.train()
-        accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+        unwrap(accelerator, training.model)

@@ -20,7 +20,7 @@ from expkit.tasks.interface import Task
 if TYPE_CHECKING:
     from peft import PeftModel
 
-PROBED_EXAMPLES = 64
+PROBED_EXAMPLES = 16
 LARGEST_DIFFERENCE = 1e-3  # of logits, relative to the largest of them
 
 
