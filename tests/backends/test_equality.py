@@ -131,7 +131,7 @@ def test_backends_agree_in_bf16() -> None:
 @pytest.mark.parametrize("backend", ["torch", "trainer"])
 def test_a_model_is_left_as_it_was_found_and_can_be_trained_once_more(backend: str) -> None:
     """Accelerate's mark on it would mean that mixed precision is left out the second time."""
-    prepared, losses, _ = fitted(f"backend={backend}", "precision=bf16", "model.dropout=0", steps=3)
+    prepared, _, _ = fitted(f"backend={backend}", "precision=bf16", "model.dropout=0", steps=3)
     model = prepared.training.model
     assert not {"forward", "_is_accelerate_prepared"} & set(vars(model))
     dtypes: set[torch.dtype] = set()

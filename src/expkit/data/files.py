@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from datasets.table import InMemoryTable
 
 from expkit.data import conll
 from expkit.data.splits import CHUNK, Record, Split, Splits
+from expkit.data.table import GrowingTable
 from expkit.errors import DataError
 
 # A line number beside each record, so that a message can name the place of a mistake.
@@ -51,11 +52,13 @@ def read(file: Path, limit: int | None = None) -> Split:
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     unit = UNIT.get(file.suffix, "line")
+    digest = _digest(file, limit)
     return Split(
-        Dataset(InMemoryTable(table)),
+        # Without a fingerprint, datasets would pickle the whole table to compute one.
+        Dataset(InMemoryTable(table), fingerprint=digest[:32]),
         name=file.stem,
         source=str(file),
-        digest=_digest(file, limit),
+        digest=digest,
         where=lambda i: f"{file}, {unit} {lines[i]}",
     )
 
@@ -68,21 +71,22 @@ def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
     """
     unit = UNIT.get(file.suffix, "line")
     lines: array[int] = array("q")
-    tables: list[pa.Table] = []
+    table = GrowingTable()
     first: tuple[int, Record] | None = None
     while chunk := list(islice(located, CHUNK)):
         first = first or chunk[0]
+        columns = _columns(file, unit, list(first[1]), chunk)
+        try:
+            table.append(columns)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            raise _clash(file, unit, table.schema, columns.schema, chunk[0][0]) from None
         lines.extend(line for line, _ in chunk)
-        tables.append(_chunk(file, unit, list(first[1]), chunk))
     if first is None:
         raise DataError(f"{file}: is empty; expected one example a line")
-    try:
-        return pa.concat_tables(tables, promote_options="permissive"), lines
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        raise _clash(file, unit, tables, lines) from None
+    return table.table(), lines
 
 
-def _chunk(
+def _columns(
     file: Path, unit: str, columns: list[str], located: list[tuple[int, Record]]
 ) -> pa.Table:
     for line, record in located:
@@ -101,24 +105,17 @@ def _chunk(
     return pa.table(arrays)
 
 
-def _clash(file: Path, unit: str, tables: Sequence[pa.Table], lines: Sequence[int]) -> DataError:
-    """What to say of the first chunk whose types do not go together with those of the first one."""
-    start = len(tables[0])
-    for table in tables[1:]:
-        for name in table.column_names:
-            try:
-                pa.unify_schemas(
-                    [pa.schema([t.schema.field(name)]) for t in (tables[0], table)],
-                    promote_options="permissive",
-                )
-            except (pa.ArrowInvalid, pa.ArrowTypeError):
-                return DataError(
-                    f"{file}, {unit} {lines[start]} or after it: {name!r} holds values of type "
-                    f"{table.schema.field(name).type}, but before of type "
-                    f"{tables[0].schema.field(name).type}"
-                )
-        start += len(table)
-    return DataError(f"{file}: the values of a column do not fit one type")
+def _clash(file: Path, unit: str, before: pa.Schema, schema: pa.Schema, line: int) -> DataError:
+    """What to say of a chunk, from `line` on, whose types do not go together with those before it."""
+    for field, known in zip(schema, before, strict=True):
+        try:
+            pa.unify_schemas([pa.schema([known]), pa.schema([field])], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            return DataError(
+                f"{file}, {unit} {line} or after it: {field.name!r} holds values of type "
+                f"{field.type}, but before of type {known.type}"
+            )
+    return DataError(f"{file}, {unit} {line} or after it: values of another type than before")
 
 
 def _mixed(file: Path, unit: str, column: str, located: list[tuple[int, Record]]) -> pa.Array:
