@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 # The flags that an expert would add to the usual script.
@@ -39,7 +40,7 @@ def training_arguments(given: argparse.Namespace) -> dict[str, Any]:
         "per_device_train_batch_size": given.batch_size,
         "learning_rate": given.lr,
         "seed": given.seed,
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),  # else bf16 is refused without a GPU
         "report_to": "none",
         "save_strategy": "no",
         "disable_tqdm": True,

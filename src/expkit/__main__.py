@@ -4,7 +4,6 @@ Nothing heavy is imported here: help, `--cfg job` and complaints about the confi
 answered before torch is.
 """
 
-import gc
 import os
 import signal
 import sys
@@ -20,8 +19,6 @@ from expkit.sweeps.job import task, terminate, work_has_begun
 
 def main() -> None:
     """Entry point of `python -m expkit`."""
-    # What is made until training begins stays: looking for garbage in it takes a sixth of that time.
-    gc.disable()
     # Hydra then raises what it would print, so that there is one way to print it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, terminate)

@@ -10,9 +10,9 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit import precision as precisions
 from expkit.data.splits import Split
 from expkit.data.steps import Batch, Collate, mix
+from expkit.precision import autocast
 from expkit.tasks.interface import Task, items
 
 EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
@@ -50,12 +50,12 @@ class Evaluation:
 
 
 @contextmanager
-def inference(model: torch.nn.Module) -> Iterator[None]:
+def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]:
     """Without gradients and without dropout; the model is put back into the mode it was in."""
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with autocast(model, precision):
             yield
     finally:
         model.train(was_training)
@@ -72,7 +72,7 @@ def evaluate(
     predictions: list[Any] = [None] * len(data.encoded)
     total, count = 0.0, 0
     device = next(model.parameters()).device
-    with inference(model), precisions.autocast(precision, device):
+    with inference(model, precision):
         for positions, batch in data.batches():
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)

@@ -144,7 +144,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         if name != "train"
     }
     backend: Backend = make(cfg, "backend")
-    gc.enable()  # see __main__
+    gc.enable()  # see sweeps/job.py
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
 
 
@@ -277,7 +277,7 @@ def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: 
 
 
 def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> dict[str, Evaluation]:
-    """Score the exported model, as anybody would load it, on all splits but the training split."""
+    """Score the exported model, loaded from disk, on all splits but the training split."""
     results = {}
     multiplied = prepared.training.precision
     precision.choose_attention(exported.model, multiplied, prepared.task.max_length)

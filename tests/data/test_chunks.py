@@ -83,12 +83,13 @@ def test_an_empty_first_chunk_of_a_column_takes_the_type_of_the_next(
 
 
 def test_types_that_differ_between_chunks_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_chunks_of(4, monkeypatch)
-    records: list[dict[str, object]] = [{"text": "a" if i < 4 else ["a"]} for i in range(8)]
-    with pytest.raises(DataError, match=r"a\.jsonl, line 5 or after it: 'text' .*list.*string"):
+    records: list[dict[str, object]] = [{"text": "a" if i < 12 else ["a"]} for i in range(16)]
+    with pytest.raises(DataError, match=r"a\.jsonl, line 13: text=\['a'\] is of type list.*str"):
         files.read(write(tmp_path / "a.jsonl", records))
+    assert not list((project / "outputs").rglob("*.arrow")), "nothing is left behind"
 
 
 def test_columns_that_differ_between_chunks_are_named(

@@ -90,6 +90,17 @@ def test_a_layer_that_is_computed_in_another_way_is_left_alone(
         assert not model.bert.encoder.layer[-1].attention.output._forward_pre_hooks
 
 
+class MeanPooled(transformers.BertForSequenceClassification):
+    """A head of somebody else, which reads all positions."""
+
+
+def test_a_head_of_somebody_else_is_left_alone() -> None:
+    config = transformers.AutoConfig.for_model("bert", **SIZES)
+    model = MeanPooled(config)
+    with last_layer_at(model, lambda states: states[:, :1]):
+        assert not model.bert.encoder.layer[-1].attention.output._forward_pre_hooks
+
+
 def test_models_of_another_kind_are_left_alone() -> None:
     config = transformers.DistilBertConfig(vocab_size=40, dim=16, n_layers=1, n_heads=2)
     model = transformers.DistilBertForSequenceClassification(config).eval()

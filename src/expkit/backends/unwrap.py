@@ -1,5 +1,7 @@
 """Leaving no trace of Accelerate on a model."""
 
+import inspect
+
 import torch
 from accelerate import Accelerator
 
@@ -11,5 +13,7 @@ def unwrap(accelerator: Accelerator, model: torch.nn.Module) -> None:
     fp32 the next time, and a `forward` without the decorators of its class.
     """
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    for name in ("_is_accelerate_prepared", "forward"):
-        vars(model).pop(name, None)
+    vars(model).pop("_is_accelerate_prepared", None)
+    left = getattr(vars(model).get("forward"), "__func__", None)
+    if left is not None and inspect.unwrap(left) is inspect.unwrap(type(model).forward):
+        del model.forward

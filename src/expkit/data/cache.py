@@ -24,18 +24,24 @@ from expkit.config.fingerprint import digest_of
 from expkit.config.project import output_dir
 from expkit.data.splits import Columns
 from expkit.display import recorded, say
+from expkit.errors import DataError
 
 LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
 LIBRARIES = ("transformers", "tokenizers", "datasets")
 EXAMPLES = "examples.arrow"
+UNFINISHED = ".unfinished"
 SAID = "said.json"  # what was said while an entry was made
 
 
 def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> Dataset:
     """The chunks that `make` yields as one table, or what it yielded for the same `facts` before.
 
-    They are written as they come, and mapped into memory from the file. What `make` said then is said again. An entry also depends on the source of expkit and the versions
-    of the libraries that do the work.
+    They are written as they come, and mapped into memory from the file. What `make` said then is
+    said again. An entry also depends on the source of expkit and the versions of the libraries that
+    do the work.
+
+    Raises:
+        DataError: there is no chunk.
     """
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
@@ -43,20 +49,21 @@ def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> D
     entry = _folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
     if (found := _read(entry)) is not None:
         return found
-    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
     unfinished.mkdir(parents=True)
     try:
         with recorded() as said:
             _write(make(), unfinished / EXAMPLES)
+        text = json.dumps(list(said), ensure_ascii=False)
+        (unfinished / SAID).write_text(text, encoding="utf-8")
+        examples = Dataset.from_file(str(unfinished / EXAMPLES))
     except BaseException:
-        shutil.rmtree(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
-    (unfinished / SAID).write_text(json.dumps(list(said), ensure_ascii=False), encoding="utf-8")
-    examples = Dataset.from_file(str(unfinished / EXAMPLES))
     try:
         unfinished.rename(entry)
     except OSError:  # another process was faster
-        shutil.rmtree(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
     _make_room(entry)
     return _read(entry, silent=True) or examples
 
@@ -93,8 +100,12 @@ def _read(entry: Path, silent: bool = False) -> Dataset | None:
 def _write(chunks: Iterable[Columns], file: Path) -> None:
     writer = ArrowWriter(path=str(file))
     try:
+        is_empty = True
         for chunk in chunks:
+            is_empty = False
             writer.write_batch(chunk)
+        if is_empty:
+            raise DataError("data: the task made no example of a split")
         writer.finalize()
     finally:
         writer.close()
@@ -113,9 +124,12 @@ def _make_room(newest: Path) -> None:
 
 
 def _measured(entry: Path) -> tuple[float, int]:
-    """When it was used, and its bytes; nothing if another process renames or removes it meanwhile."""
+    """When it was used or written, and its bytes; nothing if another process removes it meanwhile."""
     try:
-        size = sum(file.stat().st_size for file in entry.rglob("*") if file.is_file())
-        return entry.stat().st_mtime, size
+        files = [file.stat() for file in entry.rglob("*") if file.is_file()]
+        used = entry.stat().st_mtime
+        if entry.suffix == UNFINISHED:
+            used = max([used, *(file.st_mtime for file in files)])
+        return used, sum(file.st_size for file in files)
     except OSError:
         return 0.0, 0

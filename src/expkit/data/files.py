@@ -72,70 +72,57 @@ def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
     unit = UNIT.get(file.suffix, "line")
     lines: array[int] = array("q")
     table = GrowingTable()
-    first: tuple[int, Record] | None = None
-    while chunk := list(islice(located, CHUNK)):
-        first = first or chunk[0]
-        columns = _columns(file, unit, list(first[1]), chunk)
-        try:
-            table.append(columns)
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise _clash(file, unit, table.schema, columns.schema, chunk[0][0]) from None
-        lines.extend(line for line, _ in chunk)
-    if first is None:
-        raise DataError(f"{file}: is empty; expected one example a line")
-    return table.table(), lines
+    first: Record = {}  # the first value of each column that is not null
+    try:
+        while chunk := list(islice(located, CHUNK)):
+            first = first or dict.fromkeys(chunk[0][1])
+            _require_columns(file, unit, first, chunk)
+            for column, known in first.items():
+                if known is None:
+                    values = (record[column] for _, record in chunk)
+                    first[column] = next((v for v in values if v is not None), None)
+            try:
+                table.append(
+                    pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
+                )
+            except (pa.ArrowException, OverflowError):
+                raise _odd_one(file, unit, first, chunk) from None
+            lines.extend(line for line, _ in chunk)
+        if not lines:
+            raise DataError(f"{file}: is empty; expected one example a line")
+        return table.table(), lines
+    finally:
+        table.discard()
 
 
-def _columns(
-    file: Path, unit: str, columns: list[str], located: list[tuple[int, Record]]
-) -> pa.Table:
+def _require_columns(
+    file: Path, unit: str, columns: Record, located: list[tuple[int, Record]]
+) -> None:
     for line, record in located:
-        if set(record) != set(columns):
-            differing = sorted(set(record) ^ set(columns))
+        if record.keys() != columns.keys():
+            differing = sorted(record.keys() ^ columns.keys())
             raise DataError(
                 f"{file}, {unit} {line}: columns differ from those of the first one in "
                 f"{', '.join(map(repr, differing))}"
             )
-    arrays = {}
-    for column in columns:
-        try:
-            arrays[column] = pa.array([record[column] for _, record in located])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            arrays[column] = _mixed(file, unit, column, located)
-    return pa.table(arrays)
 
 
-def _clash(file: Path, unit: str, before: pa.Schema, schema: pa.Schema, line: int) -> DataError:
-    """What to say of a chunk, from `line` on, whose types do not go together with those before it."""
-    for field, known in zip(schema, before, strict=True):
-        try:
-            pa.unify_schemas([pa.schema([known]), pa.schema([field])], promote_options="permissive")
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            return DataError(
-                f"{file}, {unit} {line} or after it: {field.name!r} holds values of type "
-                f"{field.type}, but before of type {known.type}"
-            )
-    return DataError(f"{file}, {unit} {line} or after it: values of another type than before")
-
-
-def _mixed(file: Path, unit: str, column: str, located: list[tuple[int, Record]]) -> pa.Array:
-    """Raise for the first value whose kind differs from that of the first one."""
-    first = next(r[column] for _, r in located if r[column] is not None)
-    for line, record in located:
-        value = record[column]
-        if value is not None and type(value) is not type(first):
-            raise DataError(
-                f"{file}, {unit} {line}: {column}={value!r} is of type {type(value).__name__}, "
-                f"but the first value is of type {type(first).__name__}"
-            )
-        try:
-            pa.array([first, value])
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-            raise DataError(
-                f"{file}, {unit} {line}: {column}={value!r:.60} does not fit the type of the first "
-                f"value: {error}"
-            ) from None
-    raise DataError(f"{file}: the values of {column!r} do not fit one type")
+def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Record]]) -> DataError:
+    """Names the first value that does not go together with the first one of its column."""
+    for column, known in first.items():
+        for line, record in located:
+            value = record[column]
+            place = f"{file}, {unit} {line}: {column}={value!r:.60}"
+            if value is not None and type(value) is not type(known):
+                return DataError(
+                    f"{place} is of type {type(value).__name__}, but the first value is of type "
+                    f"{type(known).__name__}"
+                )
+            try:
+                pa.array([known, value])
+            except (pa.ArrowException, OverflowError) as error:
+                return DataError(f"{place} does not fit the type of the first value: {error}")
+    return DataError(f"{file}: the values of one of its columns do not fit one type")
 
 
 def _digest(file: Path, limit: int | None) -> str:

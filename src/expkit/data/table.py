@@ -34,13 +34,13 @@ class GrowingTable:
 
     def _begin(self, schema: pa.Schema) -> None:
         """A file of these types, with what there is already."""
-        before = self.table()
+        before = self.table().cast(schema)
         folder = output_dir() / "cache"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow", delete=False) as file:
             self._file = Path(file.name)
         self._writer = pa.ipc.new_stream(str(self._file), schema)
-        self._writer.write_table(before.cast(schema))
+        self._writer.write_table(before)
         self.schema, self._first = schema, None
 
     def table(self) -> pa.Table:
@@ -50,6 +50,12 @@ class GrowingTable:
             return self._first
         self._writer.close()
         table = pa.ipc.open_stream(pa.memory_map(str(self._file))).read_all()
-        self._file.unlink()
-        self._writer = None
+        self.discard()
         return table
+
+    def discard(self) -> None:
+        """Leave no file behind; also after an error."""
+        if self._writer is not None and self._file is not None:
+            self._writer.close()
+            self._file.unlink()
+            self._writer = None

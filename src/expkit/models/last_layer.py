@@ -43,6 +43,9 @@ def _attention_output(model: torch.nn.Module) -> torch.nn.Module | None:
     if (
         inner is None
         or inner.config.model_type not in BERT_LIKE
+        or not type(inner).__module__.startswith(
+            "transformers.models."
+        )  # another head may read all
         or inner.config.is_decoder
         or inner.config.chunk_size_feed_forward  # cuts along the length
         or inner.is_activation_checkpointing  # computes the layer again without this hook
