@@ -277,12 +277,10 @@ def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: 
 
 
 def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> dict[str, Evaluation]:
-    """Score the exported model, loaded from disk, on all splits but the training split."""
+    """Score the exported model in fp32, as anybody would load it, on all splits but `train`."""
     results = {}
-    multiplied = prepared.training.precision
-    precision.choose_attention(exported.model, multiplied, prepared.task.max_length)
     for name, data in prepared.eval_sets.items():
-        results[name] = evaluate(exported.model, prepared.task, data, multiplied)
+        results[name] = evaluate(exported.model, prepared.task, data)
         prefix = "eval" if name == "validation" else name
         metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
         tracked.log(metrics, step)
