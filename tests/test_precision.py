@@ -1,12 +1,9 @@
 """Which number format is taken, and what follows from it for attention and evaluation."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from conftest import TINY, composed
@@ -69,29 +66,3 @@ def test_evaluation_multiplies_in_the_precision_of_the_run(project: Path) -> Non
     assert losses["bf16"] != losses["fp32"]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
     assert all(p.dtype == torch.float32 for p in model.parameters())
-
-
-class Conversions(TorchDispatchMode):
-    """Counts how often each of some tensors is converted."""
-
-    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self.counts = {tensor.data_ptr(): 0 for tensor in tensors}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten._to_copy.default and args[0].data_ptr() in self.counts:
-            self.counts[args[0].data_ptr()] += 1
-        return func(*args, **(kwargs or {}))
-
-
-def test_weights_are_converted_once_for_a_whole_evaluation(project: Path) -> None:
-    """Also the frozen ones of a model with LoRA, which stay frozen."""
-    prepared = prepare(composed(*TINY, "lora=attention", "eval.batch_size=4"))
-    model, data = prepared.training.model, prepared.eval_sets["validation"]
-    trained = [name for name, p in model.named_parameters() if p.requires_grad]
-    with Conversions(p for p in model.parameters() if p.ndim == 2) as conversions:
-        evaluate(model, prepared.task, data, "bf16")
-    assert len(data.encoded) > 4 * 4
-    assert set(conversions.counts.values()) <= {0, 1}
-    assert sum(conversions.counts.values()) > 10
-    assert [name for name, p in model.named_parameters() if p.requires_grad] == trained

@@ -55,7 +55,7 @@ def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]
     was_training = model.training
     model.eval()
     try:
-        with autocast(model, precision):
+        with torch.inference_mode(), autocast(model, precision):
             yield
     finally:
         model.train(was_training)

@@ -1,7 +1,6 @@
 """Which number format the matrices are multiplied in, and what else follows from it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from transformers import PreTrainedModel
@@ -35,27 +34,11 @@ def _cpu_has_bf16() -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-@contextmanager
-def autocast(model: torch.nn.Module, precision: str) -> Iterator[None]:
-    """Multiply in `precision`, without gradients; weights are converted once for all that is inside.
-
-    Autocast keeps converted weights only of parameters that require gradients, and not in inference
-    mode.
-    """
-    if precision == "fp32":
-        with torch.inference_mode():
-            yield
-        return
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    with torch.no_grad(), torch.autocast(next(model.parameters()).device.type, dtype):
-        for parameter in frozen:
-            parameter.requires_grad_(True)
-        try:
-            yield
-        finally:
-            for parameter in frozen:
-                parameter.requires_grad_(False)
+def autocast(model: torch.nn.Module, precision: str) -> AbstractContextManager[object]:
+    """Multiply in `precision`; weights stay as they are."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, dtype, enabled=precision != "fp32")
 
 
 def choose_attention(model: torch.nn.Module, precision: str, max_length: int) -> None:
