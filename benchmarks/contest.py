@@ -4,6 +4,7 @@ A machine's speed drifts while a benchmark runs, so no absolute time is compared
 another moment: in each round every contestant has its turn, and ratios are taken within a round.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -84,6 +85,13 @@ def _find(name: str, claim: Claim, seen: Mapping[str, Sequence[Measures]]) -> Fi
 def always(**measures: float) -> Turn:
     """A contestant that is no program: a limit to keep."""
     return lambda folder: measures
+
+
+def measured(command: Sequence[str], folder: Path) -> Measures:
+    """Run a program that writes its measures to `result.json` in `folder`."""
+    execute(command, folder)
+    result: Measures = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return result
 
 
 def execute(command: Sequence[str], folder: Path, *, status: int = 0, **variables: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,23 @@ class Files:
 
     train: Path
     validation: Path
+
+    @property
+    def overrides(self) -> list[str]:
+        """What makes expkit read them."""
+        return [
+            "data=files",
+            f"data.train_file={self.train}",
+            f"data.validation_file={self.validation}",
+        ]
+
+    def script(self, task: str, checkpoint: Path, variant: str, out: Path) -> list[str]:
+        """The reference script of a task on them."""
+        return [
+            *(sys.executable, "-m", f"benchmarks.references.{task}", "--out", str(out)),
+            *("--train", str(self.train), "--validation", str(self.validation)),
+            *("--model", str(checkpoint), "--variant", variant),
+        ]
 
 
 # Where a folder of real data sets keeps those of each task.

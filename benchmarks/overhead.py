@@ -1,11 +1,10 @@
 """What expkit costs on top of a bare loop of PyTorch that does the same arithmetic."""
 
-import json
 import sys
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.contest import Claim, Contest, Measures, always, execute
+from benchmarks.contest import Claim, Contest, Measures, always, measured
 from benchmarks.material import Files
 
 TORCH, TRAINER = "torch/times_a_bare_step", "trainer/times_a_bare_step"
@@ -26,8 +25,4 @@ def contests(folder: Path, real: Path | None) -> list[Contest]:
 def expkit(data: Files, folder: Path) -> Measures:
     """Steps of both backends, as multiples of the bare loop's."""
     command = [sys.executable, "-m", "benchmarks.overhead_run", str(folder), "lora=none"]
-    command += ["data=files", f"data.train_file={data.train}"]
-    command += [f"data.validation_file={data.validation}", "optimizer.lr=5e-5", "seed=1"]
-    execute(command, folder)
-    result: Measures = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
+    return measured([*command, *data.overrides, "optimizer.lr=5e-5", "seed=1"], folder)

@@ -9,26 +9,21 @@ import sys
 import time
 from pathlib import Path
 
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-from expkit.config.project import conf_dir, project_root
+from benchmarks.expkit_run import configuration
 
 
 def main() -> None:
     """Write seconds per example and the peak of memory in MiB to OUT/result.json."""
     out, task_name, train, validation = sys.argv[1:]
-    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
-    overrides = [f"task={task_name}", "data=files", f"data.train_file={train}"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("config", [*overrides, f"data.validation_file={validation}"])
     from transformers import AutoConfig
 
-    from benchmarks.material import MINILM
+    from benchmarks.material import MINILM, Files
     from expkit import experiment
     from expkit.components import make
     from expkit.quiet import hush
 
+    data = Files(Path(train), Path(validation))
+    cfg = configuration([f"task={task_name}", *data.overrides])
     hush()
     config = AutoConfig.from_pretrained(MINILM)
     started = time.perf_counter()

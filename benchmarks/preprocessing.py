@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.contest import Claim, Contest, Measures, Turn, execute
+from benchmarks.contest import Claim, Contest, Measures, Turn, measured
 
 SIZES = {"10^4": 10_000, "10^5": 100_000, "10^6": 1_000_000}
 TASK = "text_classification"
@@ -35,9 +35,7 @@ def preprocess(material_folder: Path, size: int) -> Turn:
     def turn(folder: Path) -> Measures:
         train, validation = _file(material_folder, size), _file(material_folder, 1000)
         command = [sys.executable, "-m", "benchmarks.preprocess_run", str(folder), TASK]
-        execute([*command, str(train), str(validation)], folder)
-        result: Measures = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return result
+        return measured([*command, str(train), str(validation)], folder)
 
     return turn
 

@@ -4,7 +4,6 @@ python -m benchmarks.quality --data FOLDER
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.contest import execute
+from benchmarks.contest import measured
 from expkit.config.project import output_dir
 
 LEARNING_RATE, EPOCHS = "5e-5", "2"
@@ -40,16 +39,14 @@ def _f1(
     command: Callable[[material.Files, int, Path], list[str]], data: material.Files, seed: int
 ) -> float:
     with tempfile.TemporaryDirectory(prefix="expkit-bench-") as folder:
-        execute(command(data, seed, Path(folder)), Path(folder))
-        result = json.loads(Path(folder, "result.json").read_text(encoding="utf-8"))
-    return float(result["eval/f1"])
+        return measured(command(data, seed, Path(folder)), Path(folder))["eval/f1"]
 
 
 def expkit(data: material.Files, seed: int, folder: Path) -> list[str]:
     """All weights, everything else by default."""
     return [
-        *(sys.executable, "-m", "benchmarks.expkit_run", str(folder), "lora=none", "data=files"),
-        *(f"data.train_file={data.train}", f"data.validation_file={data.validation}"),
+        *(sys.executable, "-m", "benchmarks.expkit_run", str(folder), "lora=none"),
+        *data.overrides,
         *(f"optimizer.lr={LEARNING_RATE}", f"train.epochs={EPOCHS}", f"seed={seed}"),
     ]
 
@@ -57,9 +54,7 @@ def expkit(data: material.Files, seed: int, folder: Path) -> list[str]:
 def reference(data: material.Files, seed: int, folder: Path) -> list[str]:
     """The usual script with dynamic padding."""
     return [
-        *(sys.executable, "-m", "benchmarks.references.text_classification"),
-        *("--train", str(data.train), "--validation", str(data.validation)),
-        *("--model", str(material.MINILM), "--out", str(folder), "--variant", "dynamic"),
+        *data.script("text_classification", material.MINILM, "dynamic", folder),
         *("--lr", LEARNING_RATE, "--epochs", EPOCHS, "--seed", str(seed)),
     ]
 

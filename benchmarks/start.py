@@ -51,9 +51,11 @@ def first_step(data: Files, folder: Path) -> Measures:
     """From the command to the first forward pass, with tokens and MLflow's store there already."""
     file = folder / "started"
     command = [sys.executable, "-m", "expkit", "lora=none", "train.max_steps=1"]
-    command += ["data=files", f"data.train_file={data.train}"]
-    command += [f"data.validation_file={data.validation}"]
-    command += ["backend._target_=benchmarks.start_run.FirstStep", f"+backend.file={file}"]
+    command += [
+        *data.overrides,
+        "backend._target_=benchmarks.start_run.FirstStep",
+        f"+backend.file={file}",
+    ]
     execute(command, folder)  # leaves them there
     started = time.time()
     execute(command, folder)

@@ -33,8 +33,7 @@ def expkit(data: Files, *launcher: str) -> Turn:
 
     def turn(folder: Path) -> Measures:
         command = [sys.executable, "-m", "expkit", "-m", f"optimizer.lr={','.join(RATES)}"]
-        command += ["lora=none", "data=files", f"data.train_file={data.train}"]
-        command += [f"data.validation_file={data.validation}", f"train.max_steps={STEPS}"]
+        command += ["lora=none", *data.overrides, f"train.max_steps={STEPS}"]
         command += [f"seed={SEED}", *launcher]
         started = time.perf_counter()
         execute(command, folder)
@@ -45,9 +44,7 @@ def expkit(data: Files, *launcher: str) -> Turn:
 
 def scripts(data: Files, folder: Path) -> Measures:
     """A process for each learning rate; each is evaluated, and nothing is kept."""
-    command = [sys.executable, "-m", "benchmarks.references.text_classification"]
-    command += ["--train", str(data.train), "--validation", str(data.validation)]
-    command += ["--model", str(material.MINILM), "--out", str(folder), "--variant", "dynamic"]
+    command = data.script("text_classification", material.MINILM, "dynamic", folder)
     command += ["--steps", str(STEPS), "--seed", str(SEED)]
     started = time.perf_counter()
     for rate in RATES:

@@ -1,11 +1,10 @@
 """Training and evaluation of the four tasks, against scripts written the ordinary way."""
 
-import json
 import sys
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.contest import Claim, Contest, Measures, Turn, execute
+from benchmarks.contest import Claim, Contest, Measures, Turn, measured
 from benchmarks.material import Files
 
 TRAINING, EVALUATION = "train/samples_per_second", "eval/samples_per_second"
@@ -59,12 +58,8 @@ def reference(task: str, checkpoint: Path, data: Files, steps: int, variant: str
     """A script of `benchmarks/references`."""
 
     def turn(folder: Path) -> Measures:
-        command = [sys.executable, "-m", f"benchmarks.references.{task}", "--out", str(folder)]
-        command += ["--train", str(data.train), "--validation", str(data.validation)]
-        command += ["--model", str(checkpoint), "--variant", variant]
-        command += ["--steps", str(steps), "--seed", str(SEED)]
-        execute(command, folder)
-        return _rates(folder)
+        command = data.script(task, checkpoint, variant, folder)
+        return _rates([*command, "--steps", str(steps), "--seed", str(SEED)], folder)
 
     return turn
 
@@ -78,16 +73,13 @@ def expkit(task: str, checkpoint: Path, data: Files, steps: int) -> Turn:
             command += ["model=minilm"]
         else:
             command += ["model=checkpoint", f"model.path={checkpoint}"]
-        command += ["lora=none"]
-        command += ["data=files", f"data.train_file={data.train}"]
-        command += [f"data.validation_file={data.validation}", "optimizer.lr=5e-5"]
+        command += ["lora=none", *data.overrides, "optimizer.lr=5e-5"]
         command += ["train.batch_size=16", f"train.max_steps={steps}", f"seed={SEED}"]
-        execute(command, folder)
-        return _rates(folder)
+        return _rates(command, folder)
 
     return turn
 
 
-def _rates(folder: Path) -> Measures:
-    result: Measures = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+def _rates(command: list[str], folder: Path) -> Measures:
+    result = measured(command, folder)
     return {name: result[name] for name in (TRAINING, EVALUATION)}

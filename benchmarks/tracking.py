@@ -1,10 +1,9 @@
 """What it costs to log to MLflow: metrics in each step, and the model at the end."""
 
-import json
 import sys
 from pathlib import Path
 
-from benchmarks.contest import Claim, Contest, Measures, Turn, execute
+from benchmarks.contest import Claim, Contest, Measures, Turn, measured
 
 
 def contests(folder: Path, real: Path | None) -> list[Contest]:
@@ -23,8 +22,7 @@ def tracked(what: str, who: str) -> Turn:
     """A process that logs to a new store."""
 
     def turn(folder: Path) -> Measures:
-        execute([sys.executable, "-m", "benchmarks.tracking_run", str(folder), what, who], folder)
-        result: Measures = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return result
+        command = [sys.executable, "-m", "benchmarks.tracking_run", str(folder), what, who]
+        return measured(command, folder)
 
     return turn
