@@ -33,6 +33,11 @@ def auto_class(head: Head, config: PretrainedConfig, given: str) -> Any:
     return found
 
 
+def inner_model(model: nn.Module) -> PreTrainedModel | None:
+    """The model of transformers inside wrappers such as PEFT's; None if there is none."""
+    return next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
+
+
 def head_modules(model: PreTrainedModel) -> list[str]:
     """Names of the modules that lead from the body's hidden states to the task's output.
 

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
+from expkit.models.head import inner_model
+
+OWN_HEADS = "transformers.models."  # somebody else's head may read all positions
 # Models with BERT's layers: `attention.output` and what follows work on each position by itself.
 BERT_LIKE = ("bert", "camembert", "electra", "roberta", "xlm-roberta")
 
@@ -39,13 +41,11 @@ def last_layer_at(
 
 
 def _attention_output(model: torch.nn.Module) -> torch.nn.Module | None:
-    inner = next((m for m in model.modules() if isinstance(m, PreTrainedModel)), None)
+    inner = inner_model(model)
     if (
         inner is None
         or inner.config.model_type not in BERT_LIKE
-        or not type(inner).__module__.startswith(
-            "transformers.models."
-        )  # another head may read all
+        or not type(inner).__module__.startswith(OWN_HEADS)
         or inner.config.is_decoder
         or inner.config.chunk_size_feed_forward  # cuts along the length
         or inner.is_activation_checkpointing  # computes the layer again without this hook

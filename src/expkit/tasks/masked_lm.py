@@ -25,7 +25,7 @@ from expkit.display import say
 from expkit.errors import DataError, UserError
 from expkit.languages import primary_subtag
 from expkit.metrics.outcomes import Outcomes, digest
-from expkit.models.head import head_modules
+from expkit.models.head import head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
@@ -374,7 +374,8 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
     is called in another way computes all logits. A pooler sees the first position and leads to no
     token.
     """
-    inner = next(m for m in model.modules() if isinstance(m, PreTrainedModel))
+    inner = inner_model(model)
+    assert inner is not None
     heads = [name for name in head_modules(inner) if not name.endswith(".pooler")]
     if not heads:
         yield

@@ -142,7 +142,7 @@ class TextClassification:
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
         """All metrics of the config on the most probable labels."""
-        return self._score(np.argmax(predictions, axis=1).tolist(), list(encoded["labels"][:]))
+        return self._score(np.argmax(predictions, axis=1).tolist(), encoded["labels"][:])
 
     def _score(self, predicted: list[int], true: list[int]) -> dict[str, float]:
         scores: dict[str, float] = {}
@@ -159,7 +159,7 @@ class TextClassification:
                 inputs=digest(zip(*map(split.column, self.columns), strict=True)),
                 metrics=list(self._metrics),
                 predictions=np.argmax(predictions, axis=1).tolist(),
-                references=list(encoded["labels"][:]),
+                references=encoded["labels"][:],
                 settings={"num_labels": len(self._labels)},
             )
         ]
@@ -167,13 +167,13 @@ class TextClassification:
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of always naming the most frequent label of the training split."""
         majority, _ = Counter(encoded["train"]["labels"][:]).most_common(1)[0]
-        true = list(encoded["validation"]["labels"][:])
+        true = encoded["validation"]["labels"][:]
         scores = self._score([majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = list(encoded["labels"][:])
+        true = encoded["labels"][:]
         predicted = np.argmax(predictions, axis=1).tolist()
         table = {
             **{name: split.column(name) for name in self.columns},
