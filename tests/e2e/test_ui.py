@@ -87,8 +87,8 @@ class Browser:
         self.page.goto(f"{self._address}/#{path}{mark}workflowType=machine_learning")
 
     def see(self, text: str) -> Any:
-        """The first element with exactly this text, as soon as it can be seen."""
-        found = self.page.get_by_text(text, exact=True).first
+        """The first visible element with exactly this text, as soon as there is one."""
+        found = self.page.get_by_text(text, exact=True).locator("visible=true").first
         sync_api.expect(found).to_be_visible(timeout=1000 * SHOWS_WITHIN)
         return found
 
