@@ -17,20 +17,23 @@ from expkit.config.project import conf_dir, project_root
 def main() -> None:
     """Write the rates of training and evaluation to OUT/result.json."""
     out, cfg = Path(sys.argv[1]), configuration(sys.argv[2:])
+    from mlflow import MlflowClient
+
     from expkit import experiment
     from expkit.evaluation import evaluate
     from expkit.quiet import hush
     from expkit.tracking.run import open_run
 
     hush()
-    with open_run(cfg.tracking, "benchmark", "benchmark", resume=False) as tracked:
+    with open_run(cfg.tracking, "benchmark", {}, resume="never") as tracked:
+        tracked.start()
         prepared = experiment.prepare(cfg)
-        experiment.train(cfg, prepared, tracked)
+        experiment.train(cfg, prepared, tracked, None)
         training, data = prepared.training, prepared.eval_sets["validation"]
         started = time.perf_counter()
         scored = evaluate(training.model, prepared.task, data, training.precision)
         seconds = time.perf_counter() - started
-    history = tracked.client.get_metric_history(tracked.id, "train/samples_per_second")
+    history = MlflowClient().get_metric_history(tracked.id, "train/samples_per_second")
     result = {
         "train/samples_per_second": len(history) / sum(1 / metric.value for metric in history),
         "eval/samples_per_second": len(data.encoded) / seconds,

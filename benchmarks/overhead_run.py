@@ -9,6 +9,7 @@ between blocks of the same steps that were run next to each other.
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from expkit.evaluation import evaluate
 from expkit.experiment import Prepared
 from expkit.monitor import Monitor
 from expkit.quiet import hush
+from expkit.tracking.outbox import FLUSH_AFTER
 from expkit.tracking.run import Run, open_run
 
 BLOCKS = 9  # the first one is warm-up
@@ -47,7 +49,8 @@ def main() -> None:
     out, overrides = Path(sys.argv[1]), [*sys.argv[2:], f"train.max_steps={BLOCKS * PER_BLOCK + 1}"]
     cfg = configuration(overrides)
     hush()
-    with open_run(cfg.tracking, "benchmark", "benchmark", resume=False) as tracked:
+    with open_run(cfg.tracking, "benchmark", {}, resume="never") as tracked:
+        tracked.start()
         blocks = {"bare": bare(experiment.prepare(cfg))}
         for backend in ("torch", "trainer"):
             chosen = configuration([*overrides, f"backend={backend}"])
@@ -56,7 +59,7 @@ def main() -> None:
         for number in range(BLOCKS):
             for name in _rotated(list(blocks), number):
                 seconds[name][number] = blocks[name](number * PER_BLOCK)
-                tracked.logged_at(0)  # sends what is queued, lest it be sent in another's time
+                time.sleep(2 * FLUSH_AFTER)  # what is queued must not be sent in another's time
     result = {}
     for name, taken in seconds.items():
         ratios = [a / b for a, b in zip(taken[1:], seconds["bare"][1:], strict=True)]

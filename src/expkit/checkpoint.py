@@ -1,12 +1,17 @@
 """The state of training in a folder, from which it goes on as if it had never stopped.
 
 Batches and random numbers are functions of the seed and the step (data/steps.py, randomness.py), so
-what has to be kept are weights, optimizer, schedule, and what the monitor remembers.
+what has to be kept are weights, the best weights, optimizer, schedule, loss scale, and what the
+monitor remembers. A checkpoint gets its name when all of it is on disk; its SHA256SUMS, which
+`sha256sum -c` understands, says later whether it still is what was written.
 """
 
+import hashlib
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +19,25 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.backends.interface import Training
+from expkit.display import say
 
-STATE, BEST = "checkpoint", "best.safetensors"  # in the folder of a run
-UNFINISHED = f"{STATE}.unfinished"  # whole only in the moment before it gets its name
-TENSORS, REST = "state.safetensors", "state.json"  # in its checkpoint
+FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
+TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
+UNFINISHED = ".unfinished"  # what is being written, or removed
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that is as it was written, after `done` optimizer steps."""
+
+    folder: Path
+    done: int
+    rest: dict[str, Any]
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What was given to `save`."""
+        return dict(self.rest["memory"])
 
 
 def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -29,8 +49,9 @@ def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def save_weights(model: torch.nn.Module, file: Path) -> None:
     """Write what training changes; a file that is there is replaced as a whole or not at all."""
     weights = {n: t.detach().contiguous().cpu() for n, t in changing_weights(model).items()}
-    unfinished = file.with_suffix(".unfinished")
+    unfinished = file.with_suffix(UNFINISHED)
     save_file(weights, unfinished)
+    _sync(unfinished)
     unfinished.replace(file)
 
 
@@ -42,66 +63,83 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
             state[name].copy_(tensor)
 
 
-def save(training: Training, done: int, memory: Mapping[str, Any], folder: Path) -> None:
-    """Replace the checkpoint of the run in `folder` by one after `done` optimizer steps.
+def save(
+    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int
+) -> None:
+    """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
     Args:
         memory: what else goes on from here, as JSON.
     """
-    unfinished = folder / UNFINISHED
-    if exists(folder) and not _is_whole(folder / STATE):
-        unfinished.rename(folder / STATE)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    tensors = {f"model.{n}": t.detach() for n, t in changing_weights(training.model).items()}
-    optimizer = training.optimizer.state_dict()
-    numbers: dict[str, dict[str, Any]] = {}
-    for index, state in optimizer["state"].items():
-        for name, value in state.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
-            else:
-                numbers.setdefault(str(index), {})[name] = value
-    save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, unfinished / TENSORS)
-    rest = {
-        "done": done,
-        "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
-        "scheduler": _plain_state(training.scheduler.state_dict()),
-        "memory": dict(memory),
-    }
-    last = unfinished / f"{REST}.unfinished"
-    last.write_text(json.dumps(rest), encoding="utf-8")
-    last.rename(unfinished / REST)
-    shutil.rmtree(folder / STATE, ignore_errors=True)
-    unfinished.replace(folder / STATE)
+    checkpoints = run_folder / FOLDER
+    checkpoints.mkdir(exist_ok=True)
+    for left in checkpoints.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(left)
+    target = _folder_of(checkpoints, done)
+    unfinished = target.with_suffix(UNFINISHED)
+    unfinished.mkdir()
+    _write(training, done, memory, unfinished)
+    if (run_folder / BEST).exists():
+        _link(run_folder / BEST, unfinished / BEST)
+    _seal(unfinished)
+    if target.exists():  # damaged: training has come to this step once more
+        _remove(target)
+    unfinished.replace(target)
+    _sync(checkpoints)
+    for old in sorted(_all(checkpoints), reverse=True)[keep:]:
+        _remove(old)
 
 
-def exists(folder: Path) -> bool:
-    """Whether the run in `folder` has a checkpoint."""
-    return _is_whole(folder / STATE) or _is_whole(folder / UNFINISHED)
+def newest(run_folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run that is whole; damaged ones are reported and passed over."""
+    damaged = []
+    for folder in sorted(_all(run_folder / FOLDER), reverse=True):
+        if (what := damage(folder)) is None:
+            rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+            found = Checkpoint(folder, int(rest["done"]), rest)
+            break
+        damaged.append(f"{folder} is damaged ({what})")
+    else:
+        found = None
+    for message in damaged:
+        say(
+            f"checkpoint {message}; {f'taking {found.folder.name}' if found else 'there is none left'}"
+        )
+    return found
 
 
-def _is_whole(state: Path) -> bool:
-    """Its last file gets its name when all others have been written."""
-    return (state / REST).is_file()
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        sums = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        files = {name: digest for digest, name in (line.split("  ", 1) for line in sums)}
+        if not {TENSORS, REST} <= files.keys():
+            return f"{SUMS} is incomplete"
+        for name, expected in files.items():
+            if _digest(folder / Path(name).name) != expected:
+                return f"{name} is not what was written"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
-def remove(folder: Path) -> None:
+def exists(run_folder: Path) -> bool:
+    """Whether a run has checkpoints, whole or not."""
+    return any(_all(run_folder / FOLDER))
+
+
+def remove(run_folder: Path) -> None:
     """Of a run that has come to its end."""
-    for name in (STATE, UNFINISHED):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    (folder / BEST).unlink(missing_ok=True)
+    shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
+    (run_folder / BEST).unlink(missing_ok=True)
 
 
-def restore(training: Training, folder: Path) -> tuple[int, dict[str, Any]]:
-    """Put a checkpoint into model, optimizer and schedule; returns steps done, and the memory."""
-    # Killed after the old checkpoint was removed and before the new one got its name.
-    state_folder = folder / STATE if _is_whole(folder / STATE) else folder / UNFINISHED
-    rest = json.loads((state_folder / REST).read_text(encoding="utf-8"))
-    tensors = load_file(state_folder / TENSORS)
+def restore(training: Training, found: Checkpoint, run_folder: Path) -> None:
+    """Put a checkpoint into model, optimizer, schedule and loss scale, and its best weights in place."""
+    tensors = load_file(found.folder / TENSORS)
     weights = changing_weights(training.model)
     state: dict[int, dict[str, Any]] = {
-        int(index): dict(values) for index, values in rest["optimizer"]["numbers"].items()
+        int(index): dict(values) for index, values in found.rest["optimizer"]["numbers"].items()
     }
     with torch.no_grad():
         for name, tensor in tensors.items():
@@ -111,10 +149,80 @@ def restore(training: Training, folder: Path) -> tuple[int, dict[str, Any]]:
             else:
                 index, _, entry = key.partition(".")
                 state.setdefault(int(index), {})[entry] = tensor
-    groups = rest["optimizer"]["param_groups"]
+    groups = found.rest["optimizer"]["param_groups"]
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    training.scheduler.load_state_dict(rest["scheduler"])
-    return int(rest["done"]), rest["memory"]
+    training.scheduler.load_state_dict(found.rest["scheduler"])
+    training.loss_scale.load_state_dict(found.rest["loss_scale"])
+    (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
+    if (found.folder / BEST).exists():
+        _link(found.folder / BEST, run_folder / BEST)
+
+
+def _write(training: Training, done: int, memory: Mapping[str, Any], folder: Path) -> None:
+    tensors = {f"model.{n}": t.detach() for n, t in changing_weights(training.model).items()}
+    optimizer = training.optimizer.state_dict()
+    numbers: dict[str, dict[str, Any]] = {}
+    for index, state in optimizer["state"].items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                numbers.setdefault(str(index), {})[name] = value
+    save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, folder / TENSORS)
+    rest = {
+        "done": done,
+        "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
+        "scheduler": _plain_state(training.scheduler.state_dict()),
+        "loss_scale": training.loss_scale.state_dict(),
+        "memory": dict(memory),
+    }
+    (folder / REST).write_text(json.dumps(rest), encoding="utf-8")
+
+
+def _seal(folder: Path) -> None:
+    """Write the sums of all files, and wait until everything is on disk."""
+    files = sorted(folder.iterdir())
+    lines = [f"{_digest(file)}  {file.name}\n" for file in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    for path in (*files, folder / SUMS, folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _folder_of(checkpoints: Path, done: int) -> Path:
+    return checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
+
+
+def _all(checkpoints: Path) -> Iterator[Path]:
+    return (path for path in checkpoints.glob("step-*") if path.suffix != UNFINISHED)
+
+
+def _remove(folder: Path) -> None:
+    """In two moves, so that one that is half removed is not taken for a damaged one."""
+    gone = folder.with_suffix(f".removed{UNFINISHED}")
+    folder.replace(gone)
+    shutil.rmtree(gone)
 
 
 def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import gc
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,13 @@ import torch
 from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
 from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit import checkpoint, precision
 from expkit.backends.interface import Backend, Training
 from expkit.components import make
-from expkit.config.fingerprint import digest_of, fingerprint
+from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits
@@ -25,7 +27,9 @@ from expkit.data.steps import Steps
 from expkit.display import Progress, say
 from expkit.errors import Pruned, UserError
 from expkit.evaluation import EvalSet, Evaluation, evaluate
+from expkit.faults import is_out_of_memory, out_of_disk
 from expkit.hub import go_online_if_asked
+from expkit.interrupts import stops_after_step
 from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.monitor import Monitor
@@ -69,18 +73,21 @@ def run(
     """
     hush()
     go_online_if_asked(cfg)
-    identity = fingerprint(_plain(cfg))
+    identity = facts(_plain(cfg))
     name = cfg.run_name or run_name(cfg, choices)
-    if cfg.resume == "auto" and (past := finished_before(cfg.tracking, identity)):
+    if cfg.resume == "auto" and (past := finished_before(cfg.tracking, digest_of_facts(identity))):
         say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
         return float(past.data.metrics[cfg.objective])
-    with open_run(cfg.tracking, name, identity, resume=cfg.resume == "auto") as tracked:
+    opened = open_run(cfg.tracking, name, identity, resume=cfg.resume, can_go_on=checkpoint.exists)
+    with opened as tracked, explained(tracked):
         say(f"run {tracked.name} ({tracked.id})")
+        state = checkpoint.newest(tracked.folder) if tracked.goes_on else None
+        tracked.start(state.memory["logged"] if state else 0)
         tracked.log_config(_plain(cfg), _runnable(cfg))
         prepared = prepare(cfg)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
-        monitor = train(cfg, prepared, tracked, is_promising)
+        monitor = train(cfg, prepared, tracked, state, is_promising)
         # After the curves: the UI's comparison of runs starts with the metric that came first.
         tracked.log({"lora/trainable_parameters": trained})
         exported = export_best(cfg, prepared, monitor, tracked)
@@ -88,13 +95,32 @@ def run(
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
         tracked.log({f"baseline/{name}": value for name, value in baseline.items()}, monitor.done)
         if cfg.tracking.log_model:
-            from expkit.tracking.model import log_model  # what it imports is not needed before
-
             example = prepared.task.input_example(prepared.splits.validation)
-            log_model(exported.model, prepared.tokenizer, prepared.task.pipeline, example)
+            tracked.log_model(exported.folder, prepared.task.pipeline, example)
     checkpoint.remove(tracked.folder)
     show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
     return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
+
+
+@contextmanager
+def explained(tracked: Run) -> Iterator[None]:
+    """Say what to do after an interruption, and when the machine was too small."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; resume=auto or resume={tracked.id} with the same command goes on")
+        raise
+    except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
+        kept = "; the last checkpoint is whole" if checkpoint.exists(tracked.folder) else ""
+        again = f"{kept}: resume=auto goes on from there" if kept else ""
+        if why := out_of_disk(error):
+            raise UserError(f"{why} ({tracked.folder}){again}") from error
+        if is_out_of_memory(error):
+            raise UserError(
+                "out of memory; try a smaller train.batch_size with more train.accumulation, a "
+                f"smaller eval.batch_size, or shorter inputs (task.max_length){again}"
+            ) from error
+        raise
 
 
 def prepare(cfg: DictConfig) -> Prepared:
@@ -214,18 +240,22 @@ def _unused_positions(model: PreTrainedModel) -> int:
 
 
 def train(
-    cfg: DictConfig, prepared: Prepared, tracked: Run, is_promising: IsPromising | None = None
+    cfg: DictConfig,
+    prepared: Prepared,
+    tracked: Run,
+    state: checkpoint.Checkpoint | None,
+    is_promising: IsPromising | None = None,
 ) -> Monitor:
-    """Fit, from the last checkpoint if there is one, and leave the best weights in the model."""
+    """Fit, from a checkpoint if there is one, and leave the best weights in the model."""
     training = prepared.training
-    tracked.client.set_tag(tracked.id, "precision", training.precision)
+    tracked.tag("precision", training.precision)
     validation = prepared.eval_sets["validation"]
 
     def keep(done: int) -> None:
-        memory = {"monitor": monitor.memory(), "logged": tracked.logged_at(done)}
-        checkpoint.save(training, done, memory, tracked.folder)
+        memory = {"monitor": monitor.memory(), "logged": tracked.position()}
+        checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
 
-    with Progress(len(training.steps)) as progress:
+    with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
         monitor = Monitor(
             training.model,
             training.steps,
@@ -239,14 +269,14 @@ def train(
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
+            must_stop=must_stop,
             is_promising=is_promising or (lambda share, value: True),
         )
-        if tracked.goes_on and checkpoint.exists(tracked.folder):
-            done, memory = checkpoint.restore(training, tracked.folder)
-            monitor.recall(done, memory["monitor"])
-            tracked.set_logged_at(done, memory["logged"])
-            training = replace(training, start=done)
-            say(f"goes on after step {done} of {len(training.steps)}")
+        if state:
+            checkpoint.restore(training, state, tracked.folder)
+            monitor.recall(state.done, state.memory["monitor"])
+            training = replace(training, start=state.done)
+            say(f"goes on after step {state.done} of {len(training.steps)}")
         elif cfg.train.eval_on_start:
             monitor.on_start()
         if not monitor.is_over:

@@ -17,6 +17,8 @@ from expkit.metrics.direction import is_minimised
 
 Log = Callable[[dict[str, float], int], None]
 
+SHOWN = 32  # examples of a step that are named
+
 
 class Monitor:
     """Called by a backend after each step; remembers the weights that scored best.
@@ -31,6 +33,7 @@ class Monitor:
         best_file: where the best weights are kept.
         keep: called with the number of steps done when a checkpoint is due.
         keep_every: steps between checkpoints; None: after each evaluation.
+        must_stop: asked after each step; if so, a checkpoint is written and KeyboardInterrupt raised.
         is_promising: whether to go on, from the share of the steps that are done and the objective;
             asked after each evaluation. If not, and steps are left, Pruned is raised.
     """
@@ -50,6 +53,7 @@ class Monitor:
         best_file: Path,
         keep: Callable[[int], None] = lambda done: None,
         keep_every: int | None = None,
+        must_stop: Callable[[], bool] = lambda: False,
         is_promising: Callable[[float, float], bool] = lambda share, value: True,
     ) -> None:
         self._model = model
@@ -64,6 +68,7 @@ class Monitor:
         self._best_file = best_file
         self._keep = keep
         self._keep_every = keep_every
+        self._must_stop = must_stop
         self._is_promising = is_promising
         self._sign = -1.0 if is_minimised(objective) else 1.0
         self._evaluations_since_best = 0
@@ -73,29 +78,39 @@ class Monitor:
         self._best: float | None = None
         self.best_step = 0
         self.done = 0
+        self.kept = 0  # the step of the last checkpoint
 
     def on_start(self) -> None:
         """Evaluate what training starts from: step 0, which may be the best, and uses no patience."""
         self._evaluate_at(0)
 
     def on_step(self, result: StepResult) -> bool:
-        """Log and evaluate when it is time; returns whether to stop training."""
+        """Log, evaluate and keep when it is time; returns whether to stop training.
+
+        Raises:
+            UserError: a loss is no number.
+            Pruned: see `is_promising`.
+            KeyboardInterrupt: see `must_stop`.
+        """
         self.done = result.done
         self._losses.append(result.loss)
         self._examples += result.examples
         is_last = result.done == len(self._steps)
-        if result.done % self._log_every == 0 or is_last:
+        logging_is_due = is_last or result.done % self._log_every == 0
+        evaluation_is_due = is_last or self._evaluation_is_due(result.done)
+        must_stop = self._must_stop()
+        if logging_is_due or evaluation_is_due or must_stop or self._checkpoint_is_due(False):
+            self._require_numbers()
+        if logging_is_due:
             self._log_training(result)
         self._progress.advance(result.done)
-        evaluation_is_due = is_last or self._evaluation_is_due(result.done)
         if evaluation_is_due:
             self._evaluate_at(result.done)
-        if self._keep_every is None:
-            checkpoint_is_due = evaluation_is_due
-        else:
-            checkpoint_is_due = result.done % self._keep_every == 0
-        if checkpoint_is_due:
+        if must_stop or self._checkpoint_is_due(evaluation_is_due):
             self._keep(result.done)
+            self.kept = result.done
+        if must_stop:
+            raise KeyboardInterrupt
         return self.is_over
 
     @property
@@ -125,6 +140,7 @@ class Monitor:
         device = next(self._model.parameters()).device
         self._losses = [torch.tensor(loss, device=device) for loss in memory["losses"]]
         self._examples = memory["examples"]
+        self.kept = done
         self._progress.advance(done)
 
     def restore_best(self) -> None:
@@ -136,14 +152,31 @@ class Monitor:
             return self._steps.ends_epoch(done)
         return done % self._eval_every == 0
 
+    def _checkpoint_is_due(self, has_been_evaluated: bool) -> bool:
+        if self._keep_every is None:
+            return has_been_evaluated
+        return self.done % self._keep_every == 0
+
+    def _require_numbers(self) -> None:
+        """The loss of each step since the last time something was logged."""
+        losses = torch.stack(self._losses)
+        wrong = (~torch.isfinite(losses)).nonzero().flatten().tolist()
+        if wrong:
+            step = self.done - len(losses) + wrong[0] + 1
+            examples = [i for batch in self._steps.indices(step - 1) for i in batch]
+            shown = ", ".join(map(str, examples[:SHOWN])) + (" ..." if examples[SHOWN:] else "")
+            kept = (
+                f"the last checkpoint is of step {self.kept}" if self.kept else "no checkpoint yet"
+            )
+            raise UserError(
+                f"train/loss is {losses[wrong[0]].item()} at step {step} of {len(self._steps)}, on "
+                f"the training examples {shown} (counted from 0): training has diverged; {kept}; try "
+                "a smaller optimizer.lr or train.max_grad_norm, or precision=fp32"
+            )
+
     def _log_training(self, result: StepResult) -> None:
         now = time.perf_counter()
         loss = torch.stack(self._losses).mean().item()
-        if loss != loss or loss in (float("inf"), float("-inf")):
-            raise UserError(
-                f"train/loss is {loss} at step {result.done} of {len(self._steps)}: training has "
-                "diverged; try a smaller optimizer.lr or train.max_grad_norm, or precision=fp32"
-            )
         rate = self._examples / max(now - self._window_started, 1e-9)
         self._log(
             {

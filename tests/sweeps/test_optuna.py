@@ -22,10 +22,10 @@ from optuna.trial import TrialState
 
 from conftest import TINY
 from expkit.__main__ import main
-from expkit.config.fingerprint import fingerprint
+from expkit.config.fingerprint import facts
 from expkit.errors import Pruned, UserError
 from expkit.experiment import IsPromising
-from expkit.tracking.past import cut_off_run
+from expkit.tracking.past import newest_run, was_cut_off
 from expkit.tracking.run import open_run
 
 SEARCH = ("-m", "hydra/sweeper=optuna", "objective=eval/loss", *TINY)
@@ -79,8 +79,8 @@ class Runs:
         with open_run(
             cfg.tracking,
             cfg.run_name,
-            fingerprint({str(key): value for key, value in plain.items()}),
-            resume=cfg.resume == "auto",
+            facts({str(key): value for key, value in plain.items()}),
+            resume=cfg.resume,
         ) as tracked:
             for step in range(1, 5):
                 value = self.score(cfg, step / 4)
@@ -267,7 +267,9 @@ def test_a_bad_trial_is_pruned(
     assert "expkit.error" not in pruned.data.tags
     assert parent.info.status == "FINISHED"
     identity = pruned.data.tags["expkit.fingerprint"]
-    assert cut_off_run(client(project), pruned.info.experiment_id, identity) is None
+    newest = newest_run(client(project), pruned.info.experiment_id, identity)
+    assert newest is not None
+    assert not was_cut_off(newest)
     runs = stand_in(lambda cfg, share: 1.0)
     assert search(LR, "hydra.sweeper.n_trials=4", "resume=auto", *pruner) == 0
     assert not runs.rates

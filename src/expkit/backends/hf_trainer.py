@@ -47,6 +47,7 @@ class HFTrainer:
                 disable_tqdm=True,
             )
             trainer = _StepTrainer(training, on_step, arguments)
+            training.loss_scale.attach(trainer.accelerator.scaler)
             trainer.train()
         if use_cache is not None:
             config.use_cache = use_cache  # Trainer turns it off

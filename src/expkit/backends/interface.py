@@ -1,13 +1,14 @@
 """What a backend gets and what it has to do; a class of your own needs no base class."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from expkit.backends.loss_scale import LossScale
 from expkit.data.steps import Steps
 from expkit.tasks.interface import Task
 
@@ -18,7 +19,7 @@ class Training:
 
     `precision` is "fp32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
     clipped. The random generators are seeded by `seed_step(seed, step)` before each step. The first
-    `start` steps were done before the run was cut off.
+    `start` steps were done before the run was cut off. A scaler for fp16 is attached to `loss_scale`.
     """
 
     model: torch.nn.Module
@@ -30,6 +31,7 @@ class Training:
     max_grad_norm: float | None
     seed: int
     start: int = 0
+    loss_scale: LossScale = field(default_factory=LossScale)
 
 
 @dataclass(frozen=True)

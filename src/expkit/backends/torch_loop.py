@@ -20,6 +20,7 @@ class TorchLoop:
         AcceleratorState._reset_state()  # precision is part of it, and may differ from run to run
         accelerator = Accelerator(mixed_precision=MIXED_PRECISION[training.precision])
         model, optimizer = accelerator.prepare(training.model, training.optimizer)
+        training.loss_scale.attach(accelerator.scaler)
         clip_at = training.max_grad_norm or float("inf")
         model.train()
         start = training.start

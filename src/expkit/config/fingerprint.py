@@ -28,11 +28,14 @@ IRRELEVANT = (
 def fingerprint(config: Mapping[str, Any]) -> str:
     """32 hexadecimal digits, the same for experiments that must have the same result.
 
-    Files and checkpoint folders count by their content, not by their name.
-
     Args:
         config: resolved, with every value in the type of its key.
     """
+    return digest_of_facts(facts(config))
+
+
+def facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the result. Files and checkpoint folders count by their content, not their name."""
     relevant = {key: value for key, value in config.items() if key not in IRRELEVANT}
     data, model = dict(relevant["data"]), dict(relevant["model"])
     for key, value in data.items():
@@ -42,9 +45,26 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)
-    facts = {**relevant, "data": data, "model": model, "expkit": version("expkit")}
+    return {**relevant, "data": data, "model": model, "expkit": version("expkit")}
+
+
+def digest_of_facts(facts: Mapping[str, Any]) -> str:
+    """32 hexadecimal digits."""
     text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[str]:
+    """A line for each key whose value is not the same."""
+    lines = []
+    for key in dict.fromkeys([*then, *now]):
+        name = f"{path}.{key}" if path else key
+        old, new = (side.get(key, "not there") for side in (then, now))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, name)
+        elif json.dumps(old) != json.dumps(new):
+            lines.append(f"{name}: {old!r} then, {new!r} now")
+    return lines
 
 
 def digest_of(path: Path, pattern: str = "*") -> str:

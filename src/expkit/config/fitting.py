@@ -10,6 +10,7 @@ from expkit.errors import nearest
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -23,6 +24,12 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _optimizer(plain["optimizer"])
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
+    yield from _resume(plain["resume"])
+
+
+def _resume(resume: str) -> Iterator[str]:
+    if resume not in ("never", "auto") and not RUN_ID.fullmatch(resume):
+        yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
 
 def metric_names(task: Mapping[str, Any]) -> list[str]:

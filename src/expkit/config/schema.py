@@ -33,7 +33,7 @@ class Root:
     objective: str
     run_name: str | None
     dry_run: bool
-    resume: str = one_of("never", "auto")
+    resume: str  # never, auto, or the id of a run: checked in fitting.py
     trusted_modules: list[str]
 
 
@@ -65,6 +65,7 @@ class Checkpoints:
     """How often the state of training is kept."""
 
     every_steps: int | None = at_least(1)
+    keep: int = at_least(1)
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,6 @@ import mlflow.transformers
 import transformers
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
 from expkit.tracking import text2text
@@ -17,38 +16,31 @@ from expkit.tracking import text2text
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 
 
-def log_model(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pipeline: str,
-    example: Any,
-) -> str:
-    """Log a pipeline with signature and input example to the active run; returns its address.
+def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
+    """Log the model in a folder as a pipeline with signature and input example; returns its address.
 
     The requirements are written down rather than found out, which would run the model once more
     and fails where torchvision is not installed.
     """
-    settings: dict[str, Any] = {
-        "name": "model",
-        "input_example": example,
-        "signature": _signature(example),
-        "pip_requirements": [
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    if pipeline in SUPPORTED_TASKS:
+        served = transformers.pipeline(pipeline, model=folder, tokenizer=tokenizer, device="cpu")
+    else:
+        model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True)
+        served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+    info = Model.log(
+        artifact_path=None,
+        flavor=mlflow.transformers if pipeline in SUPPORTED_TASKS else _WithOwnLoader,
+        flavor_name="transformers",
+        transformers_model=served,
+        run_id=run_id,
+        name="model",
+        input_example=example,
+        signature=_signature(example),
+        pip_requirements=[
             f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS
         ],
-    }
-    model = model.cpu().eval()
-    if pipeline in SUPPORTED_TASKS:
-        served = transformers.pipeline(pipeline, model=model, tokenizer=tokenizer)
-        info = mlflow.transformers.log_model(served, **settings)
-    else:
-        served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
-        info = Model.log(
-            artifact_path=None,
-            flavor=_WithOwnLoader,
-            flavor_name="transformers",
-            transformers_model=served,
-            **settings,
-        )
+    )
     return str(info.model_uri)
 
 

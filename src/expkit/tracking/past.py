@@ -45,10 +45,14 @@ def finished_run(client: MlflowClient, experiment: str, fingerprint: str) -> Mlf
     return next((run for run in runs if run.info.status == "FINISHED"), None)
 
 
-def cut_off_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
-    """The newest run of an experiment, if it was killed or interrupted."""
-    newest = next(runs_with(client, experiment, FINGERPRINT, fingerprint), None)
-    return newest if newest and newest.info.status == "KILLED" and not is_pruned(newest) else None
+def newest_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
+    """The newest run of an experiment, whatever became of it."""
+    return next(runs_with(client, experiment, FINGERPRINT, fingerprint), None)
+
+
+def was_cut_off(run: MlflowRun) -> bool:
+    """Whether a run was killed or interrupted."""
+    return bool(run.info.status == "KILLED") and not is_pruned(run)
 
 
 def is_pruned(run: MlflowRun) -> bool:

@@ -3,38 +3,42 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
+import time
 import traceback
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import psutil
 import torch
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Dataset as DatasetEntity
-from mlflow.entities import DatasetInput, InputTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+from pandas import DataFrame
 
+from expkit.config.fingerprint import differences, digest_of_facts
 from expkit.config.project import output_dir, project_root
 from expkit.data.splits import Split
 from expkit.display import say
-from expkit.errors import Pruned, reason
+from expkit.errors import ConfigError, Pruned, UserError, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tasks.interface import Report
-from expkit.tracking import store
+from expkit.tracking import outbox, store
+from expkit.tracking.logged import find_run
+from expkit.tracking.outbox import Outbox
 from expkit.tracking.params import params_of
 from expkit.tracking.past import (
     DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
+    KIND,
     OVERRIDES,
     OVERRIDES_VARIABLE,
     PRUNED,
@@ -42,108 +46,159 @@ from expkit.tracking.past import (
     SWEEP_VARIABLE,
     TRIAL,
     TRIAL_VARIABLE,
-    cut_off_run,
     finished_run,
+    is_pruned,
+    newest_run,
+    was_cut_off,
 )
-from expkit.tracking.writer import MetricWriter
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
-PARAM_BATCH = 100  # MLflow's own limit
+TO_SEND = "to_send"  # in the folder of a run: artifacts until MLflow has them
+FACTS = "facts.json"  # in the folder of a run: what decides its result
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
 
 class Run:
     """Writes one MLflow run, and keeps its files in `folder`.
 
-    A run that goes on after it was cut off comes once more to steps whose metrics it has sent
-    already; they are not sent again.
+    Nothing here waits for MLflow; all is there when the run is closed, if MLflow can be reached.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, name: str, goes_on: bool = False) -> None:
-        self.client = client
         self.id = run_id
         self.name = name
         self.goes_on = goes_on
-        self.folder = output_dir() / "runs" / run_id
+        self.folder = folder_of(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
-        self._writer = MetricWriter(client, run_id)
-        self._stored = _stored_metrics(client, run_id) if goes_on else Counter()
-        self._logged: Counter[tuple[str, int]] = Counter()
+        self._outbox = Outbox(client, run_id, self.folder)
+        self._tables: list[dict[str, str]] = []
+
+    def start(self, position: int = 0) -> None:
+        """Begin to write.
+
+        Args:
+            position: what `position()` said at the moment from which a run goes on.
+        """
+        self._outbox.start(keep=position)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Queue metrics; they are all there when the run is closed."""
-        new = {}
-        for name, value in metrics.items():
-            self._logged[name, step] += 1
-            if self._logged[name, step] > self._stored[name, step]:
-                new[name] = value
-        self._writer.log(new, step)
+        """Metrics of a step. Raises what MLflow has refused so far."""
+        self._outbox.raise_failure()
+        self._outbox.log(metrics, step)
 
-    def logged_at(self, step: int) -> dict[str, int]:
-        """How often each metric was logged at a step; all of that has arrived when this returns."""
-        self._writer.flush()
-        return {name: n for (name, at), n in self._logged.items() if at == step}
+    def position(self) -> int:
+        """How much has been logged; all of it is on disk when this returns."""
+        return self._outbox.position()
 
-    def set_logged_at(self, step: int, counts: Mapping[str, int]) -> None:
-        """What `logged_at` said before the run was cut off."""
-        self._logged.update({(name, step): n for name, n in counts.items()})
+    def tag(self, name: str, value: str) -> None:
+        """A fact about the run."""
+        self._outbox.put({"kind": "tags", "values": {name: value}})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
-        """The flat config as parameters, and as a file that `--config-name run` runs again.
-
-        Of a run that goes on, what cannot change its result may have changed; MLflow keeps the first
-        value of a parameter.
-        """
-        there = self.client.get_run(self.id).data.params if self.goes_on else {}
-        params = [param for param in params_of(config) if param.key not in there]
-        for start in range(0, len(params), PARAM_BATCH):
-            self.client.log_batch(self.id, params=params[start : start + PARAM_BATCH])
+        """The flat config as parameters, and as a file that `--config-name run` runs again."""
+        values = {param.key: param.value for param in params_of(config)}
+        self._outbox.put({"kind": "params", "values": values})
         text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
-        self.client.log_text(self.id, text, "run.yaml")
+        self._log_text(text, "run.yaml")
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
         """Name, source and digest of each split as an input of the run."""
-        inputs = [
-            DatasetInput(
-                DatasetEntity(
-                    name=split.name,
-                    digest=split.digest[:DIGEST_LENGTH],
-                    source_type="local",
-                    source=json.dumps({"uri": split.source}),
-                    profile=json.dumps({"num_rows": len(split)}),
-                ),
-                tags=[InputTag(DATA_CONTEXT, name)],
+        values = [
+            (
+                name,
+                {
+                    "name": split.name,
+                    "digest": split.digest[:DIGEST_LENGTH],
+                    "source_type": "local",
+                    "source": json.dumps({"uri": split.source}),
+                    "profile": json.dumps({"num_rows": len(split)}),
+                },
             )
             for name, split in splits.items()
         ]
-        self.client.log_inputs(self.id, inputs)
+        self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
     def log_report(self, report: Report, folder: str) -> None:
         """Tables, which the UI shows as such, and pictures."""
         for name, columns in report.tables.items():
-            self.client.log_table(self.id, columns, f"{folder}/{name}.json")
+            file = self._file(f"{folder}/{name}.json")
+            DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
+            self._log_file(file, folder)
+            self._tables.append({"path": f"{folder}/{name}.json", "type": "table"})
+        if report.tables:
+            self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
         for name, draw in report.figures.items():
-            file = self.folder / f"{name}.png"
+            file = self._file(f"{folder}/{name}.png")
             draw(file)
-            self.client.log_artifact(self.id, str(file), folder)
+            self._log_file(file, folder)
         for name, fact in report.facts.items():
-            self.client.set_tag(self.id, name, fact)
+            self.tag(name, fact)
 
     def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
         """What the metrics saw, complete, for `expkit.compare`."""
-        file = self.folder / outcomes.FILE
+        file = self._file(f"{folder}/{outcomes.FILE}")
         outcomes.write(made, file)
-        self.client.log_artifact(self.id, str(file), folder)
-        file.unlink()
+        self._log_file(file, folder)
 
     def log_folder(self, folder: Path, name: str) -> None:
-        """A folder of files as artifacts."""
-        self.client.log_artifacts(self.id, str(folder), name)
+        """A folder of files as artifacts; it stays."""
+        self._outbox.put({"kind": "artifact", "path": str(folder), "folder": name, "moves": False})
 
-    def close(self) -> None:
-        """Send what is queued. Raises what a request failed with."""
-        self._writer.close()
+    def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
+        """The model in a folder, as one that MLflow can load and serve."""
+        self._outbox.put(
+            {"kind": "model", "folder": str(folder), "pipeline": pipeline, "example": example}
+        )
+
+    def close(self, status: str, error: BaseException | None = None) -> None:
+        """Send what is left, and how the run ended.
+
+        Raises:
+            Exception: what MLflow has refused.
+        """
+        with suppress(OSError):  # of a full disk: that it has ended is queued all the same
+            if error is not None:
+                self._say_why(error)
+        with suppress(OSError):
+            now = int(time.time() * 1000)
+            self._outbox.put({"kind": "end", "status": status, "time": now})
+        unsent = self._outbox.close()
+        if unsent:
+            say(
+                f"MLflow did not answer; {unsent} entries of run {self.id} wait in "
+                f"{self.folder / outbox.FILE}: python -m expkit.sync sends them"
+            )
+        self._outbox.raise_failure()
+        if not unsent and status == "FINISHED":
+            self._outbox.remove()
+            shutil.rmtree(self.folder / TO_SEND, ignore_errors=True)
+
+    def _say_why(self, error: BaseException) -> None:
+        if isinstance(error, Pruned):
+            self.tag(PRUNED, "true")
+        elif not isinstance(error, KeyboardInterrupt):
+            self._log_text("".join(traceback.format_exception(error)), "traceback.txt")
+            self.tag(ERROR, reason(error)[:ERROR_LIMIT])
+
+    def _file(self, artifact: str) -> Path:
+        """Where an artifact is written before it is sent."""
+        file = self.folder / TO_SEND / artifact
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file
+
+    def _log_text(self, text: str, artifact: str) -> None:
+        file = self._file(artifact)
+        file.write_text(text, encoding="utf-8")
+        self._log_file(file, None)
+
+    def _log_file(self, file: Path, folder: str | None) -> None:
+        self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
+
+
+def folder_of(run_id: str) -> Path:
+    """Of the files of a run on this machine."""
+    return output_dir() / "runs" / run_id
 
 
 def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
@@ -154,60 +209,103 @@ def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun 
 
 @contextmanager
 def open_run(
-    settings: Mapping[str, Any], name: str, fingerprint: str, *, resume: bool
+    settings: Mapping[str, Any],
+    name: str,
+    facts: Mapping[str, Any],
+    *,
+    resume: str,
+    can_go_on: Callable[[Path], bool] = lambda folder: False,
 ) -> Iterator[Run]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
-    One that is pruned ends as KILLED with a tag that says so.
+    One that is pruned ends as KILLED with a tag that says so. The run has to be started.
 
     Args:
-        fingerprint: of the experiment; with `resume`, a run of it that was cut off goes on.
+        facts: what decides the result; see expkit.config.fingerprint.
+        resume: "never"; "auto": a run of the same facts that was cut off goes on; or its id.
+        can_go_on: whether the folder of a run that has failed holds a state to go on from.
+
+    Raises:
+        UserError: there is no such run, or it cannot go on.
     """
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
-    cut_off = cut_off_run(client, experiment, fingerprint) if resume else None
+    cut_off = _to_go_on(client, experiment, facts, resume, can_go_on)
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
         **environment(),
-        FINGERPRINT: fingerprint,
+        FINGERPRINT: digest_of_facts(facts),
         **sweep_tags(),
     }
     if cut_off:
         run_id = cut_off.info.run_id
+        name = cut_off.info.run_name
         for key, value in tags.items():
             client.set_tag(run_id, key, value)
+        client.update_run(run_id, status="RUNNING")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-    run: Run | None = None
     try:
-        mlflow.start_run(run_id=run_id)  # mlflow.transformers.log_model writes to the active run
         run = Run(client, run_id, name, goes_on=cut_off is not None)
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    (run.folder / FACTS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+    _opened.append(run_id)
+    try:
         yield run
-        run.close()
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
-            if isinstance(error, Pruned):
-                client.set_tag(run_id, PRUNED, "true")
-            if not interrupted:
-                client.log_text(run_id, traceback.format_exc(), "traceback.txt")
-                client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
-            if run is not None:
-                run.close()
+            run.close("KILLED" if interrupted else "FAILED", error)
         except (MlflowException, OSError) as second:
-            say(f"the run's last metrics could not be sent: {second}")  # the first error matters
-        finally:
-            mlflow.end_run("KILLED" if interrupted else "FAILED")
+            say(f"the end of the run could not be logged: {second}")  # the first error matters
         raise
-    mlflow.end_run("FINISHED")
+    run.close("FINISHED")
+
+
+_opened: list[str] = []
 
 
 def latest_run_id() -> str:
-    """Of the run that this thread has opened last."""
-    run = mlflow.last_active_run()
-    assert run is not None
-    return str(run.info.run_id)
+    """Of the run that this process has opened last."""
+    return _opened[-1]
+
+
+def _to_go_on(
+    client: MlflowClient,
+    experiment: str,
+    facts: Mapping[str, Any],
+    resume: str,
+    can_go_on: Callable[[Path], bool],
+) -> MlflowRun | None:
+    if resume == "never":
+        return None
+    if resume == "auto":
+        newest = newest_run(client, experiment, digest_of_facts(facts))
+        failed = (
+            newest and newest.info.status == "FAILED" and can_go_on(folder_of(newest.info.run_id))
+        )
+        return newest if newest and (was_cut_off(newest) or failed) else None
+    run = find_run(client, resume)
+    run_id, tags = run.info.run_id, run.data.tags
+    refusals = {
+        "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
+        "has finished": run.info.status == "FINISHED",
+        f"is running on {tags.get(store.HOST, 'another host')}": run.info.status == "RUNNING",
+        "was ended by its search": is_pruned(run),
+        f"has no folder {folder_of(run_id)}": not (folder_of(run_id) / FACTS).is_file(),
+    }
+    for why, holds in refusals.items():
+        if holds:
+            raise UserError(f"resume={resume}: run {run_id} {why}")
+    then = json.loads((folder_of(run_id) / FACTS).read_text(encoding="utf-8"))
+    if changed := differences(then, facts):
+        raise ConfigError(
+            [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
+        )
+    return run
 
 
 def sweep_tags() -> dict[str, str]:
@@ -219,15 +317,6 @@ def sweep_tags() -> dict[str, str]:
     tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
     trial = os.environ.get(TRIAL_VARIABLE)
     return {**tags, TRIAL: trial} if trial else tags
-
-
-def _stored_metrics(client: MlflowClient, run_id: str) -> Counter[tuple[str, int]]:
-    """How often each metric of each step has arrived."""
-    return Counter(
-        (name, metric.step)
-        for name in client.get_run(run_id).data.metrics
-        for metric in client.get_metric_history(run_id, name)
-    )
 
 
 def environment() -> dict[str, str]:

@@ -17,6 +17,9 @@ import psutil
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # It would stand between a command and its message.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# The outbox tries again itself, and says so; MLflow's own attempts take minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
 from filelock import FileLock

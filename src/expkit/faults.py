@@ -1,0 +1,36 @@
+"""What the machine has run out of, in the words of whoever has to mend it."""
+
+import errno
+
+import torch
+from safetensors import SafetensorError
+
+DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of disk space is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not write there",
+    errno.EFBIG: "the file is larger than is allowed here",
+    errno.EIO: "the disk has failed",
+}
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad allocation")
+
+
+def out_of_disk(error: BaseException) -> str | None:
+    """What is wrong with the disk, if that is why writing a file failed."""
+    if isinstance(error, OSError):
+        reason = DISK.get(error.errno or 0)
+        return f"{error.filename}: {reason}" if reason and error.filename else reason
+    if isinstance(error, SafetensorError):  # which tells the number of the error in its text alone
+        text = str(error)
+        return next((why for code, why in DISK.items() if f"(os error {code})" in text), None)
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the GPU or of the machine, was not enough."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)

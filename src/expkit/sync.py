@@ -1,0 +1,87 @@
+"""`python -m expkit.sync`: send what runs could not send while MLflow was away."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expkit.errors import FAILED, INTERRUPTED, UserError, complain
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.sync`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.sync",
+        description="Send to MLflow what runs could not send while it was away: metrics, files, "
+        "models, how they ended; in order, and once. The store is the one of the project, or that "
+        "of MLFLOW_TRACKING_URI.",
+    )
+    parser.add_argument(
+        "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
+    )
+    try:
+        is_done = sync(parser.parse_args(arguments).runs)
+    except UserError as error:
+        sys.exit(complain(error))
+    except KeyboardInterrupt:
+        print("expkit.sync: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if is_done else FAILED)
+
+
+def sync(runs: Sequence[str]) -> bool:
+    """Whether all that was to be sent has arrived.
+
+    Args:
+        runs: ids, or first characters of them; none: every run of the project.
+
+    Raises:
+        UserError: a run has nothing to be sent, or MLflow cannot be reached.
+    """
+    from expkit.config.project import output_dir
+    from expkit.display import say
+    from expkit.tracking import outbox, store
+
+    files = {f.parent.name: f for f in sorted((output_dir() / "runs").glob(f"*/{outbox.FILE}"))}
+    for given in runs:
+        if not any(run_id.startswith(given) for run_id in files):
+            known = ", ".join(files) or "none"
+            raise UserError(f"{given}: nothing of that run is to be sent; there is: {known}")
+    chosen = [run_id for run_id in files if not runs or run_id.startswith(tuple(runs))]
+    client = store.connect(None)
+    unsent = [run_id for run_id in chosen if not _sent(client, run_id, files[run_id])]
+    say(f"{len(chosen) - len(unsent)} of {len(chosen)} runs are complete in MLflow")
+    return not unsent
+
+
+def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    from expkit.display import say
+    from expkit.tracking.outbox import Outbox, read
+
+    ended = [entry for entry in read(file) if entry["kind"] == "end"]
+    try:
+        box = Outbox(client, run_id, file.parent)
+    except UserError as error:
+        say(f"{error}; left alone")
+        return True
+    box.start()
+    unsent = box.close(wait=0.0)
+    try:
+        box.raise_failure()
+    except (MlflowException, OSError) as error:
+        say(f"run {run_id}: MLflow refuses it: {str(error).splitlines()[0]}")
+        return False
+    if not unsent and ended and ended[-1]["status"] == "FINISHED":
+        box.remove()
+    say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
+    return not unsent
+
+
+if __name__ == "__main__":
+    main()

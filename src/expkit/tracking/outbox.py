@@ -1,0 +1,240 @@
+"""What a run says to MLflow: written down first, sent in order by a thread of its own.
+
+No step waits for MLflow. While it does not answer, entries stay in the run's `outbox.jsonl` and are
+tried again; what is left when the run ends is sent by `python -m expkit.sync`.
+"""
+
+import json
+import os
+import queue
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+
+from expkit.display import say
+from expkit.errors import UserError
+from expkit.tracking.entries import Entry, send
+
+FILE = "outbox.jsonl"  # in the folder of a run
+BATCH_LIMIT = 1000  # metrics in one request, MLflow's own limit
+FLUSH_AFTER = 1.0  # seconds
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts while MLflow is away
+WAIT_AT_END = 30.0  # seconds, for an MLflow that is away when the run ends
+
+# Answers that another attempt would only get again.
+FINAL = (
+    "INVALID_PARAMETER_VALUE",
+    "RESOURCE_DOES_NOT_EXIST",
+    "RESOURCE_ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+    "INVALID_STATE",
+    "BAD_REQUEST",
+    "MALFORMED_REQUEST",
+    "ENDPOINT_NOT_FOUND",
+    "NOT_FOUND",
+)
+
+
+class Outbox:
+    """The entries of one run; only one process at a time may have it open.
+
+    Each value of a metric is sent once, in order: what MLflow holds of a metric is how many of its
+    values have arrived, so neither an attempt whose answer got lost nor a run that goes on and comes
+    once more to the same steps sends one twice. All other entries may be sent again.
+
+    Raises:
+        UserError: another process has it open.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._path = folder / FILE
+        self._lock = FileLock(f"{self._path}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"run {run_id}: another process is writing it") from None
+        self._file = self._path.open("a", encoding="utf-8")
+        self._queue: queue.Queue[Entry | None] = queue.Queue()
+        self._arrived: Counter[str] | None = None  # values of each metric; None: to be looked up
+        self._passed: Counter[str] = Counter()  # values of each metric that are sent or were there
+        self._failure: Exception | None = None
+        self._give_up_at = float("inf")
+        self._closing = threading.Event()
+        self.unsent = 0
+        self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
+
+    def start(self, keep: int | None = None) -> None:
+        """Begin to send, with what an earlier process wrote down.
+
+        Args:
+            keep: bytes of the file, from its start, that count; None: all of them.
+        """
+        if keep is not None:
+            os.truncate(self._path, min(keep, self._path.stat().st_size))
+        for entry in read(self._path):
+            self._queue.put(entry)
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Write an entry down and queue it.
+
+        Raises:
+            OSError: it could not be written; it is queued all the same.
+        """
+        self._queue.put(entry)
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()  # from here on it survives this process
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """An entry with the metrics of one step."""
+        now = int(time.time() * 1000)
+        values = [(name, float(value), now, step) for name, value in metrics.items()]
+        self.put({"kind": "metrics", "values": values})
+
+    def position(self) -> int:
+        """Bytes written so far, which now survive a power cut too."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self, wait: float = WAIT_AT_END) -> int:
+        """Send what is left; returns how many entries could not be sent.
+
+        Args:
+            wait: seconds, for an MLflow that is away.
+        """
+        self._give_up_at = time.monotonic() + wait
+        self._closing.set()
+        if self._thread.ident is None:
+            self.start()
+        self._queue.put(None)
+        self._thread.join()
+        with suppress(OSError):  # of a disk that is full, and was complained about
+            self._file.close()
+        self._lock.release()
+        return self.unsent
+
+    def remove(self) -> None:
+        """Of a run that is complete in MLflow."""
+        self._path.unlink()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+
+    def raise_failure(self) -> None:
+        """Raise what MLflow has refused."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _send_all(self) -> None:
+        waiting: list[Entry] = []
+        for entry in self._batches():
+            if waiting or not self._delivered(entry):
+                waiting.append(entry)
+        self.unsent = len(waiting)
+
+    def _batches(self) -> Iterator[Entry]:
+        """Entries as they come, with neighbouring metrics in one."""
+        values: list[Any] = []
+        deadline = float("inf")
+        while True:
+            left = min(max(deadline - time.monotonic(), 0.0), 3600.0)
+            try:
+                entry = self._queue.get(timeout=left)
+            except queue.Empty:
+                entry = {"kind": "metrics", "values": []}
+            if entry is not None and entry["kind"] == "metrics":
+                if not values:
+                    deadline = time.monotonic() + FLUSH_AFTER
+                values += entry["values"]
+                if len(values) < BATCH_LIMIT and time.monotonic() < deadline:
+                    continue
+            while values:
+                yield {"kind": "metrics", "values": values[:BATCH_LIMIT]}
+                values = values[BATCH_LIMIT:]
+            deadline = float("inf")
+            if entry is None:
+                return
+            if entry["kind"] != "metrics":
+                yield entry
+
+    def _delivered(self, entry: Entry) -> bool:
+        """Send one entry, if need be again and again; False if MLflow stays away at the end."""
+        wait, is_away = FIRST_WAIT, False
+        while True:
+            try:
+                self._send(entry)
+            except Exception as error:  # handed to the training thread, which raises it
+                if not may_pass(error):
+                    self._failure = self._failure or error
+                    return True
+                if not is_away:
+                    say(
+                        f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
+                        f"to be sent waits in {self._path}"
+                    )
+                    is_away = True
+                self._arrived = None  # it may have taken what it did not answer to
+                if time.monotonic() + wait > self._give_up_at:
+                    return False
+                if self._closing.is_set():
+                    time.sleep(min(wait, 1.0))
+                else:
+                    self._closing.wait(wait)
+                wait = min(2 * wait, LONGEST_WAIT)
+            else:
+                if is_away:
+                    say("MLflow answers again; what waited has been sent")
+                return True
+
+    def _send(self, entry: Entry) -> None:
+        if entry["kind"] == "end" and self._failure is not None:
+            entry = {**entry, "status": "FAILED"}  # not all of it is there
+        if entry["kind"] != "metrics":
+            send(self._client, self._run_id, entry)
+            return
+        if self._arrived is None:
+            self._arrived = stored_values(self._client, self._run_id)
+        new, passed = [], Counter(self._passed)
+        for name, value, timestamp, step in entry["values"]:
+            passed[name] += 1
+            if passed[name] > self._arrived[name]:
+                new.append(Metric(name, value, timestamp, step))
+        if new:
+            self._client.log_batch(self._run_id, metrics=new)
+        self._passed = passed
+
+
+def read(path: Path) -> Iterator[Entry]:
+    """The entries of a file; a last one that was cut off in the middle is left out."""
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def stored_values(client: MlflowClient, run_id: str) -> Counter[str]:
+    """How many values of each metric a run has in MLflow."""
+    names = client.get_run(run_id).data.metrics
+    return Counter({name: len(client.get_metric_history(run_id, name)) for name in names})
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether another attempt may succeed: no connection, a server in trouble, a locked database."""
+    if isinstance(error, MlflowException):
+        return error.error_code not in FINAL
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).splitlines() or [""]
+    return text[0] if len(text[0]) <= 200 else f"{text[0][:200]} ..."
