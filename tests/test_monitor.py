@@ -1,6 +1,7 @@
 """Evaluation when it is due, the best weights, early stopping."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Scene:
         scores_left = iter(scores)
         objective = changes.pop("objective", "eval/f1")
         name = objective.removeprefix("eval/")
-        steps = Steps(
+        self.steps = steps = Steps(
             [{}] * 40,
             [1] * 40,
             lambda examples, generator: {},
@@ -49,12 +50,13 @@ class Scene:
         )
         self.total = len(steps)
 
-    def train(self, loss: float = 1.0) -> int:
-        """Carry out the steps; returns how many it took."""
+    def train(self, losses: Mapping[int, float] | None = None) -> int:
+        """Carry out the steps, with losses of 1 but for the given ones; returns how many it took."""
         for done in range(1, self.total + 1):
             with torch.no_grad():
                 self.model.weight.fill_(done)
-            result = StepResult(done, torch.tensor(loss), torch.tensor(1.0), 0.1, 10)
+            loss = torch.tensor((losses or {}).get(done, 1.0))
+            result = StepResult(done, loss, torch.tensor(1.0), 0.1, 10)
             if self.monitor.on_step(result):
                 break
         return done
@@ -136,5 +138,21 @@ def test_an_objective_that_the_task_does_not_compute_is_named(tmp_path: Path) ->
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train/loss is nan at step 2 of 12"):
-        Scene(tmp_path, [0.5]).train(loss=float("nan"))
+    kept: list[int] = []
+    scene = Scene(tmp_path, [0.5, 0.6], log_every=5, keep=kept.append, keep_every=3)
+    examples = ", ".join(str(i) for batch in scene.steps.indices(7 - 1) for i in batch)
+    wrong = f"train/loss is inf at step 7 of 12, on the training examples {examples} "
+    with pytest.raises(UserError, match=re.escape(wrong)) as raised:
+        scene.train({7: float("inf"), 8: float("nan")})
+    assert "the last checkpoint is of step 6" in str(raised.value)
+    assert kept == [3, 6]  # none with what came of it
+    assert scene.evaluated() == [4]
+
+
+def test_asked_to_stop_it_finishes_the_step_and_keeps_it(tmp_path: Path) -> None:
+    kept: list[int] = []
+    scene = Scene(tmp_path, [0.5, 0.6], keep=kept.append, must_stop=lambda: scene.monitor.done == 6)
+    with pytest.raises(KeyboardInterrupt):
+        scene.train()
+    assert kept == [4, 6]
+    assert [step for step, metrics in scene.logged if "train/loss" in metrics] == [2, 4, 6]

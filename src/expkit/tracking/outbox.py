@@ -69,6 +69,7 @@ class Outbox:
         self._queue: queue.Queue[Entry | None] = queue.Queue()
         self._arrived: Counter[str] | None = None  # values of each metric; None: to be looked up
         self._passed: Counter[str] = Counter()  # values of each metric that are sent or were there
+        self._clock = 0
         self._failure: Exception | None = None
         self._give_up_at = float("inf")
         self._closing = threading.Event()
@@ -81,8 +82,8 @@ class Outbox:
         Args:
             keep: bytes of the file, from its start, that count; None: all of them.
         """
-        if keep is not None:
-            os.truncate(self._path, min(keep, self._path.stat().st_size))
+        content = self._path.read_bytes()[:keep]
+        os.truncate(self._path, content.rfind(b"\n") + 1)  # no line that was cut off
         for entry in read(self._path):
             self._queue.put(entry)
         self._thread.start()
@@ -99,8 +100,9 @@ class Outbox:
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """An entry with the metrics of one step."""
-        now = int(time.time() * 1000)
-        values = [(name, float(value), now, step) for name, value in metrics.items()]
+        # MLflow takes two values of one metric, step and millisecond for one.
+        self._clock = max(int(time.time() * 1000), self._clock + 1)
+        values = [(name, float(value), self._clock, step) for name, value in metrics.items()]
         self.put({"kind": "metrics", "values": values})
 
     def position(self) -> int:
@@ -216,8 +218,8 @@ class Outbox:
 
 def read(path: Path) -> Iterator[Entry]:
     """The entries of a file; a last one that was cut off in the middle is left out."""
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
             if line.endswith("\n"):
                 yield json.loads(line)
 

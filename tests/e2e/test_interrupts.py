@@ -1,0 +1,93 @@
+"""Ctrl-C, SIGTERM and kill -9 in the middle of a run, typed as a user does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from conftest import CHECKOUT, TINY, Command
+
+LONG = (*TINY, "train.epochs=2000", "checkpoint.every_steps=50", "tracking.log_model=false")
+
+
+@pytest.fixture
+def started(project: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A run in the middle of training."""
+
+    def start(*overrides: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "expkit", *LONG, *overrides],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 120
+        folder = project / "outputs" / "runs"
+        while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
+
+    return start
+
+
+def only_run(project: Path) -> Run:
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return run
+
+
+def steps(project: Path, run: Run) -> list[int]:
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    return [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")]
+
+
+@pytest.mark.parametrize("backend", ["torch", "trainer"])
+def test_the_step_is_finished_and_kept_and_goes_on(
+    backend: str, started: Callable[..., subprocess.Popen[str]], expkit: Command, project: Path
+) -> None:
+    process = started(f"backend={backend}")
+    process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "stopping after this step" in output
+    assert "Traceback" not in output
+    run = only_run(project)
+    assert run.info.status == "KILLED"
+    assert f"resume=auto or resume={run.info.run_id}" in output
+    (newest,) = sorted((project / "outputs/runs").glob("*/checkpoints/step-*"))[-1:]
+    done = int(newest.name.removeprefix("step-"))
+    assert steps(project, run) == list(range(1, done + 1))
+
+    # What decides the result must be the same.
+    resume = f"resume={run.info.run_id[:12]}"
+    refused = expkit(*LONG, f"backend={backend}", "seed=7", "eval.batch_size=5", resume)
+    assert refused.returncode == 2
+    assert "seed: 42 then, 7 now" in refused.stderr
+    assert "eval.batch_size: 64 then, 5 now" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_second_signal_stops_at_once(
+    started: Callable[..., subprocess.Popen[str]], project: Path
+) -> None:
+    # The second step is followed by an evaluation of some ten seconds.
+    long = ("eval.batch_size=1", "train.eval_every=2", "data.sizes.validation=5000")
+    process = started(*long, "checkpoint.every_steps=1")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "eval/loss" not in output
+    assert only_run(project).info.status == "KILLED"
