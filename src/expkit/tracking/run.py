@@ -22,12 +22,13 @@ from mlflow.entities import DatasetInput, InputTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from expkit.config.project import output_dir, project_root
+from expkit.config.project import project_root, run_folder
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import Pruned, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
+from expkit.secrets import hidden, hidden_in
 from expkit.tasks.interface import Report
 from expkit.tracking import store
 from expkit.tracking.params import params_of
@@ -65,7 +66,7 @@ class Run:
         self.id = run_id
         self.name = name
         self.goes_on = goes_on
-        self.folder = output_dir() / "runs" / run_id
+        self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._writer = MetricWriter(client, run_id)
         self._stored = _stored_metrics(client, run_id) if goes_on else Counter()
@@ -99,7 +100,7 @@ class Run:
         params = [param for param in params_of(config) if param.key not in there]
         for start in range(0, len(params), PARAM_BATCH):
             self.client.log_batch(self.id, params=params[start : start + PARAM_BATCH])
-        text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
         self.client.log_text(self.id, text, "run.yaml")
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
@@ -191,8 +192,8 @@ def open_run(
             if isinstance(error, Pruned):
                 client.set_tag(run_id, PRUNED, "true")
             if not interrupted:
-                client.log_text(run_id, traceback.format_exc(), "traceback.txt")
-                client.set_tag(run_id, ERROR, reason(error)[:ERROR_LIMIT])
+                client.log_text(run_id, hidden(traceback.format_exc()), "traceback.txt")
+                client.set_tag(run_id, ERROR, hidden(reason(error))[:ERROR_LIMIT])
             if run is not None:
                 run.close()
         except (MlflowException, OSError) as second:
@@ -215,7 +216,7 @@ def sweep_tags() -> dict[str, str]:
     parent = os.environ.get(SWEEP_VARIABLE)
     if not parent:
         return {}
-    overrides = os.environ.get(OVERRIDES_VARIABLE, "")
+    overrides = hidden(os.environ.get(OVERRIDES_VARIABLE, ""))
     tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
     trial = os.environ.get(TRIAL_VARIABLE)
     return {**tags, TRIAL: trial} if trial else tags
