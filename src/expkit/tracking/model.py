@@ -71,8 +71,8 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             ("pipeline_model_type", PreTrainedModel, "model"),
             ("tokenizer_type", PreTrainedTokenizerBase, "components/tokenizer"),
         ):
-            found = getattr(transformers, flavor[kind])
-            if not (isinstance(found, type) and issubclass(found, base)):
+            found: Any = getattr(transformers, flavor[kind])
+            if base not in getattr(found, "__mro__", ()):
                 raise TypeError(f"{flavor[kind]} is no {base.__name__}")
             options = {"use_safetensors": True} if base is PreTrainedModel else {}
             source = folder / place
