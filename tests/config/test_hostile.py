@@ -408,6 +408,17 @@ def test_names_are_no_paths(
     assert message in "\n".join(fitting.problems(plain))
 
 
+@pytest.mark.parametrize("name", ["../../x", "/x", "..", "a/b"])
+def test_a_name_of_a_study_is_no_path(name: str) -> None:
+    pytest.importorskip("optuna")
+    from expkit.sweeps.study import check_options
+
+    options = {"sampler": "tpe", "pruner": "none", "study_name": name}
+    numbers = {"n_trials": 1, "n_jobs": 1, "startup_trials": 0, "seed": 0}
+    with pytest.raises(ConfigError, match="names a file"):
+        check_options({**options, **numbers}, OmegaConf.create())
+
+
 def test_an_id_of_a_run_is_no_path(project: Path) -> None:
     assert run_folder("0b1f1042bcd64e34") == project / "outputs" / "runs" / "0b1f1042bcd64e34"
     for hostile in ("../../x", "/etc", "..", "", "a/b"):
