@@ -11,9 +11,11 @@ import sys
 import hydra
 from omegaconf import OmegaConf
 
+from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, project_root
 from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
+from expkit.secrets import watch_tracebacks
 from expkit.sweeps.job import task, terminate, work_has_begun
 
 
@@ -23,6 +25,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     signal.signal(signal.SIGTERM, terminate)
     OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
+    watch_tracebacks()
+    watch_composition()
     run_hydra = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     try:
         run_hydra(task)()

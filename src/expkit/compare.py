@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expkit.errors import UserError
+from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.compare`."""
     options = _parser().parse_args(arguments)
+    watch_tracebacks()
     try:
         compare(options)
     except UserError as error:
-        sys.exit(f"expkit.compare: {error}")
+        sys.exit(f"expkit.compare: {hidden(str(error))}")
 
 
 def _parser() -> argparse.ArgumentParser:

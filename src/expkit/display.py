@@ -16,6 +16,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from expkit.secrets import hidden
+
 console = Console(highlight=False, markup=False, emoji=False)
 
 
@@ -24,6 +26,7 @@ _recorders: list[list[str]] = []
 
 def say(message: str) -> None:
     """One line about what happens now."""
+    message = hidden(message)
     for recorder in _recorders:
         recorder.append(message)
     console.print(message, markup=False, soft_wrap=True)
@@ -42,7 +45,7 @@ def recorded() -> Iterator[list[str]]:
 
 def tell(message: str) -> None:
     """A message that is broken into lines as wide as the terminal."""
-    console.print(message, markup=False)
+    console.print(hidden(message), markup=False)
 
 
 class Progress:
@@ -108,9 +111,9 @@ def table(
     Args:
         bold: numbers of the rows to stand out.
     """
-    grid = Table(title=title, title_justify="left", title_style="bold")
+    grid = Table(title=hidden(title), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for i, row in enumerate(rows):
-        grid.add_row(*(Text(cell, style="bold" if i in bold else "") for cell in row))
+        grid.add_row(*(Text(hidden(cell), style="bold" if i in bold else "") for cell in row))
     console.print(grid)

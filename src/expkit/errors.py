@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from expkit.secrets import hidden
+
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
 
 
@@ -44,7 +46,7 @@ def nearest(given: object, allowed: Iterable[object]) -> str:
 
 def complain(error: UserError) -> int:
     """Print it; returns the exit code."""
-    message = str(error).replace("\n", "\n  ")
+    message = hidden(str(error)).replace("\n", "\n  ")
     print(f"expkit: {message}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 

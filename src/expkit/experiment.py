@@ -35,10 +35,10 @@ from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.monitor import Monitor
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
+from expkit.secrets import without_password
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
 from expkit.tracking.run import Run, finished_before, open_run
-from expkit.tracking.store import without_password
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit.errors import UserError
+from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
@@ -18,10 +19,11 @@ RECORDS_AT_ONCE = 64
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
     options = _parser().parse_args(arguments)
+    watch_tracebacks()
     try:
         predict(options.run_id, options.text, options.file, frozenset(options.trust))
     except UserError as error:
-        sys.exit(f"expkit.predict: {error}")
+        sys.exit(f"expkit.predict: {hidden(str(error))}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,12 +59,11 @@ def predict(
     Raises:
         UserError: no such run, a run without a model, or input that does not fit its task.
     """
-    import mlflow
-
     from expkit.components import make
     from expkit.display import table
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
+    from expkit.tracking.model import load_model
 
     run = logged_run(run_id)
     hush()
@@ -70,11 +71,11 @@ def predict(
     task = make(run.config, "task")
     model_uri = run.model_uri()
     records = [task.record(text)] if text else _inputs(task, _read(file))
-    parts = mlflow.transformers.load_model(model_uri, return_type="components")
-    model = parts["model"].eval()
+    model, tokenizer = load_model(model_uri)
+    model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
         chunk = records[start : start + RECORDS_AT_ONCE]
-        answers = task.answer(model, parts["tokenizer"], chunk)
+        answers = task.answer(model, tokenizer, chunk)
         if text:
             (rows,) = answers
             cells = [[str(value) for value in row.values()] for row in rows]

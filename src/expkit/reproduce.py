@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.secrets import hidden, watch_tracebacks
 from expkit.sweeps.job import terminate
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, terminate)
+    watch_tracebacks()
     try:
         agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
     except UserError as error:
-        message = str(error).replace("\n", "\n  ")
+        message = hidden(str(error)).replace("\n", "\n  ")
         sys.exit(f"expkit.reproduce: {message}")
     except KeyboardInterrupt:
         print("expkit.reproduce: interrupted", file=sys.stderr)
@@ -81,7 +83,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    check(cfg, [])
+    check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
     go_online_if_asked(cfg)
     _use_threads(logged.tags())
     changed = _changes(logged, cfg)
@@ -96,11 +98,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
 
 def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     """Its configuration, to be run from the start and into the store where it was found."""
-    from omegaconf import OmegaConf
-
-    cfg = OmegaConf.create(
-        {k: v for k, v in logged.config.items() if k not in ("hydra", "defaults")}
-    )
+    cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
     name = logged.client.get_run(logged.id).info.run_name

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expkit.errors import UserError, complain
-from expkit.tracking.store import tracking_uri, without_password
+from expkit.secrets import without_password
+from expkit.tracking.store import tracking_uri
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 20

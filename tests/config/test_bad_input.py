@@ -132,7 +132,7 @@ def folder(tmp_path: Path) -> Path:
 def complaint(overrides: list[str]) -> str:
     """What is printed for a configuration, as __main__ does it."""
     try:
-        check(composed(*overrides), [])
+        check(composed(*overrides), overrides)
     except ConfigError as error:
         return str(error)
     except Exception as error:

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit.errors import UserError
+from expkit.secrets import without_password
 from expkit.tracking import store
 
 
@@ -80,7 +81,7 @@ def test_only_runs_of_dead_processes_are_closed(project: Path) -> None:
     ],
 )
 def test_an_address_is_shown_without_its_password(uri: str, shown: str) -> None:
-    assert store.without_password(uri) == shown
+    assert without_password(uri) == shown
 
 
 def test_a_process_that_has_ended_but_was_not_waited_for_is_dead() -> None:

@@ -5,7 +5,7 @@ Everything here works on names and files; no component is imported unless its so
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, fields
 from typing import Any
 
@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from expkit.config import fitting
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
-from expkit.config.targets import Signature, TargetError, refusal, signature_of, typed_packages
+from expkit.config.targets import Signature, TargetError, package_of, signature_of
+from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.errors import ConfigError, nearest
 
 HYDRA_KEYS = ("_target_", "_partial_")
@@ -34,7 +35,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
 
     Args:
         cfg: the composed configuration, interpolations not yet resolved.
-        overrides: what was typed on the command line; targets typed there are trusted.
+        overrides: what was typed on the command line; what it trusts is trusted.
 
     Raises:
         ConfigError: with every problem found.
@@ -48,8 +49,13 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
     converted: dict[str, Any] = {}
-    trusted = frozenset(map(str, plain.get("trusted_modules") or ())) | typed_packages(overrides)
-    problems += [p for key, node in targets_in(plain) if (p := _target_problem(key, node, trusted))]
+    modules = plain.get("trusted_modules")
+    trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
+    targets = list(targets_in(plain))
+    refused = [p for key, node in targets if (p := _refused(key, node, trusted))]
+    # Arguments may have to be looked up by importing, which has to wait until all are trusted.
+    problems += refused or [p for key, node in targets if (p := _wrong_arguments(key, node))]
+    problems += _remote_code(plain, overrides)
     if not problems:
         problems += _check_groups(plain, converted)
     if not problems:
@@ -84,6 +90,13 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{group}={node!r}: a component needs a _target_"
 
 
+def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[str]:
+    typed = dict(map(typed_value, overrides))
+    for key in remote_code(plain):
+        if key not in typed:
+            yield f"{key}: would run code from outside; it counts only when typed on the command line"
+
+
 def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every mapping with a `_target_`, at any depth, with its full key."""
     if isinstance(node, dict):
@@ -96,18 +109,28 @@ def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]
             yield from targets_in(value, f"{path}[{index}]")
 
 
-def _target_problem(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
+def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
     target, key = node["_target_"], f"{path}._target_"
     if not isinstance(target, str):
         return f"{key}={target!r}: expected package.module.Name"
-    if refused := refusal(target, trusted):
-        return f"{key}={target}: {refused}"
+    if not (why := refusal(target, trusted)):
+        return None
+    try:
+        if package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
+            signature_of(target)  # most of these are misspelt modules, and then it says so
+    except TargetError as error:
+        return f"{key}={target}: {error}"
+    return f"{key}={target}: {why}"
+
+
+def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
+    target = node["_target_"]
     if "_args_" in node:
         return f"{path}._args_={node['_args_']!r}: arguments are given by name"
     try:
         signature = signature_of(target) or _imported_signature(target)
     except TargetError as error:
-        return f"{key}={target}: {error}"
+        return f"{path}._target_={target}: {error}"
     given = [name for name in node if name not in HYDRA_KEYS]
     unknown = [n for n in given if n not in signature.names and not signature.takes_any]
     if unknown:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from expkit.config.project import is_file_name
 from expkit.errors import nearest
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
@@ -16,6 +17,7 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration whose keys and types are right."""
+    yield from _metrics(plain["task"])
     yield from _objective(plain)
     yield from _files(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
@@ -38,6 +40,18 @@ def metric_names(task: Mapping[str, Any]) -> list[str]:
     for key, metric in (task.get("metrics") or {}).items():
         names += metric.get("names", [key])
     return names
+
+
+def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
+    """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
+    metrics = task.get("metrics") or {}
+    if not isinstance(metrics, dict):
+        return  # a task of the user's own
+    for key, metric in metrics.items():
+        names = metric.get("names") if isinstance(metric, dict) else None
+        for name in (key, *(names if isinstance(names, list) else ())):
+            if not is_file_name(str(name)):
+                yield f"task.metrics.{key}: {name!r} is no name: letters, digits, spaces and . _ -"
 
 
 def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
@@ -69,8 +83,10 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
 def _model_path(path: str) -> Iterator[str]:
     path, _, _ = path.partition("#")
     if path.startswith("pkg://"):
-        module = path.removeprefix("pkg://").split("/")[0]
-        if importlib.util.find_spec(module.split(".")[0]) is None:
+        module, *folders = path.removeprefix("pkg://").split("/")
+        if not module.isidentifier() or ".." in folders:  # looking up a.b would import a
+            yield f"model.path={path!r}: expected pkg://module/folder"
+        elif importlib.util.find_spec(module) is None:
             package = module.replace("_", "-")
             yield f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
         return

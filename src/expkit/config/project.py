@@ -1,6 +1,9 @@
 """Where the config groups and the project's outputs lie."""
 
+import re
 from pathlib import Path
+
+from expkit.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
 
@@ -24,3 +27,15 @@ def project_root() -> Path:
 def output_dir() -> Path:
     """Runs, caches and the MLflow store of this project."""
     return project_root() / "outputs"
+
+
+def is_file_name(text: str) -> bool:
+    """Whether it names a file of a folder, wherever it comes from, and nothing outside of it."""
+    return re.fullmatch(r"\w[\w. -]*", text) is not None
+
+
+def run_folder(run_id: str) -> Path:
+    """The files of a run. Raises UserError for an id, which a server makes up, that is a path."""
+    if not is_file_name(run_id):
+        raise UserError(f"run {run_id!r}: is no id of a run")
+    return output_dir() / "runs" / run_id

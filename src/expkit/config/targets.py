@@ -7,15 +7,12 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 
 import ast
 import importlib.util
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from expkit.errors import nearest
-
-ALLOWED_PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
 
 
 class TargetError(Exception):
@@ -41,28 +38,6 @@ def package_of(target: str) -> str:
     return target.split(".", 1)[0]
 
 
-def refusal(target: str, trusted: frozenset[str]) -> str | None:
-    """Why `target` may not be used, or None if it may."""
-    package = package_of(target)
-    if package in ALLOWED_PACKAGES or package in trusted:
-        return None
-    return (
-        f"{package!r} is not trusted; {nearest(package, (*ALLOWED_PACKAGES, *sorted(trusted)))}; "
-        f"if it is yours, add it: trusted_modules=[{package}]"
-    )
-
-
-def typed_packages(overrides: list[str]) -> frozenset[str]:
-    """Packages of the targets that were typed on the command line.
-
-    Typing `optimizer._target_=my_pkg.Mine` says clearly enough that my_pkg is meant. It is no
-    reason to trust the standard library or Hydra, whose callables can do anything.
-    """
-    typed = (o.split("=", 1) for o in overrides if "_target_=" in o)
-    packages = {package_of(value.strip("\"' ")) for _, value in typed}
-    return frozenset(packages - set(sys.stdlib_module_names) - {"hydra", "omegaconf"})
-
-
 def signature_of(target: str) -> Signature | None:
     """The signature of the class or function that `target` names; None if reading cannot tell.
 
@@ -76,6 +51,19 @@ def signature_of(target: str) -> Signature | None:
     if file is None:
         return None
     return _signature_in(file, name, frozenset())
+
+
+def is_imported(target: str) -> bool:
+    """Whether the module of `target` has that name from an import: it belongs to somebody else."""
+    *modules, name = target.split(".")
+    try:
+        file = _module_file(modules) if modules else None
+    except TargetError:
+        return False
+    return file is not None and any(
+        name in names and isinstance(node, ast.Import | ast.ImportFrom)
+        for names, node in _definitions(file)
+    )
 
 
 def _module_file(modules: list[str]) -> Path | None:

@@ -107,6 +107,8 @@ def is_on_hub(path: str) -> bool:
 def _location(path: str) -> str:
     if path.startswith("pkg://"):
         module, _, folder = path.removeprefix("pkg://").partition("/")
+        if not module.isidentifier() or ".." in Path(folder).parts:
+            raise UserError(f"model.path={path!r}: expected pkg://module/folder")
         spec = importlib.util.find_spec(module)
         if spec is None or not spec.submodule_search_locations:
             raise UserError(f"model.path={path!r}: the package {module!r} is not installed")

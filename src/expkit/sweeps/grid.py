@@ -9,7 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.project import output_dir
+from expkit.config.project import run_folder
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
 from expkit.quiet import hush
@@ -77,7 +77,7 @@ def begin(config: Mapping[str, Any]) -> None:
 
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     """The summary, on the parent run and in the terminal."""
-    opened.conclude(rows, best_rows(rows), draw(rows, output_dir() / "runs" / opened.id))
+    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
     show(opened.name, opened.id, rows)
 
 

@@ -7,7 +7,6 @@ import gc
 import multiprocessing
 import os
 import signal
-import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -21,7 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
 from expkit.display import say
+from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, Pruned, UserError, complain
+from expkit.secrets import print_error
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
@@ -46,6 +47,10 @@ def task(cfg: DictConfig) -> Any:
     except UserError as error:
         # SystemExit passes through Hydra, which would print its own line about an exception.
         raise SystemExit(complain(error)) from error
+    except Exception as error:
+        # Hydra would print the overrides, and an address with its password among them.
+        print_error()
+        raise SystemExit(EXIT_FAILED) from error
 
 
 def single(cfg: DictConfig) -> float | None:
@@ -134,7 +139,7 @@ def attempt(
     except UserError as error:
         complain(error)
     except Exception:
-        traceback.print_exc()
+        print_error()
     finally:
         torch.set_num_threads(threads)
         AcceleratorState._reset_state(reset_partial_state=True)

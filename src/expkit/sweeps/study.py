@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
+from expkit.config.project import is_file_name
 from expkit.display import say
 from expkit.errors import ConfigError, nearest
 from expkit.metrics.direction import is_minimised
@@ -166,6 +167,11 @@ def check_options(options: dict[str, Any], master: DictConfig) -> None:
         value = options[key]
         if type(value) is not int or value < least:
             problems.append(f"hydra.sweeper.{key}={value}: must be a whole number from {least}")
+    if options["study_name"] is not None and not is_file_name(str(options["study_name"])):
+        problems.append(
+            f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it is made of "
+            "letters, digits, spaces and . _ -"
+        )
     if not problems and options["n_jobs"] > 1:
         launcher = master.hydra.runtime.choices["hydra/launcher"]
         if launcher == "basic":

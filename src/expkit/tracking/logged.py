@@ -9,10 +9,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from expkit.config.checks import targets_in
-from expkit.config.targets import refusal
+from expkit.config.trust import refusal, remote_code
 from expkit.errors import UserError
+from expkit.tracking.params import flatten
 from expkit.tracking.past import DATA_CONTEXT, KIND
 from expkit.tracking.store import connect
 
@@ -74,11 +77,10 @@ class LoggedRun:
         node = OmegaConf.select(self.config, key)
         plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
         for path, part in targets_in(plain, key):
-            if refused := refusal(str(part["_target_"]), trusted):
-                raise UserError(
-                    f"run {self.id}: {path}._target_={part['_target_']}: "
-                    f"{refused.partition(';')[0]}; use --trust"
-                )
+            if refused := refusal(str(part["_target_"]), trusted, how="use --trust {}"):
+                raise UserError(f"run {self.id}: {path}._target_={part['_target_']}: {refused}")
+        for found in remote_code(plain, key):
+            raise UserError(f"run {self.id}: {found}: would run code from outside")
 
 
 def logged_run(run_id: str) -> LoggedRun:
@@ -97,9 +99,29 @@ def logged_run(run_id: str) -> LoggedRun:
         raise UserError(
             f"run {run.info.run_id}: has no run.yaml, so expkit did not make it"
         ) from error
-    config = OmegaConf.create(text)
-    assert isinstance(config, DictConfig)
-    return LoggedRun(run.info.run_id, config, client)
+    return LoggedRun(run.info.run_id, _config(run.info.run_id, text), client)
+
+
+def _config(run_id: str, text: str) -> DictConfig:
+    """The configuration in a run.yaml; what it says to Hydra is left out.
+
+    Raises:
+        UserError: it is damaged, or not resolved: expkit logs values, so somebody else wrote that a
+            variable of this machine's environment, or another part, is to be put in.
+    """
+    try:
+        whole = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"run {run_id}: its run.yaml cannot be read: {error}") from error
+    if not isinstance(whole, dict):
+        raise UserError(f"run {run_id}: its run.yaml holds no configuration")
+    plain = {str(k): v for k, v in whole.items() if k not in ("hydra", "defaults")}
+    for key, value in flatten(plain):
+        if "${" in str(value) or "${" in key:
+            raise UserError(
+                f"run {run_id}: {key}={value}: has to be a value; a logged configuration is resolved"
+            )
+    return OmegaConf.create(plain)
 
 
 def data_digests(run: MlflowRun) -> dict[str, str]:

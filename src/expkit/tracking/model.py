@@ -4,13 +4,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import mlflow.artifacts
 import mlflow.pyfunc
 import mlflow.transformers
 import transformers
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
+from expkit.errors import UserError
 from expkit.tracking import text2text
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
@@ -42,6 +46,33 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         ],
     )
     return str(info.model_uri)
+
+
+def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and the tokenizer that were logged, from safetensors, without the code beside them.
+
+    MLflow's own loader would put that code before all modules, and trust it. A store is shared.
+
+    Raises:
+        UserError: it is none of ours.
+    """
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    try:
+        flavor = Model.load(str(folder)).flavors["transformers"]
+        made = []
+        for kind, base, place in (
+            ("pipeline_model_type", PreTrainedModel, "model"),
+            ("tokenizer_type", PreTrainedTokenizerBase, "components/tokenizer"),
+        ):
+            found: Any = getattr(transformers, flavor[kind])
+            if base not in getattr(found, "__mro__", ()):
+                raise TypeError(f"{flavor[kind]} is no {base.__name__}")
+            options = {"use_safetensors": True} if base is PreTrainedModel else {}
+            source = folder / place
+            made.append(found.from_pretrained(source, trust_remote_code=False, **options))
+    except (AttributeError, KeyError, OSError, TypeError, ValueError, MlflowException) as error:
+        raise UserError(f"{uri}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    return made[0], made[1]
 
 
 class _WithOwnLoader:

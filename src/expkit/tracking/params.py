@@ -7,6 +7,8 @@ from typing import Any
 
 from mlflow.entities import Param
 
+from expkit.secrets import hidden
+
 PARAM_LIMIT = 6000  # characters of a value, MLflow's own limit; run.yaml has all of it
 MARK = "… (cut)"
 NOT_IN_KEYS = re.compile(r"[^\w\-. /:]")  # MLflow refuses the rest
@@ -34,5 +36,5 @@ def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _cut(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = hidden(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= PARAM_LIMIT else text[: PARAM_LIMIT - len(MARK)] + MARK

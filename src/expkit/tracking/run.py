@@ -23,12 +23,13 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from pandas import DataFrame
 
 from expkit.config.fingerprint import differences, digest_of_facts
-from expkit.config.project import output_dir, project_root
+from expkit.config.project import project_root, run_folder
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
+from expkit.secrets import hidden, hidden_in
 from expkit.tasks.interface import Report
 from expkit.tracking import outbox, store
 from expkit.tracking.logged import find_run
@@ -69,7 +70,7 @@ class Run:
         self.id = run_id
         self.name = name
         self.goes_on = goes_on
-        self.folder = folder_of(run_id)
+        self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
@@ -99,7 +100,7 @@ class Run:
         """The flat config as parameters, and as a file that `--config-name run` runs again."""
         values = {param.key: param.value for param in params_of(config)}
         self._outbox.put({"kind": "params", "values": values})
-        text = yaml.safe_dump(dict(runnable), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
         self._log_text(text, "run.yaml")
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
@@ -178,8 +179,8 @@ class Run:
         if isinstance(error, Pruned):
             self.tag(PRUNED, "true")
         elif not isinstance(error, KeyboardInterrupt):
-            self._log_text("".join(traceback.format_exception(error)), "traceback.txt")
-            self.tag(ERROR, reason(error)[:ERROR_LIMIT])
+            self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
+            self.tag(ERROR, hidden(reason(error))[:ERROR_LIMIT])
 
     def _file(self, artifact: str) -> Path:
         """Where an artifact is written before it is sent."""
@@ -194,11 +195,6 @@ class Run:
 
     def _log_file(self, file: Path, folder: str | None) -> None:
         self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
-
-
-def folder_of(run_id: str) -> Path:
-    """Of the files of a run on this machine."""
-    return output_dir() / "runs" / run_id
 
 
 def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
@@ -285,7 +281,7 @@ def _to_go_on(
     if resume == "auto":
         newest = newest_run(client, experiment, digest_of_facts(facts))
         failed = (
-            newest and newest.info.status == "FAILED" and can_go_on(folder_of(newest.info.run_id))
+            newest and newest.info.status == "FAILED" and can_go_on(run_folder(newest.info.run_id))
         )
         return newest if newest and (was_cut_off(newest) or failed) else None
     run = find_run(client, resume)
@@ -295,12 +291,12 @@ def _to_go_on(
         "has finished": run.info.status == "FINISHED",
         f"is running on {tags.get(store.HOST, 'another host')}": run.info.status == "RUNNING",
         "was ended by its search": is_pruned(run),
-        f"has no folder {folder_of(run_id)}": not (folder_of(run_id) / FACTS).is_file(),
+        f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
     for why, holds in refusals.items():
         if holds:
             raise UserError(f"resume={resume}: run {run_id} {why}")
-    then = json.loads((folder_of(run_id) / FACTS).read_text(encoding="utf-8"))
+    then = json.loads((run_folder(run_id) / FACTS).read_text(encoding="utf-8"))
     if changed := differences(then, facts):
         raise ConfigError(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
@@ -313,7 +309,7 @@ def sweep_tags() -> dict[str, str]:
     parent = os.environ.get(SWEEP_VARIABLE)
     if not parent:
         return {}
-    overrides = os.environ.get(OVERRIDES_VARIABLE, "")
+    overrides = hidden(os.environ.get(OVERRIDES_VARIABLE, ""))
     tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
     trial = os.environ.get(TRIAL_VARIABLE)
     return {**tags, TRIAL: trial} if trial else tags

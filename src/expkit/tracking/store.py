@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import re
 import socket
 import urllib.error
 import urllib.request
@@ -29,6 +28,7 @@ from mlflow.exceptions import MlflowException
 
 from expkit.config.project import output_dir, project_root
 from expkit.errors import UserError
+from expkit.secrets import hidden, remember, without_password
 
 HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
 REACHABLE_WITHIN = 5.0  # seconds
@@ -43,15 +43,6 @@ def tracking_uri(configured: str | None) -> str:
     return uri
 
 
-def without_password(uri: str) -> str:
-    """The address as it may be shown."""
-    if uri.startswith("sqlite"):
-        return uri  # a path may hold an @
-    # Not by urlsplit: databases take passwords that hold / and #.
-    without_user = re.sub(r"(?<=://).*@", "***@", uri)
-    return re.sub(r"(?i)((?:password|passwd|pwd|token)=)[^&]*", r"\1***", without_user)
-
-
 def connect(configured: str | None) -> MlflowClient:
     """A client of the store, which exists and answers.
 
@@ -59,13 +50,16 @@ def connect(configured: str | None) -> MlflowClient:
         UserError: the store cannot be reached or made.
     """
     uri = tracking_uri(configured)
+    remember(uri)
+    if without_password(uri) != uri:
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # of the run, at its end
     if uri.startswith("http"):
         _require_server(uri)
     _use(uri)
     try:
         client = _opened(uri)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = hidden(str(error)).splitlines()[0]
         raise UserError(
             f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
         ) from error

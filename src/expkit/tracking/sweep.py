@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities import Run as MlflowRun
 
+from expkit.secrets import hidden
 from expkit.tracking import store
 from expkit.tracking.note import NOTE, note_of
 from expkit.tracking.params import params_of_command
@@ -188,7 +189,7 @@ def open_sweep(
         **store.source_tags(),
         KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        OVERRIDES: " ".join(shown),
+        OVERRIDES: hidden(" ".join(shown)),
     }
     earlier = next(runs_with(client, experiment, SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:

@@ -1,0 +1,185 @@
+"""Refuse what a config file tells Hydra to do, before Hydra does it.
+
+Hydra makes callbacks, launchers and log handlers out of its own section of the configuration, and
+sets variables of the environment, before the first line of expkit runs. A file that was given to us,
+such as the `run.yaml` of a run, must not decide about these; the command line may.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.config.checks import targets_in
+from expkit.config.project import output_dir
+from expkit.config.trust import REMOTE_CODE, typed_value
+from expkit.errors import ConfigError
+
+PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # Hydra makes no others
+SECTIONS = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
+SHELL = ("setup", "additional_parameters")  # of submitit: lines and options of a shell script
+ONLY_TYPED = ("_target_", "trusted_modules", REMOTE_CODE)
+LOG_CLASSES = (
+    "logging.StreamHandler",
+    "logging.FileHandler",
+    "logging.NullHandler",
+    "logging.handlers.RotatingFileHandler",
+    "logging.handlers.TimedRotatingFileHandler",
+    "logging.Formatter",
+    "rich.logging.RichHandler",
+)
+LOG_FACTORIES = ("colorlog.ColoredFormatter",)
+STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+
+
+def watch_composition() -> None:
+    """From now on, every configuration that Hydra composes in this process is looked at first."""
+    compose = ConfigLoaderImpl.load_configuration
+    if getattr(compose, "is_watched", False):
+        return
+
+    def watched(
+        self: ConfigLoaderImpl,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        **options: Any,
+    ) -> DictConfig:
+        cfg = compose(self, config_name, overrides, run_mode, **options)
+        if found := list(problems(cfg, overrides, run_mode)):
+            raise ConfigError([f"{problem}; in a config file it is refused" for problem in found])
+        return cfg
+
+    watched.is_watched = True  # type: ignore[attr-defined]
+    ConfigLoaderImpl.load_configuration = watched  # type: ignore[method-assign,assignment]
+
+
+def problems(cfg: DictConfig, overrides: Iterable[str], mode: RunMode) -> Iterator[str]:
+    """What the Hydra section does that was not typed on the command line."""
+    given = list(overrides)
+    typed = {typed_value(override)[0] for override in given}
+    noted = cfg.hydra.overrides
+    if len(noted.task) + len(noted.hydra) != len(given):
+        yield "hydra.overrides: says what was typed, but was not typed"
+        return
+    with _settled(cfg):
+        for section in SECTIONS:
+            key = f"hydra.{section}"
+            try:
+                node = OmegaConf.select(cfg, key)
+                plain = OmegaConf.to_container(node, resolve=True) if node is not None else None
+                found = _of_logging if section.endswith("logging") else _of_plugin
+                yield from (p for p in found(key, plain, typed))
+            except OmegaConfBaseException as error:
+                yield f"{key}: cannot be looked at: {str(error).splitlines()[0]}"
+        yield from _of_environment(cfg, typed)
+        yield from _of_folders(cfg, mode, typed)
+
+
+def _is_typed(key: str, typed: set[str]) -> bool:
+    """The key itself, or what it is a part of; a group is no more than a file with a name."""
+    return any(key == name or key.startswith(f"{name}.") for name in typed)
+
+
+@contextmanager
+def _settled(cfg: DictConfig) -> Iterator[None]:
+    """Hydra knows these later; with them, all else can be resolved."""
+    before = HydraConfig.instance().cfg
+    nodes: tuple[tuple[DictConfig, str, Any], ...] = (
+        (cfg.hydra.runtime, "output_dir", str(output_dir())),
+        (cfg.hydra.job, "num", 0),
+        (cfg.hydra.job, "id", "0"),
+    )
+    absent = [(node, key, value) for node, key, value in nodes if OmegaConf.is_missing(node, key)]
+    HydraConfig.instance().cfg = cfg  # type: ignore[assignment]
+    with read_write(cfg), open_dict(cfg):
+        for node, key, value in absent:
+            node[key] = value
+        try:
+            yield
+        finally:
+            for node, key, _ in absent:
+                node[key] = "???"
+            HydraConfig.instance().cfg = before
+
+
+def _of_plugin(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
+    for path, node in targets_in(plain, section):
+        target, key = node["_target_"], f"{path}._target_"
+        is_plugin = path == section != "hydra.callbacks" and str(target).startswith(PLUGINS)
+        if not is_plugin and not _is_typed(key, typed):
+            yield f"{key}={target}: would be made by Hydra"
+    if not isinstance(plain, dict):
+        return
+    for name in SHELL if section == "hydra.launcher" else ():
+        if plain.get(name) and not _is_typed(f"{section}.{name}", typed):
+            yield f"{section}.{name}={plain[name]}: would be run by a shell"
+    if section == "hydra.sweeper" and isinstance(plain.get("params"), dict):
+        for name in plain["params"]:
+            last = typed_value(str(name))[0].rpartition(".")[2]
+            if last in ONLY_TYPED and not _is_typed(f"{section}.params.{name}", typed):
+                yield f"{section}.params.{name}: would count as typed"
+
+
+def _of_logging(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
+    for path, key, value in _leaves(plain, section):
+        full = f"{path}.{key}"
+        if _is_typed(full, typed):
+            continue
+        if (
+            (key == "()" and value not in LOG_FACTORIES)
+            or (key == "class" and value not in LOG_CLASSES)
+            or (isinstance(value, str) and value.startswith("ext://") and value not in STREAMS)
+        ):
+            yield f"{full}={value}: would be made by Hydra"
+        elif key == "filename" and not _is_inside(str(value)):
+            yield f"{full}={value}: lies outside of {output_dir()}"
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    pairs = node.items() if isinstance(node, dict) else enumerate(node)
+    for key, value in pairs if isinstance(node, dict | list) else ():
+        if isinstance(value, dict | list):
+            if key == "()":
+                yield path, "()", value
+            yield from _leaves(value, f"{path}.{key}")
+        else:
+            yield path, str(key), value
+
+
+def _of_environment(cfg: DictConfig, typed: set[str]) -> Iterator[str]:
+    """Variables decide which programs are started and what they do."""
+    for option in ("env_set", "env_copy"):
+        for name in cfg.hydra.job[option] or ():
+            key = f"hydra.job.{option}.{name}"
+            if not _is_typed(key, typed):
+                yield f"{key}: would change the environment"
+
+
+def _of_folders(cfg: DictConfig, mode: RunMode, typed: set[str]) -> Iterator[str]:
+    hydra = cfg.hydra
+    folders: Mapping[str, str]
+    if mode == RunMode.MULTIRUN:
+        folders = {
+            "hydra.sweep.dir": str(hydra.sweep.dir),
+            "hydra.sweep.subdir": str(Path(str(hydra.sweep.dir), str(hydra.sweep.subdir))),
+        }
+        if isinstance(hydra.launcher, DictConfig) and "submitit_folder" in hydra.launcher:
+            folders |= {"hydra.launcher.submitit_folder": str(hydra.launcher.submitit_folder)}
+    else:
+        folders = {"hydra.run.dir": str(hydra.run.dir)}
+        if hydra.output_subdir is not None:
+            folders |= {"hydra.output_subdir": str(Path(hydra.run.dir, hydra.output_subdir))}
+    for key, folder in folders.items():
+        if not _is_inside(folder) and not _is_typed(key, typed):
+            yield f"{key}={folder}: lies outside of {output_dir()}"
+
+
+def _is_inside(path: str) -> bool:
+    return Path(path).resolve().is_relative_to(output_dir().resolve())

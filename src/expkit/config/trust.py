@@ -1,0 +1,141 @@
+"""What a configuration may name to be made, and whom it has to ask for more.
+
+Names are judged as they are written, before anything is looked up: looking up imports, and importing
+runs. What is allowed is a list of places where components live; a list of what is dangerous would
+never be complete, as one module leads to another.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from expkit.config.targets import is_imported, package_of
+from expkit.errors import nearest
+
+PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
+CLASSES = ("[A-Z]*",)
+SCHEDULES = ("Adafactor", "get_*schedule*")
+# Modules, and which of their names may be made without being trusted.
+ALLOWED: dict[str, Sequence[str]] = {
+    **dict.fromkeys(
+        (
+            "expkit.optim",
+            "expkit.tasks.text_classification",
+            "expkit.tasks.token_classification",
+            "expkit.tasks.masked_lm",
+            "expkit.tasks.translation",
+            "expkit.metrics.classification",
+            "expkit.metrics.language_modeling",
+            "expkit.metrics.tagging",
+            "expkit.metrics.translation",
+            "expkit.data.files",
+            "expkit.data.hub",
+            "expkit.data.demo.source",
+            "expkit.data.demo.entities",
+            "expkit.data.demo.paraphrases",
+            "expkit.data.demo.passages",
+            "expkit.data.demo.phrasebook",
+            "expkit.models.checkpoint",
+            "expkit.models.scratch",
+            "expkit.models.seq2seq",
+            "expkit.backends.torch_loop",
+            "expkit.backends.hf_trainer",
+        ),
+        ("*",),
+    ),
+    **dict.fromkeys(("torch.optim", "torch.optim.lr_scheduler", "torch.nn"), CLASSES),
+    "transformers": (*SCHEDULES, "*Config", "DataCollator*"),
+    "transformers.optimization": SCHEDULES,
+    "peft": ("*Config",),
+    "datasets": ("Features", "Value", "ClassLabel", "List", "Sequence", "Translation*"),
+}
+# Nobody can trust these: with what they hold, a configuration could run anything.
+NEVER = {*sys.stdlib_module_names, "hydra", "omegaconf"}
+REMOTE_CODE = "trust_remote_code"
+
+
+def refusal(
+    target: str,
+    trusted: frozenset[str],
+    how: str = "say so on the command line: trusted_modules=[{}]",
+) -> str | None:
+    """Why `target` may not be used, or None if it may.
+
+    Args:
+        trusted: packages, modules or whole targets; a module stands for all that is in it.
+        how: what to do to trust a package, for the message.
+    """
+    package = package_of(target)
+    if package in NEVER:
+        return (
+            f"{package!r} is not trusted, and trusted_modules cannot change that; "
+            "name a class of your own that calls it"
+        )
+    if any(target == name or target.startswith(f"{name}.") for name in trusted):
+        return None
+    if package not in PACKAGES:
+        allowed = nearest(package, (*PACKAGES, *sorted(trusted)))
+        return f"{package!r} is not trusted; {allowed}; if it is yours, {how.format(package)}"
+    if is_allowed(target):
+        return None
+    return (
+        f"{target!r} is not trusted; of {package} {nearest(target, _shown(package))}; "
+        f"if you need another part of it, {how.format(package)}"
+    )
+
+
+def is_allowed(target: str) -> bool:
+    """Whether it is a component of a package that expkit knows, and nothing else of that package."""
+    module, _, name = target.rpartition(".")
+    if not name.isidentifier() or name.startswith("_"):
+        return False
+    if not any(fnmatchcase(name, pattern) for pattern in ALLOWED.get(module, ())):
+        return False
+    # Our modules import functions of others; torch and its kin list what they re-export.
+    return package_of(target) != "expkit" or not is_imported(target)
+
+
+def _shown(package: str) -> Iterator[str]:
+    for module, patterns in ALLOWED.items():
+        if package_of(module) == package:
+            names = [p.replace("[A-Z]*", "<Class>") for p in patterns]
+            yield from (f"{module}.{name}" for name in names)
+
+
+def trusted_by(overrides: Iterable[str], modules: Iterable[str]) -> frozenset[str]:
+    """What was trusted on the command line.
+
+    A file cannot trust anything: it would trust itself. Typing `optimizer._target_=my_pkg.Mine` says
+    clearly enough that my_pkg is meant; of the packages that expkit knows, it says so of that target.
+
+    Args:
+        overrides: what was typed.
+        modules: the value of `trusted_modules`, which counts if it was typed.
+    """
+    typed = dict(map(typed_value, overrides))
+    trusted = set(map(str, modules)) if "trusted_modules" in typed else set()
+    for key, value in typed.items():
+        if key.rpartition(".")[2] == "_target_":
+            target = value.strip("\"' ")
+            trusted.add(target if package_of(target) in PACKAGES else package_of(target))
+    return frozenset(trusted - {""})
+
+
+def typed_value(override: str) -> tuple[str, str]:
+    """The key of an override, without its prefix, and its value."""
+    key, _, value = override.strip().partition("=")
+    return key.strip().lstrip("+~"), value
+
+
+def remote_code(node: Any, path: str = "") -> Iterator[str]:
+    """The full key of every `trust_remote_code` that is not false."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            inner = f"{path}.{key}" if path else str(key)
+            if key == REMOTE_CODE and value not in (False, None):
+                yield inner
+            yield from remote_code(value, inner)
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from remote_code(value, f"{path}[{index}]")
