@@ -100,30 +100,41 @@ def misspelled(key: str, cut: int) -> str:
     return key[:at] + key[at + 1 :]
 
 
-keys = st.one_of(
-    st.sampled_from(KEYS),
+odd_keys = st.one_of(
     st.builds(misspelled, st.sampled_from(KEYS), st.integers(0, 40)),
-    st.builds(
-        "{}.{}".format, st.sampled_from(KEYS), st.sampled_from(["x", "0", "", "_target_", "a.b.c"])
-    ),
+    st.builds("{}.{}".format, st.sampled_from(KEYS), st.sampled_from(["x", "0", "", "a.b.c"])),
     anything,
 )
+keys = st.sampled_from(KEYS)
+group = st.sampled_from(sorted(OPTIONS))
+choices = group.flatmap(
+    lambda name: st.builds(
+        "{}{}={}".format,
+        st.sampled_from(["", "", "+", "~"]),
+        st.sampled_from([name, name, f"{name}@other", f"{name}@", f"{name}@_global_"]),
+        st.sampled_from([*OPTIONS[name], "nothing", OPTIONS[name][0][:-1], "[a,b]"]),
+    )
+)
+targets = st.builds(
+    "{}._target_={}".format, st.sampled_from(COMPONENT_GROUPS), st.sampled_from(TARGETS)
+)
+signs = st.sampled_from(["", "+", "++", "~", "+++"])
+hydras = st.builds("{}{}".format, st.sampled_from(["", "", "+", "++"]), st.sampled_from(OF_HYDRA))
+# Most are a value of a known key: what has a wrong key already ends before values are looked at.
 wild = st.one_of(
-    st.builds("{}{}={}".format, st.sampled_from(["", "", "", "+", "++", "~", "+++"]), keys, values),
-    st.builds("~{}".format, keys),
-    st.builds("{}={}".format, st.sampled_from(sorted(OPTIONS)), values),
-    st.sampled_from(sorted(OPTIONS)).flatmap(
-        lambda group: st.builds(
-            "{}{}={}".format,
-            st.sampled_from(["", "", "+", "~"]),
-            st.sampled_from([group, f"{group}@other", f"{group}@", f"{group}@_global_"]),
-            st.sampled_from([*OPTIONS[group], "nothing", OPTIONS[group][0][:-1], "[a,b]"]),
-        )
-    ),
-    st.builds("{}._target_={}".format, st.sampled_from(COMPONENT_GROUPS), st.sampled_from(TARGETS)),
-    st.builds("{}{}".format, st.sampled_from(["", "+", "++"]), st.sampled_from(OF_HYDRA)),
+    st.builds("{}={}".format, keys, values),
+    st.builds("{}={}".format, keys, st.sampled_from(INTERPOLATIONS)),
+    st.builds("{}={}".format, keys, st.sampled_from([*NESTED, *TEXTS, *NUMBERS])),
+    st.builds("{}{}={}".format, signs, keys | odd_keys, values),
+    st.builds("+{}={}".format, odd_keys, values),
+    st.builds("~{}".format, keys | odd_keys),
+    st.builds("{}={}".format, group, values),
+    choices,
+    targets,
+    hydras,
     anything,
 ).filter(lambda override: not override.startswith("-"))  # that would be an option
+lists_of_them = st.lists(wild, max_size=1) | st.lists(wild, max_size=3)
 
 
 @dataclass
@@ -203,7 +214,7 @@ def names(override: str) -> set[str]:
     max_examples=max(settings().max_examples, 300),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(sound=st.lists(st.sampled_from(SOUND), max_size=3), odd=st.lists(wild, max_size=3))
+@given(sound=st.lists(st.sampled_from(SOUND), max_size=3), odd=lists_of_them)
 @example(sound=SOUND, odd=[])
 def test_a_configuration_or_one_message(start: Start, sound: list[str], odd: list[str]) -> None:
     outcome = start([*sound, *odd])

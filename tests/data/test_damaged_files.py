@@ -452,6 +452,19 @@ def test_a_file_of_nothing_is_empty(suffix: str, content: bytes, tmp_path: Path)
         read(write(tmp_path, suffix, content))
 
 
+@pytest.mark.parametrize("levels", [33, 100, 300, 900, 20_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+def test_a_value_that_is_nested_too_deeply(
+    suffix: str, opening: str, closing: str, levels: int, tmp_path: Path
+) -> None:
+    value = f'{{"text": {opening * levels}1{closing * levels}}}'
+    file = write(tmp_path, suffix, (value if suffix == ".jsonl" else f"[{value}]").encode())
+    with pytest.raises(DataError, match="nested") as raised:
+        read(file)
+    assert line_in(str(raised.value), file) == (1 if suffix == ".jsonl" or levels < 1000 else None)
+
+
 def test_a_column_name_that_occurs_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 1: two columns have the name 'text'"):
         read(write(tmp_path, ".csv", b"text,label,text\na,b,c\n"))
