@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench check format ui clean
+.PHONY: help setup run test chaos bench check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ run: setup ## Train, evaluate and log the default experiment
 
 test: setup ## Run the tests, two files at a time
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+chaos: setup ## Run what goes on for long: thousands of random inputs, and what else is at random
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m 'chaos or fuzz' --hypothesis-profile chaos --timeout 7200 $(ARGS)
 
 bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a plot
 	$(PY) -m benchmarks $(ARGS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
@@ -16,6 +17,13 @@ from expkit.data.splits import Columns
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# In the ordinary suite always the same examples; `--hypothesis-profile chaos` makes other ones each time.
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.register_profile(
+    "chaos", max_examples=5_000, database=None, deadline=None, print_blob=True
+)
+settings.load_profile("suite")
 
 CHECKOUT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -35,18 +35,27 @@ class DataError(UserError):
 
 def nearest(given: object, allowed: Iterable[object]) -> str:
     """`allowed: a, b, c; did you mean b?` for an error message; empty if nothing is allowed."""
-    names = [str(name) for name in allowed]
+    # Comparing texts takes time that grows with the product of their lengths.
+    names = [shortened(str(name), 100) for name in allowed]
     if not names:
         return ""
-    close = get_close_matches(str(given), names, n=1, cutoff=0.5)
+    close = get_close_matches(str(given)[:200], names, n=1, cutoff=0.5)
     shown = names if len(names) <= 40 else [*names[:40], f"... ({len(names)} in all)"]
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"allowed: {', '.join(shown)}{hint}"
 
 
+def shortened(line: str, longest: int = 2_000) -> str:
+    """`line` without its middle if it is too long to read: a value may be as long as a file."""
+    if len(line) <= longest:
+        return line
+    half = longest // 2
+    return f"{line[:half]} … ({len(line) - 2 * half:,} characters left out) … {line[-half:]}"
+
+
 def complain(error: UserError) -> int:
     """Print it; returns the exit code."""
-    message = hidden(str(error)).replace("\n", "\n  ")
+    message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
     print(f"expkit: {message}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 

@@ -115,6 +115,32 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tracking.uri='ftp://host'", "sqlite", "http"),
     ),
     "a broken interpolation": (("seed=${nothing.here}",), ("seed", "nothing.here")),
+    "a group removed that others take values from": (
+        ("~task",),
+        ("task: missing from the configuration",),
+    ),
+    "a metric that is none": (
+        ("+task.metrics.x=1",),
+        ("task.metrics.x=1", "_target_"),
+    ),
+    "names of a metric that are none": (
+        ("+task.metrics.f1.names=3",),
+        ("task.metrics.f1.names=3", "list of texts"),
+    ),
+    "a number for a list of packages": (("trusted_modules=3",), ("trusted_modules=3", "a list")),
+    "a number for a metric": (("objective=3",), ("objective='3'", "eval/loss")),
+    "a target with an empty part": (("backend._target_=a..b",), ("backend._target_=a..b",)),
+    "a path that is too long": (
+        ("model.path=" + "x/" * 3000,),
+        ("model.path=", "File name too long"),
+    ),
+    "a home folder of nobody": (
+        ("model.path='~nobody_at_all/x'",),
+        ("model.path='~nobody", "home"),
+    ),
+    "a character that needs quotes": (("run_name=größe",), ("run_name=größe", "key='value'")),
+    "nothing at all": (("",), ("'': not an override",)),
+    "a tilde alone": (("~",), ("~: Could not delete",)),
     "several values without a sweep": (("seed=1,2",), ("seed=1,2", "--multirun")),
 }
 

@@ -86,9 +86,6 @@ def only_run(project: Path) -> Run:
     [
         (small_files, "the file is larger than is allowed here"),
         (large_activations, "out of memory; try a smaller train.batch_size"),
-            "out of memory; try a smaller train.batch_size",
-            4,
-        ),
     ],
 )
 def test_said_and_gone_on_from(

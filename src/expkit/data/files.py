@@ -3,10 +3,13 @@
 import csv
 import hashlib
 import json
+import sys
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -20,6 +23,11 @@ from expkit.errors import DataError
 
 # A line number beside each record, so that a message can name the place of a mistake.
 Located = Iterator[tuple[int, Record]]
+
+DEEPEST = 32  # levels of lists and objects in a value; Arrow takes 64
+LONGEST_CELL = 2**31 - 1  # characters of CSV; Python's csv would stop at 131,072
+# What pyarrow raises for a value that it does not take.
+UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError)
 
 UNIT = {".json": "record", ".parquet": "record"}  # all others count lines
 
@@ -47,20 +55,41 @@ def read(file: Path, limit: int | None = None) -> Split:
     """The examples of one file as a split named after it."""
     try:
         table, lines = _table(file, islice(READERS[file.suffix](file), limit))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text (byte {error.start}: {error.reason})") from None
+    except UnicodeDecodeError:
+        raise _not_utf8(file) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     unit = UNIT.get(file.suffix, "line")
     digest = _digest(file, limit)
-    return Split(
+    try:
         # Without a fingerprint, datasets would pickle the whole table to compute one.
-        Dataset(InMemoryTable(table), fingerprint=digest[:32]),
+        rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
+    except (pa.ArrowException, ValueError) as error:  # such as a type of Parquet that it lacks
+        raise DataError(f"{file}: cannot be used: {str(error).splitlines()[0]:.200}") from None
+    return Split(
+        rows,
         name=file.stem,
         source=str(file),
         digest=digest,
         where=lambda i: f"{file}, {unit} {lines[i]}",
     )
+
+
+def _not_utf8(file: Path) -> DataError:
+    """Names the line, which an error of decoding does not know."""
+    line = 1
+    with file.open("rb") as stream:
+        for content in stream:  # up to a line feed; a carriage return alone ends a line, too
+            try:
+                content.decode()
+            except UnicodeDecodeError as error:
+                line += content[: error.start].count(b"\r")
+                wrong = content[error.start]
+                return DataError(
+                    f"{file}, line {line}: not UTF-8 text: {error.reason} (0x{wrong:02x})"
+                )
+            line += content.count(b"\r") + (not content.endswith(b"\r\n"))
+    return DataError(f"{file}: not UTF-8 text")
 
 
 def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
@@ -82,10 +111,11 @@ def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
                     values = (record[column] for _, record in chunk)
                     first[column] = next((v for v in values if v is not None), None)
             try:
-                table.append(
-                    pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
-                )
-            except (pa.ArrowException, OverflowError):
+                part = pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
+                if any(_is_deeper(column, DEEPEST) for column in part.schema.types):
+                    raise _odd_one(file, unit, first, chunk)
+                table.append(part)
+            except UNFIT:
                 raise _odd_one(file, unit, first, chunk) from None
             lines.extend(line for line, _ in chunk)
         if not lines:
@@ -95,15 +125,26 @@ def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
         table.discard()
 
 
+def _is_deeper(kind: pa.DataType, levels: int) -> bool:
+    inner = (kind.field(i).type for i in range(kind.num_fields))
+    return levels < 0 or any(_is_deeper(one, levels - 1) for one in inner)
+
+
 def _require_columns(
     file: Path, unit: str, columns: Record, located: list[tuple[int, Record]]
 ) -> None:
+    if with_nul := next((name for name in columns if "\0" in name), None):
+        raise DataError(
+            f"{file}: the column {with_nul!r:.60} has a NUL in its name; is the file UTF-8 text?"
+        )
     for line, record in located:
+        if not record:
+            raise DataError(f"{file}, {unit} {line}: is an object without columns")
         if record.keys() != columns.keys():
             differing = sorted(record.keys() ^ columns.keys())
             raise DataError(
                 f"{file}, {unit} {line}: columns differ from those of the first one in "
-                f"{', '.join(map(repr, differing))}"
+                f"{', '.join(f'{name!r:.60}' for name in differing[:5])}"
             )
 
 
@@ -112,7 +153,11 @@ def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Reco
     for column, known in first.items():
         for line, record in located:
             value = record[column]
-            place = f"{file}, {unit} {line}: {column}={value!r:.60}"
+            place = f"{file}, {unit} {line}: {_printable(column)}={_shown(value)}"
+            if not _is_encodable([column, value]):
+                return DataError(f"{place} holds a lone surrogate, which is half of a character")
+            if _depth(value) > DEEPEST:
+                return DataError(f"{place} is nested more than {DEEPEST} levels deep")
             if value is not None and type(value) is not type(known):
                 return DataError(
                     f"{place} is of type {type(value).__name__}, but the first value is of type "
@@ -120,9 +165,50 @@ def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Reco
                 )
             try:
                 pa.array([known, value])
-            except (pa.ArrowException, OverflowError) as error:
+            except UNFIT as error:
                 return DataError(f"{place} does not fit the type of the first value: {error}")
     return DataError(f"{file}: the values of one of its columns do not fit one type")
+
+
+def _is_encodable(value: object) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    except RecursionError:
+        return True  # it is refused because of its depth
+    return True
+
+
+def _depth(value: object) -> int:
+    """How many lists and objects are inside each other."""
+    depth, level = 0, _inside([value])
+    while level:
+        depth, level = depth + 1, _inside(level)
+    return depth
+
+
+def _inside(containers: list[object]) -> list[object]:
+    """What is in these, a level deeper; a text or a number holds nothing."""
+    inner: list[object] = []
+    for one in containers:
+        if isinstance(one, dict):
+            inner += one.values()
+        elif isinstance(one, list):
+            inner += one
+    return inner
+
+
+def _printable(name: str) -> str:
+    return name[:60].encode(errors="backslashreplace").decode()
+
+
+def _shown(value: object) -> str:
+    """The beginning of a value, for a message."""
+    try:
+        return f"{value!r:.60}"
+    except RecursionError:
+        return f"a {type(value).__name__}"
 
 
 def _digest(file: Path, limit: int | None) -> str:
@@ -141,15 +227,26 @@ def _jsonl(file: Path) -> Located:
 def _record(file: Path, place: str, text: str) -> Record:
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{file}, {place}: not JSON: {error}; starts {text[:60]!r}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{file}, {place}: not JSON: {error.msg.removesuffix(' at')} (column {error.colno}); starts {text[:60]!r}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}, {place}: {_beyond_limits(error)}; starts {text[:60]!r}") from None
     return _mapping(file, place, value)
+
+
+def _beyond_limits(error: Exception) -> str:
+    """What Python refuses to read although it is JSON."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return f"a number of more than {sys.get_int_max_str_digits()} digits"
 
 
 def _mapping(file: Path, place: str, value: object) -> Record:
     if not isinstance(value, dict):
         raise DataError(
-            f'{file}, {place}: expected an object such as {{"text": …}}, got {value!r:.60}'
+            f'{file}, {place}: expected an object such as {{"text": …}}, got {_shown(value)}'
         )
     return value
 
@@ -157,8 +254,14 @@ def _mapping(file: Path, place: str, value: object) -> Record:
 def _json(file: Path) -> Located:
     try:
         values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{file}, line {error.lineno}: not JSON: {error.msg.removesuffix(' at')} (column {error.colno})"
+        ) from None
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: {_beyond_limits(error)}") from None
     if isinstance(values, dict) and isinstance(values.get("data"), list):
         values = values["data"]
     if not isinstance(values, list):
@@ -169,25 +272,41 @@ def _json(file: Path) -> Located:
 
 def _csv(file: Path) -> Located:
     with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = csv.DictReader(stream, strict=True)
-        try:
-            for row in rows:
-                if None in row or None in row.values():
-                    names = rows.fieldnames or []
-                    raise DataError(
-                        f"{file}, line {rows.line_num}: expected {len(names)} columns "
-                        f"({', '.join(names)}), found {'more' if None in row else 'fewer'}"
-                    )
-                yield rows.line_num, dict(row)
-        except csv.Error as error:
-            raise DataError(f"{file}, line {rows.line_num}: not CSV: {error}") from None
+        rows = _csv_rows(file, stream)
+        line, names = next(rows, (0, []))
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise DataError(f"{file}, line {line}: two columns have the name {twice[0]!r:.60}")
+        for line, row in rows:
+            if len(row) != len(names):
+                raise DataError(
+                    f"{file}, line {line}: expected {len(names)} columns "
+                    f"({', '.join(names):.200}), found {'more' if len(row) > len(names) else 'fewer'}"
+                )
+            yield line, dict(zip(names, row, strict=True))
+
+
+def _csv_rows(file: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line on which it begins."""
+    csv.field_size_limit(LONGEST_CELL)
+    rows = csv.reader(stream, strict=True)
+    line = 1
+    try:
+        for row in rows:
+            if row:
+                yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{file}, line {line}: not CSV: {error}") from None
 
 
 def _parquet(file: Path) -> Located:
     try:
         records = pyarrow.parquet.read_table(file).to_pylist()
-    except pa.ArrowException as error:
-        raise DataError(f"{file}: not Parquet: {error}") from None
+    except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the disk, not of what is in the file
+        text = str(error).strip().partition("\n")[0]
+        raise DataError(f"{file}: not Parquet: {text}") from None
     yield from enumerate(records, start=1)
 
 

@@ -9,6 +9,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from expkit.config.overrides import as_typed
 from expkit.config.project import run_folder
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
@@ -43,7 +44,7 @@ def sweep(
     jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
     begin(config)
-    command = list(master.hydra.overrides.task)
+    command = as_typed(master.hydra.overrides.task)
     name = f"sweep {' '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
         say(f"{name} ({opened.id}): {len(jobs)} jobs")

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
+from expkit.config.overrides import as_typed
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, Pruned, UserError, complain
@@ -56,7 +57,7 @@ def task(cfg: DictConfig) -> Any:
 def single(cfg: DictConfig) -> float | None:
     """One run, or a dry run."""
     hydra_config = HydraConfig.get()
-    check(cfg, list(hydra_config.overrides.task))
+    check(cfg, as_typed(hydra_config.overrides.task))
     if cfg.dry_run:
         from expkit.dry_run import dry_run
 
@@ -78,8 +79,8 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     from expkit.tracking.sweep import is_stopped, stop_sweep
 
     hydra_config = HydraConfig.get()
-    check(cfg, list(hydra_config.overrides.task))
-    os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(hydra_config.overrides.task))
+    check(cfg, as_typed(hydra_config.overrides.task))
+    os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(as_typed(hydra_config.overrides.task)))
     choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):

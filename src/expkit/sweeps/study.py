@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
+from expkit.config.overrides import as_typed
 from expkit.config.project import is_file_name
 from expkit.display import say
 from expkit.errors import ConfigError, nearest
@@ -58,7 +59,7 @@ def search(
     config = tried[0].config
     begin(config)
     identity = fingerprint_of(space, tried[0])
-    command = list(master.hydra.overrides.task)
+    command = as_typed(master.hydra.overrides.task)
     with open_sweep(config, identity, f"search {' '.join(space)}", command) as opened:
         n_jobs = options.pop("n_jobs")
         settings = Settings(**{**options, "study_name": options["study_name"] or opened.id})

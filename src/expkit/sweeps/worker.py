@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial
 
 from expkit.config.fingerprint import fingerprint
+from expkit.config.overrides import as_typed
 from expkit.errors import ConfigError, complain
 from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose
@@ -97,7 +98,7 @@ def _composed(trial: Trial) -> Job:
     """Raises a ConfigError if there is no such configuration."""
     loader = GlobalHydra.instance().config_loader()
     master = cast(DictConfig, HydraConfig.instance().cfg)
-    overrides = (*master.hydra.overrides.task, *as_overrides(trial.params))
+    overrides = (*as_typed(master.hydra.overrides.task), *as_overrides(trial.params))
     config = compose(loader, master, overrides)
     return Job(trial.number, overrides, shown(trial.params), config, fingerprint(config))
 

@@ -79,7 +79,7 @@ class MaskedLM:
             split.require(self.columns)
             for i, text in enumerate(split.values(self.columns[0])):
                 if not isinstance(text, str):
-                    raise DataError(f"{split.where(i)}: {self.columns[0]}={text!r} is no text")
+                    raise DataError(f"{split.where(i)}: {self.columns[0]}={text!r:.60} is no text")
 
     def head(self) -> Head:
         """A masked language model."""

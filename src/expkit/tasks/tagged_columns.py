@@ -73,7 +73,7 @@ class TaggedColumns:
         name = by_id.get(value, value) if isinstance(value, int) else value
         if isinstance(name, str) and tags.parse(name) is not None:
             return name
-        place = f"{split.where(i)}: {self._tags_column}[{j}]={value!r}"
+        place = f"{split.where(i)}: {self._tags_column}[{j}]={value!r:.60}"
         if not isinstance(value, int):
             raise DataError(f"{place} is no tag; {ALLOWED}")
         if not by_id:
@@ -106,7 +106,7 @@ class TaggedColumns:
                 if tags.type_of(tag) not in known:
                     word = split.rows[i][self._words_column][j]
                     raise DataError(
-                        f"{split.where(i)}: {self._tags_column}[{j}]={tag!r}, of the word {word!r}, "
+                        f"{split.where(i)}: {self._tags_column}[{j}]={tag!r:.60}, of the word {word!r:.60}, "
                         f"is not among the labels; {nearest(tag, labels)}"
                     )
 

@@ -62,7 +62,7 @@ class TextClassification:
         if len(self._labels) < 2:
             raise DataError(
                 f"{splits.train.source}: column {self._label_column!r} holds one label only, "
-                f"{self._labels[0]!r}; there is nothing to learn"
+                f"{self._labels[0]!r:.60}; there is nothing to learn"
             )
         for split in splits.named().values():
             self._label_ids(split)
@@ -76,12 +76,13 @@ class TextClassification:
             known |= {str(i): i for i in range(len(known))}
         ids = []
         for i, value in enumerate(split.values(self._label_column)):
-            if str(value) not in known:
+            name = _label_name(value)
+            if name not in known:
                 raise DataError(
-                    f"{split.where(i)}: {self._label_column}={value!r} is not among the labels; "
+                    f"{split.where(i)}: {self._label_column}={value!r:.60} is not among the labels; "
                     f"{nearest(value, self._labels)}"
                 )
-            ids.append(known[str(value)])
+            ids.append(known[name])
         return ids
 
     def head(self) -> Head:
@@ -252,6 +253,11 @@ def _first_position(states: torch.Tensor) -> torch.Tensor:
     return states[:, :1]
 
 
+def _label_name(value: object) -> str:
+    """1 and 1.0 are the same: one fraction in a column makes fractions of all of its numbers."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
 def _label_names(split: Split, column: str) -> list[str]:
     """The names of a hub data set, or the values that occur, in order."""
     feature = split.rows.features[column]
@@ -259,9 +265,10 @@ def _label_names(split: Split, column: str) -> list[str]:
         return list(feature.names)
     names = set()
     for i, value in enumerate(split.values(column)):
-        if not isinstance(value, str | int):
+        name = _label_name(value)
+        if not isinstance(value, str | int) and not name.isdecimal():
             raise DataError(
-                f"{split.where(i)}: {column}={value!r} is no label; expected a name or an id"
+                f"{split.where(i)}: {column}={value!r:.60} is no label; expected a name or an id"
             )
-        names.add(str(value))
+        names.add(name)
     return sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)

@@ -94,7 +94,7 @@ class Translation:
         for i, record in enumerate(split.values(NESTED)):
             if not isinstance(record, dict):
                 raise DataError(
-                    f"{split.where(i)}: {NESTED}={record!r} is no object with languages"
+                    f"{split.where(i)}: {NESTED}={record!r:.60} is no object with languages"
                 )
             if record.get(language) is None:
                 present = [name for name, text in record.items() if text is not None]
@@ -334,9 +334,9 @@ class Translation:
 
 def _require_text(value: Any, place: str) -> None:
     if not isinstance(value, str):
-        raise DataError(f"{place}={value!r} is no text")
+        raise DataError(f"{place}={value!r:.60} is no text")
     if not value.strip():
-        raise DataError(f"{place}={value!r} is empty; there is nothing to translate")
+        raise DataError(f"{place}={value!r:.60} is empty; there is nothing to translate")
 
 
 def _english_name(language: str) -> str | None:
