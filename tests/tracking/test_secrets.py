@@ -128,7 +128,7 @@ def test_a_run_that_fails_logs_no_secret(
     opened = []
 
     def fails() -> None:
-        with open_run(settings, "x", "f", resume=False) as run:
+        with open_run(settings, "x", {}, resume="never") as run:
             opened.append(run.id)
             run.log_config(config, {**config, "labels": [ADDRESSES[2]]})
             raise RuntimeError(f"{ADDRESSES[0]} refused {VARIABLES[0]} {SECRET}")

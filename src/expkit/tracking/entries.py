@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Param
 
 Entry = dict[str, Any]  # its kind, and the arguments of the function below with that name
 
@@ -60,7 +60,9 @@ def _artifact(
 def _model(client: MlflowClient, run_id: str, **settings: Any) -> None:
     from expkit.tracking.model import log_model  # what it imports is not needed before
 
-    if not client.get_run(run_id).outputs.model_outputs:
+    logged = client.get_run(run_id).outputs.model_outputs
+    # One whose files did not all arrive is logged once more, and is then the last one.
+    if not logged or client.get_logged_model(logged[-1].model_id).status != LoggedModelStatus.READY:
         log_model(run_id, **settings)
 
 

@@ -8,6 +8,7 @@ import mlflow.artifacts
 import mlflow.pyfunc
 import mlflow.transformers
 import transformers
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
@@ -32,14 +33,23 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     else:
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True)
         served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+    client = MlflowClient()
+    run = client.get_run(run_id)
+    # Model.log would make it in the experiment of the active run, and there is none in this thread.
+    logged = client.create_logged_model(
+        run.info.experiment_id,
+        name="model",
+        source_run_id=run_id,
+        params=run.data.params,
+    )
     info = Model.log(
         artifact_path=None,
         flavor=mlflow.transformers if pipeline in SUPPORTED_TASKS else _WithOwnLoader,
-        flavor_name="transformers",
         transformers_model=served,
         run_id=run_id,
-        name="model",
+        model_id=logged.model_id,
         input_example=example,
+        validate_serving_input=False,  # it would load the model once more
         signature=_signature(example),
         pip_requirements=[
             f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS
