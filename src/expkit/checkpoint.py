@@ -80,14 +80,17 @@ def save(
     unfinished.mkdir()
     _write(training, done, memory, unfinished)
     if (run_folder / BEST).exists():
-        _link(run_folder / BEST, unfinished / BEST)
+        # No link: a damaged block would be in all checkpoints at once.
+        shutil.copyfile(run_folder / BEST, unfinished / BEST)
     _seal(unfinished)
     if target.exists():  # damaged: training has come to this step once more
         _remove(target)
     unfinished.replace(target)
     _sync(checkpoints)
-    for old in sorted(_all(checkpoints), reverse=True)[keep:]:
-        _remove(old)
+    # Later ones are damaged: training has gone on from before them.
+    later = [folder for folder in _all(checkpoints) if folder > target]
+    for superfluous in (*later, *sorted(set(_all(checkpoints)) - set(later))[:-keep]):
+        _remove(superfluous)
 
 
 def newest(run_folder: Path) -> Checkpoint | None:
@@ -155,7 +158,7 @@ def restore(training: Training, found: Checkpoint, run_folder: Path) -> None:
     training.loss_scale.load_state_dict(found.rest["loss_scale"])
     (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
     if (found.folder / BEST).exists():
-        _link(found.folder / BEST, run_folder / BEST)
+        shutil.copyfile(found.folder / BEST, run_folder / BEST)
 
 
 def _write(training: Training, done: int, memory: Mapping[str, Any], folder: Path) -> None:
@@ -195,14 +198,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system has no links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _digest(file: Path) -> str:

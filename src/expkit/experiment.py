@@ -277,14 +277,16 @@ def train(
             monitor.recall(state.done, state.memory["monitor"])
             training = replace(training, start=state.done)
             say(f"goes on after step {state.done} of {len(training.steps)}")
-        elif cfg.train.eval_on_start:
-            monitor.on_start()
-        if not monitor.is_over:
-            try:
+        try:
+            if not state and cfg.train.eval_on_start:
+                monitor.on_start()
+            if not monitor.is_over:
                 prepared.backend.fit(training, monitor.on_step)
-            except Pruned:
-                checkpoint.remove(tracked.folder)  # nobody goes on with it
-                raise
+        except Pruned:
+            checkpoint.remove(tracked.folder)  # nobody goes on with it
+            raise
+        if must_stop():
+            raise KeyboardInterrupt
     monitor.restore_best()
     return monitor
 

@@ -9,8 +9,8 @@ DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota of disk space is used up",
     errno.EROFS: "the file system is read-only",
-    errno.EACCES: "this user may not write there",
-    errno.EPERM: "this user may not write there",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
     errno.EFBIG: "the file is larger than is allowed here",
     errno.EIO: "the disk has failed",
 }

@@ -1,37 +1,78 @@
-"""Ctrl-C and SIGTERM while a model trains: the first waits for the end of the step."""
+"""Ctrl-C and SIGTERM: the first waits for the end of a step, the second Ctrl-C does not."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
-
-from expkit.display import say
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stops_after_step() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether to stop; a second signal raises KeyboardInterrupt at once.
+    """Gives a function that says whether to stop; a second SIGINT raises KeyboardInterrupt at once.
 
-    Only the main thread of a process gets signals; in another one nothing changes.
+    A second SIGTERM does not: who gets the Ctrl-C of a terminal may get a SIGTERM of its parent too.
     """
     asked = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and signum == signal.SIGINT:
             raise KeyboardInterrupt
+        if not asked:
+            _tell(f"{signal.Signals(signum).name}: stopping after this step; Ctrl-C: at once")
         asked = True
-        say(f"{signal.Signals(signum).name}: stopping after this step; once more: at once")
 
-    if current_thread() is not main_thread():
-        yield lambda: False
-        return
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
-    try:
+    with _handled_by(handle):
         yield lambda: asked
+
+
+@contextmanager
+def ends_jobs_first(end_jobs: Callable[[], None]) -> Iterator[None]:
+    """While jobs run in processes of their own: the first signal lets them finish their steps.
+
+    A launcher that is interrupted kills its processes without waiting.
+    """
+    asked = False
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if not asked:
+            asked = True
+            _tell(
+                f"{signal.Signals(signum).name}: the jobs stop after their steps; Ctrl-C: at once"
+            )
+            end_jobs()
+        elif signum != signal.SIGINT:
+            return
+        raise KeyboardInterrupt
+
+    with _handled_by(handle):
+        yield
+
+
+@contextmanager
+def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Only the main thread of a process gets signals; those that are ignored stay so."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
+    handled = [n for n, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in handled:
+        signal.signal(number, handle)
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in handled:
+            signal.signal(number, before[number])
+
+
+def _tell(message: str) -> None:
+    """Not by print: the signal may have come in the middle of another one."""
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{message}\n".encode())

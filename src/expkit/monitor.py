@@ -98,15 +98,16 @@ class Monitor:
         is_last = result.done == len(self._steps)
         logging_is_due = is_last or result.done % self._log_every == 0
         evaluation_is_due = is_last or self._evaluation_is_due(result.done)
-        must_stop = self._must_stop()
-        if logging_is_due or evaluation_is_due or must_stop or self._checkpoint_is_due(False):
+        if logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
             self._require_numbers()
         if logging_is_due:
             self._log_training(result)
         self._progress.advance(result.done)
         if evaluation_is_due:
             self._evaluate_at(result.done)
-        if must_stop or self._checkpoint_is_due(evaluation_is_due):
+        must_stop = self._must_stop()
+        if must_stop or self.is_over or self._checkpoint_is_due(evaluation_is_due):
+            self._require_numbers()
             self._keep(result.done)
             self.kept = result.done
         if must_stop:
@@ -159,6 +160,8 @@ class Monitor:
 
     def _require_numbers(self) -> None:
         """The loss of each step since the last time something was logged."""
+        if not self._losses:
+            return
         losses = torch.stack(self._losses)
         wrong = (~torch.isfinite(losses)).nonzero().flatten().tolist()
         if wrong:

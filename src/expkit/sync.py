@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError, complain
+from expkit.secrets import watch_tracebacks
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
     )
+    watch_tracebacks()
     try:
         is_done = sync(parser.parse_args(arguments).runs)
     except UserError as error:
@@ -46,7 +48,8 @@ def sync(runs: Sequence[str]) -> bool:
     from expkit.display import say
     from expkit.tracking import outbox, store
 
-    files = {f.parent.name: f for f in sorted((output_dir() / "runs").glob(f"*/{outbox.FILE}"))}
+    found = sorted((output_dir() / "runs").glob(f"*/{outbox.FILE}"))
+    files = {f.parent.name: f for f in found if not outbox.is_all_sent(f.parent)}
     for given in runs:
         if not any(run_id.startswith(given) for run_id in files):
             known = ", ".join(files) or "none"
@@ -62,9 +65,8 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     from mlflow.exceptions import MlflowException
 
     from expkit.display import say
-    from expkit.tracking.outbox import Outbox, read
+    from expkit.tracking.outbox import Outbox
 
-    ended = [entry for entry in read(file) if entry["kind"] == "end"]
     try:
         box = Outbox(client, run_id, file.parent)
     except UserError as error:
@@ -77,8 +79,8 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     except (MlflowException, OSError) as error:
         say(f"run {run_id}: MLflow refuses it: {str(error).splitlines()[0]}")
         return False
-    if not unsent and ended and ended[-1]["status"] == "FINISHED":
-        box.remove()
+    if not unsent:
+        box.done()
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
     return not unsent
 

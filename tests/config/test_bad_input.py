@@ -114,6 +114,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tracking.uri=ftp://host",),
         ("tracking.uri='ftp://host'", "sqlite", "http"),
     ),
+    "a mapping for a number": (("+seed.x=1",), ("seed=", "expected a whole number")),
+    "a mapping for a word": (("+resume.x=1",), ("resume=", "expected a text")),
     "a broken interpolation": (("seed=${nothing.here}",), ("seed", "nothing.here")),
     "a group removed that others take values from": (
         ("~task",),

@@ -14,7 +14,9 @@ from mlflow.entities import Run
 
 from conftest import CHECKOUT, TINY, Command
 
-LONG = (*TINY, "train.epochs=2000", "checkpoint.every_steps=50", "tracking.log_model=false")
+STEPS = 3000  # some ten seconds
+LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=1000", "checkpoint.every_steps=50")
+LONG += ("tracking.log_model=false",)
 
 
 @pytest.fixture
@@ -76,6 +78,16 @@ def test_the_step_is_finished_and_kept_and_goes_on(
     assert "seed: 42 then, 7 now" in refused.stderr
     assert "eval.batch_size: 64 then, 5 now" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+    gone_on = expkit(*LONG, f"backend={backend}", resume)
+    assert gone_on.returncode == 0, gone_on.stderr
+    assert f"goes on after step {done} of {STEPS}" in gone_on.stdout
+    run = only_run(project)
+    assert run.info.status == "FINISHED"
+    assert steps(project, run) == list(range(1, STEPS + 1))
+    again = expkit(*LONG, f"backend={backend}", resume)
+    assert again.returncode == 1
+    assert "has finished" in again.stderr
 
 
 def test_a_second_signal_stops_at_once(

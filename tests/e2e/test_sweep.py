@@ -195,15 +195,22 @@ def test_a_logged_config_is_swept_over_as_well(expkit: Command, project: Path) -
 
 
 @pytest.mark.parametrize(
-    "how", [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("sweep.process_per_job=true",)]
+    ("how", "number"),
+    [
+        (("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), signal.SIGTERM),  # to the sweep
+        (("sweep.process_per_job=true",), signal.SIGINT),  # to all processes, as a terminal does
+    ],
 )
-def test_sigterm_ends_the_sweep_and_its_jobs(how: tuple[str, ...], project: Path) -> None:
+def test_signals_end_the_sweep_and_its_jobs_after_their_steps(
+    how: tuple[str, ...], number: signal.Signals, project: Path
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "expkit", "-m", "seed=1,2", *TINY, "train.max_steps=100000", *how],
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
     assert wait_for_store(project)
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
@@ -212,11 +219,21 @@ def test_sigterm_ends_the_sweep_and_its_jobs(how: tuple[str, ...], project: Path
         run.data.metrics.get("eval/loss") for run in client.search_runs(["1"])
     ):
         time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     assert process.wait(timeout=60) == 130
     found = client.search_runs(["1"])
     assert len(found) >= 2
     assert {run.info.status for run in found} == {"KILLED"}
+    trained = [run for run in found if "train/loss" in run.data.metrics]
+    assert trained
+    for run in trained:
+        folder = project / "outputs" / "runs" / run.info.run_id
+        newest = max(file.name for file in (folder / "checkpoints").iterdir())
+        last = client.get_metric_history(run.info.run_id, "train/loss")[-1].step
+        assert newest == f"step-{last:08d}"
 
 
 def wait_for_store(project: Path) -> bool:

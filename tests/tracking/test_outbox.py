@@ -174,6 +174,67 @@ def test_what_mlflow_refuses_is_raised_and_the_run_has_failed(
     assert client.get_run(run_id).info.status == "FAILED"
 
 
+def test_a_terminal_that_is_gone_ends_no_sending(
+    client: MlflowClient,
+    run_id: str,
+    opened: Outbox,
+    away: Away,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(message: str) -> None:
+        raise SystemExit(1)  # as rich does
+
+    monkeypatch.setattr(outbox, "say", broken)
+    opened.start()
+    away.is_away = True
+    opened.log({"train/loss": 1.0}, 0)
+    wait_for(lambda: away.attempts >= 2)
+    away.is_away = False
+    opened.log({"train/loss": 1.0}, 1)
+    assert opened.close() == 0
+    assert steps(client, run_id) == [0, 1]
+
+
+def test_a_file_that_was_removed_makes_no_step_missing(
+    client: MlflowClient, run_id: str, tmp_path: Path
+) -> None:
+    first = Outbox(client, run_id, tmp_path)
+    first.start()
+    for step in range(3):
+        first.log({"train/loss": 1.0}, step)
+    kept = first.position()
+    first.close()
+    first.done()
+    assert outbox.is_all_sent(tmp_path)
+    (tmp_path / outbox.FILE).unlink()
+    second = Outbox(client, run_id, tmp_path)
+    second.start(keep=kept)
+    second.log({"train/loss": 1.0}, 3)
+    second.close()
+    assert steps(client, run_id) == [0, 1, 2, 3]
+    assert not outbox.is_all_sent(tmp_path)
+
+
+def test_an_entry_that_mlflow_cannot_take_does_not_block_the_others(
+    client: MlflowClient, run_id: str, tmp_path: Path, away: Away, monkeypatch: Any
+) -> None:
+    def always_500(*_: Any) -> None:
+        raise MlflowException("Internal Server Error")
+
+    monkeypatch.setattr(MlflowClient, "set_tag", always_500)
+    monkeypatch.setattr(outbox, "LONGEST_WAIT", 0.05)
+    box = Outbox(client, run_id, tmp_path)
+    box.start()
+    box.put({"kind": "tags", "values": {"x": "y"}})
+    box.log({"train/loss": 1.0}, 1)
+    box.put({"kind": "end", "status": "FINISHED", "time": 1})
+    assert box.close() == 0
+    assert steps(client, run_id) == [1]
+    assert client.get_run(run_id).info.status == "FAILED"
+    with pytest.raises(MlflowException, match="Internal Server Error"):
+        box.raise_failure()
+
+
 def test_only_one_process_writes_a_run(
     client: MlflowClient, run_id: str, opened: Outbox, tmp_path: Path
 ) -> None:

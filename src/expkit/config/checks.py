@@ -184,7 +184,8 @@ def _plain(value: Any) -> Any:
 
 def _check_groups(plain: Mapping[str, Any], converted: dict[str, Any]) -> Iterator[str]:
     """Problems of keys, types and ranges; `converted` gets each value in the type of its key."""
-    top = {k: v for k, v in plain.items() if not isinstance(v, dict)}
+    names = {field.name for field in fields(Root)}
+    top = {k: v for k, v in plain.items() if k in names}
     yield from _typed(Root, top, "", converted)
     for group, schema in GROUPS.items():
         yield from _typed(schema, plain[group], group, converted)

@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
@@ -13,6 +15,7 @@ from expkit.config.overrides import as_typed
 from expkit.config.project import run_folder
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
+from expkit.interrupts import ends_jobs_first
 from expkit.quiet import hush
 from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
@@ -107,19 +110,23 @@ def launch_all(
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
-        if launched(launcher, [job.launched_as() for job in batch], start):
+        if launched(opened, launcher, [job.launched_as() for job in batch], start):
             continue
         if stops:
             return
         for job, row in zip(batch, opened.rows(batch), strict=True):
             if row.state in ("KILLED", "NOT STARTED"):
-                launched(launcher, [job.launched_as()], job.number)
+                launched(opened, launcher, [job.launched_as()], job.number)
 
 
-def launched(launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0) -> bool:
+def launched(
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0
+) -> bool:
     """Let the launcher run jobs by their overrides; whether it came to its end."""
+    in_this_process = isinstance(launcher, BasicLauncher)
     try:
-        returns = launcher.launch(jobs, initial_job_idx=first)
+        with nullcontext() if in_this_process else ends_jobs_first(opened.end_jobs):
+            returns = launcher.launch(jobs, initial_job_idx=first)
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises

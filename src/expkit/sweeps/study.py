@@ -77,11 +77,12 @@ def search(
         hand_over(master, opened.id, threads(master.hydra.launcher, n_jobs))
         order = Order(settings, settings.n_trials, 1 + retries(config))
         stops = config["sweep"]["on_failure"] == "stop"
-        fill(trials, launcher, fixed, order, n_jobs, stops=stops)
+        fill(opened, trials, launcher, fixed, order, n_jobs, stops=stops)
         conclude(opened, trials, config, settings.n_trials)
 
 
 def fill(
+    opened: SweepRun,
     trials: Trials,
     launcher: Launcher,
     fixed: Sequence[str],
@@ -103,7 +104,7 @@ def fill(
         workers = 1 if suspects else min(n_jobs, left)
         text = replace(order, most=suspects or left).to_text()
         job = [*fixed, f"+hydra.job.env_set.{SEARCH_VARIABLE}={quoted(text)}"]
-        launched(launcher, [job] * workers)
+        launched(opened, launcher, [job] * workers)
         while trials.running():
             sleep(PATIENCE)
         dead = trials.fail_dead(DIED) if workers == 1 else trials.run_again(suspect=True)

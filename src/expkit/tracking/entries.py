@@ -47,8 +47,8 @@ def _artifact(
 ) -> None:
     """A file, or all that is in a folder; one that `moves` is not kept here."""
     source = Path(path)
-    if not source.exists():
-        return  # it has been sent, and moved
+    if moves and not source.exists():
+        return  # it has been sent
     if source.is_dir():
         client.log_artifacts(run_id, path, folder)
     else:

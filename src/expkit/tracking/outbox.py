@@ -7,6 +7,7 @@ tried again; what is left when the run ends is sent by `python -m expkit.sync`.
 import json
 import os
 import queue
+import shutil
 import threading
 import time
 from collections import Counter
@@ -25,9 +26,12 @@ from expkit.errors import UserError
 from expkit.tracking.entries import Entry, send
 
 FILE = "outbox.jsonl"  # in the folder of a run
+SENT = ".sent"  # beside it: its size when all of it had arrived
+TO_SEND = "to_send"  # in the folder of a run: artifacts until MLflow has them
 BATCH_LIMIT = 1000  # metrics in one request, MLflow's own limit
 FLUSH_AFTER = 1.0  # seconds
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts while MLflow is away
+ATTEMPTS = 6  # after so many an entry is given up, if MLflow answers otherwise
 WAIT_AT_END = 30.0  # seconds, for an MLflow that is away when the run ends
 
 # Answers that another attempt would only get again.
@@ -35,13 +39,7 @@ FINAL = (
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
     "RESOURCE_ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "UNAUTHENTICATED",
     "INVALID_STATE",
-    "BAD_REQUEST",
-    "MALFORMED_REQUEST",
-    "ENDPOINT_NOT_FOUND",
-    "NOT_FOUND",
 )
 
 
@@ -69,11 +67,12 @@ class Outbox:
         self._queue: queue.Queue[Entry | None] = queue.Queue()
         self._arrived: Counter[str] | None = None  # values of each metric; None: to be looked up
         self._passed: Counter[str] = Counter()  # values of each metric that are sent or were there
+        self._is_short = False
         self._clock = 0
         self._failure: Exception | None = None
         self._give_up_at = float("inf")
         self._closing = threading.Event()
-        self.unsent = 0
+        self.unsent = 1  # until the thread says otherwise
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
 
     def start(self, keep: int | None = None) -> None:
@@ -83,6 +82,7 @@ class Outbox:
             keep: bytes of the file, from its start, that count; None: all of them.
         """
         content = self._path.read_bytes()[:keep]
+        self._is_short = keep is not None and len(content) < keep
         os.truncate(self._path, content.rfind(b"\n") + 1)  # no line that was cut off
         for entry in read(self._path):
             self._queue.put(entry)
@@ -127,10 +127,15 @@ class Outbox:
         self._lock.release()
         return self.unsent
 
-    def remove(self) -> None:
-        """Of a run that is complete in MLflow."""
-        self._path.unlink()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+    def done(self) -> None:
+        """All has arrived. What a run that was cut off has said is kept: it may go on."""
+        if has_finished(self._path.parent):
+            for file in (self._path, self._path.with_suffix(SENT), Path(self._lock.lock_file)):
+                file.unlink(missing_ok=True)
+            shutil.rmtree(self._path.parent / TO_SEND, ignore_errors=True)
+        else:
+            size = str(self._path.stat().st_size)
+            self._path.with_suffix(SENT).write_text(size, encoding="utf-8")
 
     def raise_failure(self) -> None:
         """Raise what MLflow has refused."""
@@ -171,7 +176,7 @@ class Outbox:
 
     def _delivered(self, entry: Entry) -> bool:
         """Send one entry, if need be again and again; False if MLflow stays away at the end."""
-        wait, is_away = FIRST_WAIT, False
+        wait, is_away, attempts = FIRST_WAIT, False, 0
         while True:
             try:
                 self._send(entry)
@@ -179,8 +184,12 @@ class Outbox:
                 if not may_pass(error):
                     self._failure = self._failure or error
                     return True
+                attempts += 1
+                if attempts >= ATTEMPTS and entry["kind"] != "metrics" and self._answers():
+                    self._failure = self._failure or error
+                    return True
                 if not is_away:
-                    say(
+                    _tell(
                         f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
@@ -195,8 +204,16 @@ class Outbox:
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 if is_away:
-                    say("MLflow answers again; what waited has been sent")
+                    _tell("MLflow answers again; what waited has been sent")
                 return True
+
+    def _answers(self) -> bool:
+        """Whether it is this entry that MLflow cannot take, and not MLflow that is away."""
+        try:
+            self._client.get_run(self._run_id)
+        except (MlflowException, OSError):
+            return False
+        return True
 
     def _send(self, entry: Entry) -> None:
         if entry["kind"] == "end" and self._failure is not None:
@@ -206,6 +223,8 @@ class Outbox:
             return
         if self._arrived is None:
             self._arrived = stored_values(self._client, self._run_id)
+            if self._is_short:  # somebody has removed the file: what was sent, was sent
+                self._passed, self._is_short = Counter(self._arrived), False
         new, passed = [], Counter(self._passed)
         for name, value, timestamp, step in entry["values"]:
             passed[name] += 1
@@ -224,6 +243,19 @@ def read(path: Path) -> Iterator[Entry]:
                 yield json.loads(line)
 
 
+def is_all_sent(folder: Path) -> bool:
+    """Whether MLflow has been told all that the run in `folder` has to say so far."""
+    mark, file = (folder / FILE).with_suffix(SENT), folder / FILE
+    return mark.exists() and mark.read_text(encoding="utf-8") == str(file.stat().st_size)
+
+
+def has_finished(folder: Path) -> bool:
+    """Whether the run in `folder` came to its end, although MLflow has not been told all of it."""
+    file = folder / FILE
+    ends = [entry for entry in read(file) if entry["kind"] == "end"] if file.exists() else []
+    return bool(ends) and ends[-1]["status"] == "FINISHED"
+
+
 def stored_values(client: MlflowClient, run_id: str) -> Counter[str]:
     """How many values of each metric a run has in MLflow."""
     names = client.get_run(run_id).data.metrics
@@ -235,6 +267,12 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, MlflowException):
         return error.error_code not in FINAL
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+def _tell(message: str) -> None:
+    """The thread outlives a terminal that is gone."""
+    with suppress(Exception, SystemExit):
+        say(message)
 
 
 def _first_line(error: Exception) -> str:

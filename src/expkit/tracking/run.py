@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import time
 import traceback
@@ -29,7 +28,7 @@ from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
-from expkit.secrets import hidden, hidden_in
+from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
 from expkit.tracking import outbox, store
 from expkit.tracking.logged import find_run
@@ -55,7 +54,6 @@ from expkit.tracking.past import (
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
-TO_SEND = "to_send"  # in the folder of a run: artifacts until MLflow has them
 FACTS = "facts.json"  # in the folder of a run: what decides its result
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
@@ -72,6 +70,7 @@ class Run:
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
+        self._address = str(client.tracking_uri)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
 
@@ -82,6 +81,14 @@ class Run:
             position: what `position()` said at the moment from which a run goes on.
         """
         self._outbox.start(keep=position)
+
+    def keep_facts(self, facts: Mapping[str, Any]) -> None:
+        """What decides the result, for a run that is to go on by its id."""
+        file = self.folder / FACTS
+        if not file.exists():
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+            unfinished.replace(file)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of a step. Raises what MLflow has refused so far."""
@@ -158,33 +165,40 @@ class Run:
         Raises:
             Exception: what MLflow has refused.
         """
+        if error is not None:
+            self._say_why(error)
         with suppress(OSError):  # of a full disk: that it has ended is queued all the same
-            if error is not None:
-                self._say_why(error)
-        with suppress(OSError):
             now = int(time.time() * 1000)
             self._outbox.put({"kind": "end", "status": status, "time": now})
         unsent = self._outbox.close()
         if unsent:
             say(
                 f"MLflow did not answer; {unsent} entries of run {self.id} wait in "
-                f"{self.folder / outbox.FILE}: python -m expkit.sync sends them"
+                f"{self.folder / outbox.FILE}: {self._sync_command()} sends them"
             )
         self._outbox.raise_failure()
-        if not unsent and status == "FINISHED":
-            self._outbox.remove()
-            shutil.rmtree(self.folder / TO_SEND, ignore_errors=True)
+        if not unsent:
+            self._outbox.done()
 
     def _say_why(self, error: BaseException) -> None:
+        """The disk may be full; what is put into the outbox is then sent all the same."""
         if isinstance(error, Pruned):
-            self.tag(PRUNED, "true")
+            with suppress(OSError):
+                self.tag(PRUNED, "true")
         elif not isinstance(error, KeyboardInterrupt):
-            self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
-            self.tag(ERROR, hidden(reason(error))[:ERROR_LIMIT])
+            with suppress(OSError):
+                self.tag(ERROR, hidden(reason(error))[:ERROR_LIMIT])
+            with suppress(OSError):
+                self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
+
+    def _sync_command(self) -> str:
+        if self._address == store.tracking_uri(None):
+            return "python -m expkit.sync"
+        return f"MLFLOW_TRACKING_URI={without_password(self._address)} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
         """Where an artifact is written before it is sent."""
-        file = self.folder / TO_SEND / artifact
+        file = self.folder / outbox.TO_SEND / artifact
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
@@ -235,21 +249,17 @@ def open_run(
         **sweep_tags(),
     }
     if cut_off:
-        run_id = cut_off.info.run_id
-        name = cut_off.info.run_name
-        for key, value in tags.items():
-            client.set_tag(run_id, key, value)
-        client.update_run(run_id, status="RUNNING")
+        run = _gone_on_with(client, cut_off, tags)
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        try:
+            run = Run(client, run_id, name)
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+    _opened.append(run.id)
     try:
-        run = Run(client, run_id, name, goes_on=cut_off is not None)
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
-        raise
-    (run.folder / FACTS).write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    _opened.append(run_id)
-    try:
+        run.keep_facts(facts)
         yield run
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Pruned)
@@ -269,6 +279,22 @@ def latest_run_id() -> str:
     return _opened[-1]
 
 
+def _gone_on_with(client: MlflowClient, past: MlflowRun, tags: Mapping[str, str]) -> Run:
+    run_id = past.info.run_id
+    if past.info.status == "KILLED" and outbox.has_finished(run_folder(run_id)):
+        raise UserError(
+            f"run {run_id} has finished, but MLflow does not know all of it: "
+            "python -m expkit.sync sends the rest"
+        )
+    run = Run(client, run_id, past.info.run_name, goes_on=True)  # nobody else writes it from here
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    if ERROR in past.data.tags:
+        client.delete_tag(run_id, ERROR)
+    client.update_run(run_id, status="RUNNING")
+    return run
+
+
 def _to_go_on(
     client: MlflowClient,
     experiment: str,
@@ -280,6 +306,12 @@ def _to_go_on(
         return None
     if resume == "auto":
         newest = newest_run(client, experiment, digest_of_facts(facts))
+        if newest and newest.info.status == "RUNNING":
+            say(
+                f"run {newest.info.run_id} of the same experiment is running on "
+                f"{newest.data.tags.get(store.HOST)}, so a new one begins; if it is dead, "
+                f"resume={newest.info.run_id} goes on with it"
+            )
         failed = (
             newest and newest.info.status == "FAILED" and can_go_on(run_folder(newest.info.run_id))
         )
@@ -289,7 +321,8 @@ def _to_go_on(
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
         "has finished": run.info.status == "FINISHED",
-        f"is running on {tags.get(store.HOST, 'another host')}": run.info.status == "RUNNING",
+        # Of another host nobody here can know; its name says that the user does.
+        "is running": run.info.status == "RUNNING" and store.is_alive_here(tags),
         "was ended by its search": is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }

@@ -58,12 +58,12 @@ def connect(configured: str | None) -> MlflowClient:
     _use(uri)
     try:
         client = _opened(uri)
+        close_abandoned(client)
     except (MlflowException, OSError) as error:
         reason = hidden(str(error)).splitlines()[0]
         raise UserError(
             f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
         ) from error
-    close_abandoned(client)
     return client
 
 
@@ -162,10 +162,14 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         return False
 
 
+def is_alive_here(tags: Mapping[str, str]) -> bool:
+    """Whether a living process of this host owns a run with these tags."""
+    return tags.get(HOST) == socket.gethostname() and is_alive(tags)
+
+
 def is_other_process_here(tags: Mapping[str, str]) -> bool:
     """Whether a living process of this host, but not this one, owns a run with these tags."""
-    is_here = tags.get(HOST) == socket.gethostname()
-    return is_here and tags.get(PID) != str(os.getpid()) and is_alive(tags)
+    return tags.get(PID) != str(os.getpid()) and is_alive_here(tags)
 
 
 def terminate_owner(tags: Mapping[str, str]) -> None:

@@ -112,6 +112,10 @@ class SweepRun:
         """The page of a run, from any page of the UI."""
         return f"#/experiments/{self._experiment}/runs/{run_id}"
 
+    def end_jobs(self) -> None:
+        """Ask the jobs of this host to stop after their steps, and wait for that."""
+        _end_jobs(self._client, self._experiment, self.id)
+
     def tag(self, name: str, value: str) -> None:
         """Something else to know about the sweep."""
         self._client.set_tag(self.id, name, value)
