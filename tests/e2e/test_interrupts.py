@@ -14,8 +14,8 @@ from mlflow.entities import Run
 
 from conftest import CHECKOUT, TINY, Command
 
-STEPS = 3000  # some ten seconds
-LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=1000", "checkpoint.every_steps=50")
+STEPS = 800  # some seconds
+LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=400", "checkpoint.every_steps=50")
 LONG += ("tracking.log_model=false",)
 
 

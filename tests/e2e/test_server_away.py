@@ -61,7 +61,7 @@ def test_stopped_and_started_again(project: Path, monkeypatch: pytest.MonkeyPatc
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     # Long enough for the time without a server on a fast machine too.
-    command = [sys.executable, "-m", "expkit", *LONG, "train.max_steps=6000"]
+    command = [sys.executable, "-m", "expkit", *LONG, "train.max_steps=4000"]
     with server(project, port):
         process = subprocess.Popen(
             command,
@@ -89,9 +89,9 @@ def test_stopped_and_started_again(project: Path, monkeypatch: pytest.MonkeyPatc
         assert run.info.status == "FINISHED"
         for name in ("train/loss", "train/learning_rate", "train/grad_norm"):
             history = client.get_metric_history(run.info.run_id, name)
-            assert [metric.step for metric in history] == list(range(1, 6001)), name
+            assert [metric.step for metric in history] == list(range(1, 4001)), name
         at = [m.step for m in client.get_metric_history(run.info.run_id, "eval/loss")]
-        assert at == [*range(500, 6001, 500), 6000]
+        assert at == [*range(500, 4001, 500), 4000]
         assert run.outputs.model_outputs
     assert not found[0].exists()
 
