@@ -46,13 +46,14 @@ class Away:
         log_batch = MlflowClient.log_batch
 
         def request(client: MlflowClient, *arguments: Any, **options: Any) -> None:
-            if self.is_away:
+            was_away = self.is_away
+            if was_away:
                 self.attempts += 1
                 if not self.takes_it:
                     raise ConnectionError("no route to host")
             log_batch(client, *arguments, **options)
             self.carried_out += [(metric.key, metric.step) for metric in options["metrics"]]
-            if self.is_away:
+            if was_away:
                 raise ConnectionError("no route to host")
 
         monkeypatch.setattr(MlflowClient, "log_batch", request)
