@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from datasets import Dataset
@@ -14,6 +15,9 @@ from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
 from expkit.data.splits import Columns
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -119,3 +123,12 @@ def composed(*overrides: str) -> DictConfig:
     """The configuration that `python -m expkit` would run with these overrides."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return compose("config", list(overrides))
+
+
+def only_run(project: Path) -> "Run":
+    """The run in the project's store, which has one."""
+    from mlflow import MlflowClient  # after its telemetry has been switched off
+
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return run

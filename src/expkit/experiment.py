@@ -111,8 +111,8 @@ def explained(tracked: Run) -> Iterator[None]:
         say(f"stopped; resume=auto or resume={tracked.id} with the same command goes on")
         raise
     except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
-        kept = "; the last checkpoint is whole" if checkpoint.exists(tracked.folder) else ""
-        again = f"{kept}: resume=auto goes on from there" if kept else ""
+        hint = "; the last checkpoint is whole: resume=auto goes on from there"
+        again = hint if checkpoint.exists(tracked.folder) else ""
         if why := out_of_disk(error):
             raise UserError(f"{why} ({tracked.folder}){again}") from error
         if is_out_of_memory(error):

@@ -12,10 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from conftest import TINY, Command, composed
+from conftest import TINY, Command, composed, only_run
 from expkit import checkpoint
 from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.torch_loop import TorchLoop
@@ -72,12 +70,6 @@ def message_of(project: Path, overrides: tuple[str, ...], limit: Callable[[Train
     process.join(120)
     assert receiver.poll(), f"no message; exit code {process.exitcode}"
     return str(receiver.recv())
-
-
-def only_run(project: Path) -> Run:
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    return run
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits are set as Linux has them")

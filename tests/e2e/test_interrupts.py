@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY, Command
+from conftest import CHECKOUT, TINY, Command, only_run
 
 STEPS = 800  # some seconds
 LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=400", "checkpoint.every_steps=50")
@@ -41,12 +41,6 @@ def started(project: Path) -> Callable[..., subprocess.Popen[str]]:
         return process
 
     return start
-
-
-def only_run(project: Path) -> Run:
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    return run
 
 
 def steps(project: Path, run: Run) -> list[int]:

@@ -56,36 +56,41 @@ def written(outbox: Path) -> int:
     return sum(entry["kind"] == "metrics" for entry in read(outbox)) if outbox.exists() else 0
 
 
+def in_the_middle(project: Path, steps: int, logged: int) -> tuple[subprocess.Popen[str], Path]:
+    """A run of so many steps that has logged some of them, and its outbox."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "expkit", *LONG, f"train.max_steps={steps}"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    found: list[Path] = []
+    while not found or written(found[0]) < logged:
+        assert process.poll() is None, process.communicate()[0]
+        found = list((project / "outputs/runs").glob(f"*/{FILE}"))
+        time.sleep(0.1)
+    return process, found[0]
+
+
 def test_stopped_and_started_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training goes on; afterwards every step of every metric is there, and once."""
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     # Long enough for the time without a server on a fast machine too.
-    command = [sys.executable, "-m", "expkit", *LONG, "train.max_steps=4000"]
     with server(project, port):
-        process = subprocess.Popen(
-            command,
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        found: list[Path] = []
-        while not found or written(found[0]) < 50:
-            assert process.poll() is None, process.communicate()[0]
-            found = list((project / "outputs/runs").glob(f"*/{FILE}"))
-            time.sleep(0.1)
-    before = written(found[0])
+        process, outbox = in_the_middle(project, steps=4000, logged=50)
+    before = written(outbox)
     time.sleep(AWAY)
-    assert process.poll() is not None or written(found[0]) > before + 20  # it did not wait
+    assert process.poll() is not None or written(outbox) > before + 20  # it did not wait
     with server(project, port):
         output = process.communicate(timeout=300)[0]
         assert process.returncode == 0, output
         assert "MLflow does not answer" in output
         assert "MLflow answers again" in output
         client = MlflowClient(f"http://127.0.0.1:{port}")
-        run = client.get_run(found[0].parent.name)
+        run = client.get_run(outbox.parent.name)
         assert run.info.status == "FINISHED"
         for name in ("train/loss", "train/learning_rate", "train/grad_norm"):
             history = client.get_metric_history(run.info.run_id, name)
@@ -93,7 +98,7 @@ def test_stopped_and_started_again(project: Path, monkeypatch: pytest.MonkeyPatc
         at = [m.step for m in client.get_metric_history(run.info.run_id, "eval/loss")]
         assert at == [*range(500, 4001, 500), 4000]
         assert run.outputs.model_outputs
-    assert not found[0].exists()
+    assert not outbox.exists()
 
 
 def test_what_is_left_is_sent_by_sync(
@@ -102,20 +107,7 @@ def test_what_is_left_is_sent_by_sync(
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     with server(project, port):
-        command = [sys.executable, "-m", "expkit", *LONG, "train.max_steps=300"]
-        process = subprocess.Popen(
-            command,
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        found: list[Path] = []
-        while not found or written(found[0]) < 20:
-            assert process.poll() is None, process.communicate()[0]
-            found = list((project / "outputs/runs").glob(f"*/{FILE}"))
-            time.sleep(0.1)
+        process, outbox = in_the_middle(project, steps=300, logged=20)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
     assert "python -m expkit.sync sends them" in output
@@ -127,7 +119,7 @@ def test_what_is_left_is_sent_by_sync(
         done = expkit(module="expkit.sync")
         assert done.returncode == 0, done.stderr
         client = MlflowClient(f"http://127.0.0.1:{port}")
-        run = client.get_run(found[0].parent.name)
+        run = client.get_run(outbox.parent.name)
         assert run.info.status == "FINISHED"
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [metric.step for metric in history] == list(range(1, 301))
