@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from expkit import checkpoint, precision
 from expkit.backends.interface import Backend, Training
-from expkit.components import make
+from expkit.components import make, make_task
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
@@ -128,7 +128,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     chosen = precision.choose(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
-    task: Task = make(cfg, "task")
+    task: Task = make_task(cfg)
     task.setup(splits)
 
     builder = make(cfg, "model")

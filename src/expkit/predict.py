@@ -59,7 +59,7 @@ def predict(
     Raises:
         UserError: no such run, a run without a model, or input that does not fit its task.
     """
-    from expkit.components import make
+    from expkit.components import make_task
     from expkit.display import table
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
@@ -68,7 +68,7 @@ def predict(
     run = logged_run(run_id)
     hush()
     run.require_trusted("task", trusted)
-    task = make(run.config, "task")
+    task = make_task(run.config)
     model_uri = run.model_uri()
     records = [task.record(text)] if text else _inputs(task, _read(file))
     model, tokenizer = load_model(model_uri)

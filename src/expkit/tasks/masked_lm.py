@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,6 +28,9 @@ from expkit.models.head import head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
+
+if TYPE_CHECKING:
+    import evaluate
 
 MASK = "[MASK]"  # in texts for `predict`, whatever the tokenizer's own mask token is
 TOP = 5  # answers for each mask
@@ -63,7 +65,7 @@ class MaskedLM:
         whole_word_mask: bool,
         language: str,
         remainder: str,
-        metrics: Mapping[str, evaluate.Metric],
+        metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         self.columns = [text_column]
         self.max_length = block_size
@@ -338,7 +340,7 @@ class MaskedLM:
         return " ".join([*split.rows[0][self.columns[0]].split()[:5], MASK])
 
 
-def _takes_references(metric: evaluate.Metric) -> bool:
+def _takes_references(metric: "evaluate.Metric") -> bool:
     return "references" in metric.features
 
 

@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import evaluate
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +18,9 @@ from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import Head, Report
+
+if TYPE_CHECKING:
+    import evaluate
 
 
 class TextClassification:
@@ -40,7 +42,7 @@ class TextClassification:
         label_column: str,
         labels: Sequence[str] | None,
         max_length: int,
-        metrics: Mapping[str, evaluate.Metric],
+        metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         if len(text_columns) not in (1, 2):
             raise UserError(
@@ -66,9 +68,6 @@ class TextClassification:
             )
         for split in splits.named().values():
             self._label_ids(split)
-        for metric in self._metrics.values():
-            if hasattr(metric, "num_labels"):
-                metric.num_labels = len(self._labels)
 
     def _label_ids(self, split: Split) -> list[int]:
         known = {name: i for i, name in enumerate(self._labels)}
@@ -148,6 +147,8 @@ class TextClassification:
     def _score(self, predicted: list[int], true: list[int]) -> dict[str, float]:
         scores: dict[str, float] = {}
         for metric in self._metrics.values():
+            if hasattr(metric, "num_labels"):
+                metric.num_labels = len(self._labels)
             scores |= metric.compute(predictions=predicted, references=true)
         return scores
 
