@@ -31,7 +31,7 @@ from expkit.experiment import Prepared
 from expkit.monitor import Monitor
 from expkit.quiet import hush
 from expkit.tracking.outbox import FLUSH_AFTER
-from expkit.tracking.run import Run, open_run
+from expkit.tracking.run import AnyRun, open_run
 
 BLOCKS = 9  # the first one is warm-up
 # More than a second's worth, so that a block holds its share of the requests to MLflow, which a
@@ -97,7 +97,7 @@ def bare(prepared: Prepared) -> Block:
     return block
 
 
-def expkit(cfg: DictConfig, prepared: Prepared, tracked: Run) -> Block:
+def expkit(cfg: DictConfig, prepared: Prepared, tracked: AnyRun) -> Block:
     """A backend with the monitor that a run has."""
     training = prepared.training
     validation = prepared.eval_sets["validation"]

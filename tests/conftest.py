@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
 from expkit.data.splits import Columns
+from forked import run_module
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -28,6 +29,10 @@ settings.register_profile(
     "chaos", max_examples=5_000, database=None, deadline=None, print_blob=True
 )
 settings.load_profile("suite")
+
+# Of commands; the width of the terminal also has to be there before the first of them is forked.
+SURROUNDINGS = {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+os.environ["COLUMNS"] = SURROUNDINGS["COLUMNS"]
 
 CHECKOUT = Path(__file__).parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -84,6 +89,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def expkit(project: Path) -> Command:
+    """Run `python -m expkit...` in the project as a user does, but with all imports done before."""
+
+    def run(
+        *arguments: str, module: str = "expkit", timeout: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        return run_module(module, arguments, project, os.environ | SURROUNDINGS, timeout)
+
+    return run
+
+
+@pytest.fixture
+def python(project: Path) -> Command:
     """Run `python -m expkit...` in the project as a user does."""
 
     def run(
@@ -95,7 +112,7 @@ def expkit(project: Path) -> Command:
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"},
+            env=os.environ | SURROUNDINGS,
         )
 
     return run

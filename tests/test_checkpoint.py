@@ -68,7 +68,8 @@ def test_losses_and_weights_are_those_of_an_undisturbed_run(
     found = checkpoint.newest(tmp_path)
     assert found is not None
     assert (found.done, found.memory) == (STOP, {"best": 0.5})
-    checkpoint.restore(resumed.training, found, tmp_path)
+    checkpoint.restore(resumed.training, found)
+    checkpoint.restore_best(found, tmp_path)
     assert losses(resumed, start=found.done) == expected[STOP:]
     after = checkpoint.changing_weights(resumed.training.model)
     for name, weight in checkpoint.changing_weights(undisturbed.training.model).items():
@@ -99,7 +100,8 @@ def restored(training: Training, folder: Path) -> int | None:
     found = checkpoint.newest(folder)
     if found is None:
         return None
-    checkpoint.restore(training, found, folder)
+    checkpoint.restore(training, found)
+    checkpoint.restore_best(found, folder)
     assert (training.model.weight == float(found.done)).all()
     checkpoint.load_weights(training.model, folder / checkpoint.BEST)
     assert (training.model.weight == float(found.done)).all()
@@ -250,7 +252,7 @@ def test_a_loss_scale_goes_on(small: Training, tmp_path: Path) -> None:
     small.loss_scale.load_state_dict({})
     found = checkpoint.newest(tmp_path)
     assert found is not None
-    checkpoint.restore(small, found, tmp_path)
+    checkpoint.restore(small, found)
     fresh = torch.amp.GradScaler("cpu")
     small.loss_scale.attach(fresh)
     assert fresh.state_dict() == scaler.state_dict()

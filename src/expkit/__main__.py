@@ -15,7 +15,7 @@ from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, project_root
 from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
-from expkit.secrets import watch_tracebacks
+from expkit.secrets import prints, watch_tracebacks
 from expkit.sweeps.job import task, terminate, work_has_begun
 
 
@@ -40,7 +40,8 @@ def main() -> None:
         # Hydra raises exceptions of many kinds while it composes.
         sys.exit(complain(ConfigError([explain(error, sys.argv[1:])])))
     except KeyboardInterrupt:
-        print("expkit: interrupted", file=sys.stderr)
+        if prints():
+            print("expkit: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from expkit.backends.interface import Training
 from expkit.display import say
+from expkit.processes import is_main
+from expkit.sharding import as_part_of, full, is_sharded, whole
 
 FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
 TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
@@ -60,7 +62,7 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
     state = changing_weights(model)
     with torch.no_grad():
         for name, tensor in load_file(file).items():
-            state[name].copy_(tensor)
+            state[name].copy_(as_part_of(tensor, state[name]))
 
 
 def save(
@@ -68,9 +70,16 @@ def save(
 ) -> None:
     """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
+    To be called in all processes; the main one writes.
+
     Args:
         memory: what else goes on from here, as JSON.
     """
+    if not is_main() and not is_sharded(training.model):
+        return
+    tensors, rest = _state(training)
+    if not is_main():
+        return
     checkpoints = run_folder / FOLDER
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
@@ -78,7 +87,9 @@ def save(
     target = _folder_of(checkpoints, done)
     unfinished = target.with_suffix(UNFINISHED)
     unfinished.mkdir()
-    _write(training, done, memory, unfinished)
+    save_file(tensors, unfinished / TENSORS)
+    rest = {"done": done, **rest, "memory": dict(memory)}
+    (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
     if (run_folder / BEST).exists():
         # No link: a damaged block would be in all checkpoints at once.
         shutil.copyfile(run_folder / BEST, unfinished / BEST)
@@ -137,10 +148,11 @@ def remove(run_folder: Path) -> None:
     (run_folder / BEST).unlink(missing_ok=True)
 
 
-def restore(training: Training, found: Checkpoint, run_folder: Path) -> None:
-    """Put a checkpoint into model, optimizer, schedule and loss scale, and its best weights in place."""
+def restore(training: Training, found: Checkpoint) -> None:
+    """Put a checkpoint into model, optimizer, schedule and loss scale."""
     tensors = load_file(found.folder / TENSORS)
     weights = changing_weights(training.model)
+    parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in found.rest["optimizer"]["numbers"].items()
     }
@@ -148,38 +160,43 @@ def restore(training: Training, found: Checkpoint, run_folder: Path) -> None:
         for name, tensor in tensors.items():
             kind, _, key = name.partition(".")
             if kind == "model":
-                weights[key].copy_(tensor)
+                weights[key].copy_(as_part_of(tensor, weights[key]))
             else:
                 index, _, entry = key.partition(".")
-                state.setdefault(int(index), {})[entry] = tensor
+                own = as_part_of(tensor, parameters[int(index)])
+                state.setdefault(int(index), {})[entry] = own
     groups = found.rest["optimizer"]["param_groups"]
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
     training.scheduler.load_state_dict(found.rest["scheduler"])
     training.loss_scale.load_state_dict(found.rest["loss_scale"])
+
+
+def restore_best(found: Checkpoint, run_folder: Path) -> None:
+    """Put the best weights of a checkpoint in place."""
     (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
     if (found.folder / BEST).exists():
         shutil.copyfile(found.folder / BEST, run_folder / BEST)
 
 
-def _write(training: Training, done: int, memory: Mapping[str, Any], folder: Path) -> None:
-    tensors = {f"model.{n}": t.detach() for n, t in changing_weights(training.model).items()}
+def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors on the CPU, and what else there is, as JSON."""
+    passes = is_sharded(training.model)
+    with whole(training.model):
+        weights = changing_weights(training.model).items()
+        tensors = {f"model.{n}": t.detach().to("cpu", copy=passes) for n, t in weights}
     optimizer = training.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, state in optimizer["state"].items():
         for name, value in state.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.{index}.{name}"] = value
+                tensors[f"optimizer.{index}.{name}"] = full(value)
             else:
                 numbers.setdefault(str(index), {})[name] = value
-    save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, folder / TENSORS)
-    rest = {
-        "done": done,
+    return {n: t.contiguous().cpu() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
         "scheduler": _plain_state(training.scheduler.state_dict()),
         "loss_scale": training.loss_scale.state_dict(),
-        "memory": dict(memory),
     }
-    (folder / REST).write_text(json.dumps(rest), encoding="utf-8")
 
 
 def _seal(folder: Path) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from expkit.secrets import hidden
+from expkit.secrets import hidden, prints
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
 
@@ -54,9 +54,10 @@ def shortened(line: str, longest: int = 2_000) -> str:
 
 
 def complain(error: UserError) -> int:
-    """Print it; returns the exit code."""
+    """Print it, once for all processes of a run; returns the exit code."""
     message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
-    print(f"expkit: {message}", file=sys.stderr)
+    if prints():
+        print(f"expkit: {message}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 
 

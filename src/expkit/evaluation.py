@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expkit.data.splits import Split
 from expkit.data.steps import Batch, Collate, mix
 from expkit.precision import autocast
+from expkit.processes import count, gathered, rank
+from expkit.sharding import whole
 from expkit.tasks.interface import Task, items
 
 EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
@@ -28,12 +31,10 @@ class EvalSet:
     collate: Collate
     batch_size: int
 
-    def batches(self) -> Iterator[tuple[list[int], Batch]]:
-        """Batches of similar length, with the positions of their examples in the split."""
-        order = np.argsort(self.encoded["length"][:], kind="stable")
-        for start in range(0, len(order), self.batch_size):
-            positions = order[start : start + self.batch_size].tolist()
-            yield positions, self.batch(positions)
+    def batches(self) -> list[list[int]]:
+        """Batches of similar length: the positions of their examples in the split."""
+        order = np.argsort(self.encoded["length"][:], kind="stable").tolist()
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def batch(self, positions: list[int]) -> Batch:
         """A batch of some examples; what is drawn at random for them is always the same."""
@@ -67,20 +68,25 @@ def evaluate(
     """The metrics of `task` on all of `data`, multiplied in `precision`.
 
     The loss is the sum over all items divided by their number, so it does not depend on the size of
-    the batches.
+    the batches. Several processes compute some of the batches each, and all get the same result.
     """
-    predictions: list[Any] = [None] * len(data.encoded)
-    total, count = 0.0, 0
     device = next(model.parameters()).device
-    with inference(model, precision):
-        for positions, batch in data.batches():
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+    batches = data.batches()
+    own = []
+    with whole(model), inference(model, precision):
+        for number in range(rank(), len(batches), count()):
+            batch = data.batch(batches[number])
+            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)
-            total += loss.item()
-            count += items(batch)
             made = task.predictions(model, data.tokenizer, batch, logits)
-            for i, prediction in zip(positions, made, strict=True):
-                predictions[i] = prediction
-    mean = total / max(count, 1)
+            own.append((number, loss.item(), items(batch), made))
+    predictions: list[Any] = [None] * len(data.encoded)
+    total, targets = 0.0, 0
+    for number, of_batch, items_of_batch, made in sorted(gathered(own), key=itemgetter(0)):
+        total += of_batch
+        targets += items_of_batch
+        for i, prediction in zip(batches[number], made, strict=True):
+            predictions[i] = prediction
+    mean = total / max(targets, 1)
     scores = task.score(mean, predictions, data.split, data.encoded)
     return Evaluation({"loss": mean, **scores}, predictions)

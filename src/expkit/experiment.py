@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
 from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit import checkpoint, precision
+from expkit import checkpoint, precision, processes
 from expkit.backends.interface import Backend, Training
 from expkit.components import make, make_task
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
@@ -36,9 +35,10 @@ from expkit.monitor import Monitor
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
 from expkit.secrets import without_password
+from expkit.sharding import is_sharded, shard
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
-from expkit.tracking.run import Run, finished_before, open_run
+from expkit.tracking.run import AnyRun, finished_before, open_run
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,17 @@ def run(
     go_online_if_asked(cfg)
     identity = facts(_plain(cfg))
     name = cfg.run_name or run_name(cfg, choices)
-    if cfg.resume == "auto" and (past := finished_before(cfg.tracking, digest_of_facts(identity))):
-        say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
-        return float(past.data.metrics[cfg.objective])
+    if cfg.resume == "auto":
+        digest = digest_of_facts(identity)
+        if past := processes.from_main(lambda: finished_before(cfg.tracking, digest)):
+            say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
+            return float(past.data.metrics[cfg.objective])
     opened = open_run(cfg.tracking, name, identity, resume=cfg.resume, can_go_on=checkpoint.exists)
-    with opened as tracked, explained(tracked):
+    with opened as tracked, processes.failures_told(tracked.folder), explained(tracked):
         say(f"run {tracked.name} ({tracked.id})")
-        state = checkpoint.newest(tracked.folder) if tracked.goes_on else None
+        state = None
+        if tracked.goes_on:
+            state = processes.from_main(lambda: checkpoint.newest(tracked.folder))
         tracked.start(state.memory["logged"] if state else 0)
         tracked.log_config(_plain(cfg), _runnable(cfg))
         prepared = prepare(cfg)
@@ -97,13 +101,14 @@ def run(
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
-    checkpoint.remove(tracked.folder)
-    show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
+    if processes.is_main():
+        checkpoint.remove(tracked.folder)
+        show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
     return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
 
 
 @contextmanager
-def explained(tracked: Run) -> Iterator[None]:
+def explained(tracked: AnyRun) -> Iterator[None]:
     """Say what to do after an interruption, and when the machine was too small."""
     try:
         yield
@@ -143,22 +148,28 @@ def prepare(cfg: DictConfig) -> Prepared:
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(processes.device())
     say(
         f"model: {type(model).__name__}, trains {lora.trainable_parameters(model):,} of "
         f"{sum(p.numel() for p in model.parameters()):,} parameters in {chosen}"
     )
 
+    if cfg.launch.fsdp:
+        if chosen == "fp16":
+            raise UserError("launch.fsdp=true: cannot train in fp16; allowed: bf16, fp32, tf32")
+        if processes.count() > 1:
+            shard(model)
     steps = Steps(
         encoded["train"],
         encoded["train"]["length"][:],
         collate,
         batch_size=cfg.train.batch_size,
-        accumulation=cfg.train.accumulation,
+        accumulation=cfg.train.accumulation * cfg.launch.processes,
         epochs=cfg.train.epochs,
         max_steps=cfg.train.max_steps,
         group_by_length=cfg.train.group_by_length,
         seed=cfg.seed,
+        process=(processes.rank(), processes.count()),
     )
     optimizer = make(cfg, "optimizer", parameter_groups(model))
     scheduler = make(cfg, "scheduler", optimizer, total_steps=len(steps))
@@ -193,12 +204,13 @@ def encode(
         "model": config.model_type,
         "train": splits.train.digest,  # labels are found there
     }
-    return {
-        name: cached(
-            {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
-        )
-        for name, split in splits.named().items()
-    }
+    with processes.main_first():
+        return {
+            name: cached(
+                {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+            )
+            for name, split in splits.named().items()
+        }
 
 
 def build_base(
@@ -242,7 +254,7 @@ def _unused_positions(model: PreTrainedModel) -> int:
 def train(
     cfg: DictConfig,
     prepared: Prepared,
-    tracked: Run,
+    tracked: AnyRun,
     state: checkpoint.Checkpoint | None,
     is_promising: IsPromising | None = None,
 ) -> Monitor:
@@ -269,11 +281,15 @@ def train(
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
-            must_stop=must_stop,
-            is_promising=is_promising or (lambda share, value: True),
+            must_stop=lambda: processes.any_of(must_stop()),
+            is_promising=lambda share, value: (
+                is_promising is None or processes.from_main(lambda: is_promising(share, value))
+            ),
         )
         if state:
-            checkpoint.restore(training, state, tracked.folder)
+            checkpoint.restore(training, state)
+            if processes.is_main():
+                checkpoint.restore_best(state, tracked.folder)
             monitor.recall(state.done, state.memory["monitor"])
             training = replace(training, start=state.done)
             say(f"goes on after step {state.done} of {len(training.steps)}")
@@ -281,22 +297,34 @@ def train(
             if not state and cfg.train.eval_on_start:
                 monitor.on_start()
             if not monitor.is_over:
-                prepared.backend.fit(training, monitor.on_step)
+                with precision.matmul(training.precision):
+                    prepared.backend.fit(training, monitor.on_step)
         except Pruned:
-            checkpoint.remove(tracked.folder)  # nobody goes on with it
+            if processes.is_main():
+                checkpoint.remove(tracked.folder)  # nobody goes on with it
             raise
-        if must_stop():
+        if processes.any_of(must_stop()):
             raise KeyboardInterrupt
     monitor.restore_best()
     return monitor
 
 
-def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: Run) -> Exported:
+def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: AnyRun) -> Exported:
     """Save adapter and merged model, and prove that they are what was trained."""
+    if not processes.is_main():
+        processes.barrier()
+        return Exported.load(prepared.task, tracked.folder, processes.device())
+    model = prepared.training.model
+    if is_sharded(model):
+        model = build_base(cfg, prepared.task, prepared.builder, prepared.tokenizer)
+        if cfg.lora.target_modules:
+            model = lora.apply(model, cfg.lora)
+        model.to(processes.device())
+        checkpoint.load_weights(model, tracked.folder / checkpoint.BEST)
     validation = prepared.eval_sets["validation"]
     probe = validation.batch(list(range(min(PROBED_EXAMPLES, len(validation.encoded)))))
     exported = export(
-        prepared.training.model,
+        model,
         lambda: build_base(cfg, prepared.task, prepared.builder, prepared.tokenizer),
         prepared.tokenizer,
         prepared.task,
@@ -306,10 +334,13 @@ def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: 
     if exported.adapter is not None:
         tracked.log({"lora/merge_max_abs_diff": exported.max_abs_diff}, monitor.done)
         tracked.log_folder(exported.adapter, "adapter")
+    processes.barrier()
     return exported
 
 
-def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> dict[str, Evaluation]:
+def score(
+    prepared: Prepared, exported: Exported, tracked: AnyRun, step: int
+) -> dict[str, Evaluation]:
     """Score the exported model in fp32, as anybody would load it, on all splits but `train`."""
     results = {}
     for name, data in prepared.eval_sets.items():
@@ -317,6 +348,8 @@ def score(prepared: Prepared, exported: Exported, tracked: Run, step: int) -> di
         prefix = "eval" if name == "validation" else name
         metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
         tracked.log(metrics, step)
+        if not processes.is_main():
+            continue
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
         tracked.log_report(report, prefix)
         if hasattr(prepared.task, "outcomes"):

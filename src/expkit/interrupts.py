@@ -9,6 +9,8 @@ from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
+from expkit.secrets import prints
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -75,4 +77,6 @@ def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[Non
 
 def _tell(message: str) -> None:
     """Not by print: the signal may have come in the middle of another one."""
+    if not prints():
+        return
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{message}\n".encode())

@@ -14,6 +14,8 @@ from expkit.display import Progress
 from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
 from expkit.metrics.direction import is_minimised
+from expkit.processes import barrier, is_main
+from expkit.sharding import whole
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -146,6 +148,7 @@ class Monitor:
 
     def restore_best(self) -> None:
         """Put the best weights back into the model."""
+        barrier()  # until the main process has written them
         load_weights(self._model, self._best_file)
 
     def _evaluation_is_due(self, done: int) -> bool:
@@ -207,7 +210,9 @@ class Monitor:
         best = self._best if self._best is not None else float("nan")
         if best != best or self._sign * value > self._sign * best:  # nan is beaten by anything
             self._best, self.best_step, self._evaluations_since_best = value, done, 0
-            save_weights(self._model, self._best_file)
+            with whole(self._model):
+                if is_main():
+                    save_weights(self._model, self._best_file)
         else:
             self._evaluations_since_best += 1
         self._window_started += time.perf_counter() - paused

@@ -1,6 +1,7 @@
 """Which number format the matrices are multiplied in, and what else follows from it."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedModel
@@ -19,11 +20,11 @@ def choose(wanted: str) -> str:
     emulate it.
 
     Raises:
-        UserError: fp16 without a GPU.
+        UserError: fp16 or tf32 without a GPU.
     """
     cuda = torch.cuda.is_available()
-    if wanted == "fp16" and not cuda:
-        raise UserError("precision=fp16: needs a CUDA GPU; allowed here: auto, fp32, bf16")
+    if wanted in ("fp16", "tf32") and not cuda:
+        raise UserError(f"precision={wanted}: needs a CUDA GPU; allowed here: auto, fp32, bf16")
     if wanted != "auto":
         return wanted
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
@@ -34,11 +35,24 @@ def _cpu_has_bf16() -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def autocast(model: torch.nn.Module, precision: str) -> AbstractContextManager[object]:
+@contextmanager
+def autocast(model: torch.nn.Module, precision: str) -> Iterator[None]:
     """Multiply in `precision`; weights stay as they are."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     device = next(model.parameters()).device.type
-    return torch.autocast(device, dtype, enabled=precision != "fp32")
+    with matmul(precision), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+@contextmanager
+def matmul(precision: str) -> Iterator[None]:
+    """Let GPUs round what matrices of fp32 are multiplied from to 10 bits with tf32, else not at all."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def choose_attention(model: torch.nn.Module, precision: str, max_length: int) -> None:

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed every generator from the run's seed and the number of the optimizer step.
+def seed_batch(seed: int, step: int, position: int) -> None:
+    """Seed every generator from the run's seed, the optimizer step, and the micro-batch within it.
 
     Dropout then depends on nothing that happened before: not on the backend, not on an evaluation
-    in between, not on whether the run was resumed.
+    in between, not on whether the run was resumed, nor on which process has the micro-batch.
     """
-    state = np.random.SeedSequence((seed, step)).generate_state(1)
+    state = np.random.SeedSequence((seed, step, position)).generate_state(1)
     random.seed(int(state[0]))
     np.random.seed(state)
     torch.manual_seed(int(state[0]))

@@ -60,9 +60,15 @@ def _known() -> set[str]:
     return {secret for secret in of_environment | _of_addresses if len(secret) >= SHORTEST}
 
 
+def prints() -> bool:
+    """Whether this process is the one of its run that speaks; torchrun numbers them."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def print_error() -> None:
     """The traceback of the exception that is handled now, as it may be shown."""
-    print(hidden(traceback.format_exc()), end="", file=sys.stderr)
+    if prints():
+        print(hidden(traceback.format_exc()), end="", file=sys.stderr)
 
 
 def watch_tracebacks() -> None:

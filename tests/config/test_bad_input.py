@@ -48,7 +48,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
         ("optimizer.nesterov=true", "optimizer.momentum"),
     ),
-    "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, bf16, fp16")),
+    "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, tf32, bf16, fp16")),
     "unknown metric as objective": (
         ("objective=eval/f2",),
         ("objective='eval/f2'", "eval/accuracy", "did you mean 'eval/f1'"),

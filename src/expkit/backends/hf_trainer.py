@@ -6,6 +6,7 @@ batches itself, and its accumulation, which normalises the loss of some models w
 """
 
 import tempfile
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
-from expkit.randomness import seed_step
+from expkit.processes import count, summed
+from expkit.randomness import seed_batch
+from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
 
 
@@ -45,6 +48,7 @@ class HFTrainer:
                 logging_nan_inf_filter=False,
                 report_to="none",
                 disable_tqdm=True,
+                ddp_find_unused_parameters=False,
             )
             trainer = _StepTrainer(training, on_step, arguments)
             training.loss_scale.attach(trainer.accelerator.scaler)
@@ -67,6 +71,9 @@ class _StepTrainer(Trainer):
         self.training = training
         self.grad_norm = torch.zeros(())
         self.loss_is_scaled_for_ga = True  # over all items of the step, below
+        if is_sharded(training.model):  # so there is nothing to wrap
+            prepare = self.accelerator.prepare_model
+            self.accelerator.prepare_model = partial(prepare, evaluation_mode=True)
         self.remove_callback(PrinterCallback)
         self.add_callback(_Report(self, on_step))
 
@@ -74,15 +81,23 @@ class _StepTrainer(Trainer):
         return self.training.steps.loader(self.training.start)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        return max(sum(items(batch) for batches in batch_samples for batch in batches), 1)
+        targets = sum(items(batch) for batches in batch_samples for batch in batches)
+        return max(int(summed(torch.tensor(targets))), 1)
 
     def training_step(
         self, model: torch.nn.Module, inputs: list[Batch], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        self.examples = sum(len(batch["labels"]) for batch in inputs)
-        self.loss = torch.zeros((), device=self.args.device)
-        for batch in inputs:
-            self.loss += super().training_step(model, batch, num_items_in_batch)
+        training = self.training
+        done = training.start + self.state.global_step + 1
+        own = torch.zeros((), device=self.args.device)
+        for number, (position, batch) in enumerate(
+            zip(training.steps.positions(), inputs, strict=False), start=1
+        ):
+            seed_batch(training.seed, done, position)
+            is_last = number == len(inputs)
+            with adding_up(self.accelerator, model, is_last):
+                own += super().training_step(model, batch, num_items_in_batch)
+        self.loss = summed(own / count())
         return self.loss
 
     def compute_loss(
@@ -93,19 +108,19 @@ class _StepTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         total, logits = self.training.task.loss(model, inputs)
-        loss = total / num_items_in_batch
+        loss = total / num_items_in_batch * count()  # DDP takes the mean of the processes
         return (loss, logits) if return_outputs else loss
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # nobody reads it, and it cannot count a list of batches
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
-        self.grad_norm = super()._get_grad_norm(model, grad_norm)
+        self.grad_norm = full(super()._get_grad_norm(model, full(grad_norm)))
         return self.grad_norm
 
 
 class _Report(TrainerCallback):
-    """Seeds each step before it starts and reports it when it is done."""
+    """Reports each step when it is done."""
 
     def __init__(self, trainer: _StepTrainer, on_step: OnStep) -> None:
         self._trainer = trainer
@@ -115,9 +130,7 @@ class _Report(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        training = self._trainer.training
-        seed_step(training.seed, training.start + state.global_step + 1)
-        self._learning_rate = float(training.scheduler.get_last_lr()[0])
+        self._learning_rate = float(self._trainer.training.scheduler.get_last_lr()[0])
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -128,7 +141,7 @@ class _Report(TrainerCallback):
             trainer.loss,
             trainer.grad_norm,
             self._learning_rate,
-            trainer.examples,
+            trainer.training.steps.examples(trainer.training.start + state.global_step - 1),
         )
         control.should_training_stop |= self._on_step(result)
         return control

@@ -17,9 +17,10 @@ from expkit.tasks.interface import Task
 class Training:
     """All that optimizer steps need; model and optimizer are changed in place.
 
-    `precision` is "fp32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
-    clipped. The random generators are seeded by `seed_step(seed, step)` before each step. The first
-    `start` steps were done before the run was cut off. A scaler for fp16 is attached to `loss_scale`.
+    `precision` is "fp32", "tf32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
+    clipped. The random generators are seeded by `seed_batch(seed, step, position)` before each
+    micro-batch. The first `start` steps were done before the run was cut off. A scaler for fp16 is
+    attached to `loss_scale`.
     """
 
     model: torch.nn.Module
@@ -38,8 +39,8 @@ class Training:
 class StepResult:
     """One finished optimizer step.
 
-    `loss` is the mean over the items of the whole accumulated batch, `grad_norm` the norm before
-    clipping; both are scalars on the model's device. `done` counts steps, from 1.
+    `loss` is the mean over the items of the whole accumulated batch, in all processes, `grad_norm`
+    the norm before clipping; both are scalars on the model's device. `done` counts steps, from 1.
     """
 
     done: int

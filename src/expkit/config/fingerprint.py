@@ -20,6 +20,7 @@ IRRELEVANT = (
     "resume",
     "sweep",
     "checkpoint",
+    "launch",  # counts by the global batch, see below
     "trusted_modules",
     "demo",  # data holds what is taken from it
 )
@@ -45,6 +46,10 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)
+    # Two processes do what one does with twice the accumulation.
+    train = dict(relevant["train"])
+    batches = train.pop("accumulation") * config["launch"]["processes"]
+    relevant["train"] = {**train, "accumulation x launch.processes": batches}
     return {**relevant, "data": data, "model": model, "expkit": version("expkit")}
 
 

@@ -29,7 +29,7 @@ class Root:
     """Keys that belong to the whole run."""
 
     seed: int = at_least(0, below=2**32)
-    precision: str = one_of("auto", "fp32", "bf16", "fp16")
+    precision: str = one_of("auto", "fp32", "tf32", "bf16", "fp16")
     objective: str
     run_name: str | None
     dry_run: bool
@@ -66,6 +66,14 @@ class Checkpoints:
 
     every_steps: int | None = at_least(1)
     keep: int = at_least(1)
+
+
+@dataclass(kw_only=True)
+class Launch:
+    """In how many processes a run trains; each has a GPU of its own, or a share of the cores."""
+
+    processes: int = at_least(1)
+    fsdp: bool
 
 
 @dataclass(kw_only=True)
@@ -261,6 +269,7 @@ GROUPS: dict[str, type] = {
     "train": Train,
     "eval": Eval,
     "checkpoint": Checkpoints,
+    "launch": Launch,
     "sweep": Sweep,
     "lora": Lora,
     "tracking": Tracking,

@@ -20,6 +20,7 @@ Example = dict[str, Any]
 Collate = Callable[[list[Example], Sequence[int]], Batch]
 
 BATCHES_SORTED_TOGETHER = 50
+NO_TARGET = -100  # as in torch's cross_entropy
 
 
 class Steps(Dataset[list[Batch]]):
@@ -27,6 +28,14 @@ class Steps(Dataset[list[Batch]]):
 
     An epoch has ceil(batches / accumulation) steps: the last one of an epoch may be short, no
     example is dropped and none is carried over into the next epoch.
+
+    Where several processes train together, each gets every so manieth micro-batch of a step. Those that
+    would get one less than others, in a short step, get one without targets instead: all processes have
+    to call the model equally often.
+
+    Args:
+        accumulation: micro-batches of a step, those of all processes together.
+        process: the number of this process, and how many there are.
     """
 
     def __init__(
@@ -41,6 +50,7 @@ class Steps(Dataset[list[Batch]]):
         max_steps: int | None,
         group_by_length: bool,
         seed: int,
+        process: tuple[int, int] = (0, 1),
     ) -> None:
         self._examples = examples
         self._lengths = np.asarray(lengths)
@@ -49,6 +59,7 @@ class Steps(Dataset[list[Batch]]):
         self._accumulation = accumulation
         self._group_by_length = group_by_length
         self._seed = seed
+        self._process, self._processes = process
         self.steps_per_epoch = math.ceil(math.ceil(len(lengths) / batch_size) / accumulation)
         self._total = max_steps or epochs * self.steps_per_epoch
         self._batches = lru_cache(maxsize=2)(self._batches_of_epoch)
@@ -57,22 +68,33 @@ class Steps(Dataset[list[Batch]]):
         return self._total
 
     def __getitem__(self, step: int) -> list[Batch]:
-        epoch, position = divmod(step, self.steps_per_epoch)
-        first = position * self._accumulation
-        batches = self._batches(epoch)[first : first + self._accumulation]
-        return [
-            self._collate(
-                [self._examples[int(i)] for i in indices],
-                [mix(self._seed, epoch, int(i)) for i in indices],
-            )
-            for indices in batches
-        ]
+        """The micro-batches that this process computes."""
+        batches = self.indices(step)
+        own = batches[self._process :: self._processes]
+        made = [self._collated(step, indices) for indices in own]
+        if len(own) < math.ceil(len(batches) / self._processes):
+            idle = self._collated(step, batches[0])
+            made.append({**idle, "labels": torch.full_like(idle["labels"], NO_TARGET)})
+        return made
+
+    def _collated(self, step: int, indices: list[int]) -> Batch:
+        epoch = step // self.steps_per_epoch
+        seeds = [mix(self._seed, epoch, i) for i in indices]
+        return self._collate([self._examples[i] for i in indices], seeds)
 
     def indices(self, step: int) -> list[list[int]]:
-        """The examples of a step, one list a micro-batch."""
+        """The examples of a step in all processes, one list a micro-batch."""
         epoch, position = divmod(step, self.steps_per_epoch)
         first = position * self._accumulation
         return [b.tolist() for b in self._batches(epoch)[first : first + self._accumulation]]
+
+    def examples(self, step: int) -> int:
+        """How many examples a step has, in all processes."""
+        return sum(map(len, self.indices(step)))
+
+    def positions(self) -> range:
+        """The numbers within the step, from 0, of the micro-batches that this process computes."""
+        return range(self._process, self._accumulation, self._processes)
 
     def ends_epoch(self, steps_done: int) -> bool:
         """Whether the epoch is over after so many steps."""
@@ -84,6 +106,7 @@ class Steps(Dataset[list[Batch]]):
             self,
             batch_size=None,
             sampler=range(start, self._total),
+            pin_memory=torch.cuda.is_available(),  # so that copying does not wait
             # A generator of its own: drawing a worker seed must not move the global random state.
             generator=torch.Generator().manual_seed(self._seed),
         )

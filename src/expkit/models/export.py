@@ -20,6 +20,7 @@ from expkit.tasks.interface import Task
 if TYPE_CHECKING:
     from peft import PeftModel
 
+MODEL = "model"  # in the folder of a run
 PROBED_EXAMPLES = 16
 LARGEST_DIFFERENCE = 1e-3  # of logits, relative to the largest of them
 
@@ -36,6 +37,12 @@ class Exported:
     folder: Path
     adapter: Path | None = None
     differences: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, task: Task, run_folder: Path, device: torch.device) -> Exported:
+        """What another process has exported."""
+        folder = run_folder / MODEL
+        return cls(_reloaded(task, folder, device), folder)
 
     @property
     def max_abs_diff(self) -> float:
@@ -72,15 +79,20 @@ def export(
         forms["merged"] = _logits(model, task, probe)
         with_adapter = PeftModel.from_pretrained(base(), adapter).to(model.device)
         forms["adapter_reloaded"] = _logits(with_adapter, task, probe)
-    target = folder / "model"
+    target = folder / MODEL
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-    auto_class = getattr(transformers, task.head().auto_class)
-    reloaded = auto_class.from_pretrained(target, use_safetensors=True).to(model.device)
+    reloaded = _reloaded(task, target, model.device)
     forms["merged_reloaded" if adapter else "reloaded"] = _logits(reloaded, task, probe)
     differences = {name: float((logits - trained).abs().max()) for name, logits in forms.items()}
     _require_agreement(differences, float(trained.abs().max()))
     return Exported(reloaded, target, adapter, differences)
+
+
+def _reloaded(task: Task, folder: Path, device: torch.device) -> PreTrainedModel:
+    auto_class = getattr(transformers, task.head().auto_class)
+    model: PreTrainedModel = auto_class.from_pretrained(folder, use_safetensors=True).to(device)
+    return model
 
 
 def _logits(model: torch.nn.Module, task: Task, probe: Batch) -> torch.Tensor:

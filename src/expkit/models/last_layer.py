@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 
 from expkit.models.head import inner_model
 
@@ -40,12 +41,18 @@ def last_layer_at(
         handle.remove()
 
 
+def _class_of(model: torch.nn.Module) -> type:
+    """The class that was written; `fully_shard` puts a class of its own in front of it."""
+    found = type(model)
+    return found.__mro__[2] if issubclass(found, FSDPModule) else found
+
+
 def _attention_output(model: torch.nn.Module) -> torch.nn.Module | None:
     inner = inner_model(model)
     if (
         inner is None
         or inner.config.model_type not in BERT_LIKE
-        or not type(inner).__module__.startswith(OWN_HEADS)
+        or not _class_of(inner).__module__.startswith(OWN_HEADS)
         or inner.config.is_decoder
         or inner.config.chunk_size_feed_forward  # cuts along the length
         or inner.is_activation_checkpointing  # computes the layer again without this hook

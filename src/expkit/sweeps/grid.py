@@ -17,7 +17,7 @@ from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
 from expkit.interrupts import ends_jobs_first
 from expkit.quiet import hush
-from expkit.sweeps.job import THREADS, work_has_begun
+from expkit.sweeps.job import THREADS, started_around_us, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
@@ -71,8 +71,15 @@ def begin(config: Mapping[str, Any]) -> None:
     """All has been checked; `config` is that of one of the jobs.
 
     Raises:
-        ConfigError: it is to be a dry run.
+        ConfigError: it is to be a dry run, or somebody else has started several processes.
     """
+    if (processes := started_around_us()) > 1:
+        raise ConfigError(
+            [
+                f"a sweep cannot run in the {processes} processes of torchrun or accelerate; "
+                f"python -m expkit -m ... launch.processes={processes} starts them for each job"
+            ]
+        )
     if config["dry_run"]:
         raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
     work_has_begun.set()

@@ -22,7 +22,7 @@ from expkit.config.checks import check
 from expkit.config.overrides import as_typed
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
-from expkit.errors import INTERRUPTED, Pruned, UserError, complain
+from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
 from expkit.secrets import print_error
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
@@ -63,11 +63,32 @@ def single(cfg: DictConfig) -> float | None:
 
         dry_run(cfg)
         return None
+    choices = dict(hydra_config.runtime.choices)
+    if (processes := started_around_us()) > 1:
+        if cfg.launch.processes not in (1, processes):
+            raise ConfigError(
+                [f"launch.processes={cfg.launch.processes}: {processes} are started already"]
+            )
+        cfg.launch.processes = processes
+    elif cfg.launch.processes > 1:
+        from expkit.launch import launch
+
+        result = launch(cfg, choices)
+        if result == FAILED:
+            raise SystemExit(EXIT_FAILED)  # why was printed by the process that it happened in
+        return float(result)
     # What is made until training begins stays: looking for garbage in it takes a sixth of that time.
     gc.disable()
     from expkit.experiment import run
+    from expkit.processes import joined
 
-    return run(cfg, dict(hydra_config.runtime.choices))
+    with joined():
+        return run(cfg, choices)
+
+
+def started_around_us() -> int:
+    """How many processes torchrun, accelerate or expkit.launch has started, this one included."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def job_of_sweep(cfg: DictConfig) -> Any:
@@ -107,11 +128,15 @@ def work_for_search(cfg: DictConfig) -> Any:
 def carry_out(
     cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
 ) -> Any:
-    """One run, in this process or in one of its own; returns what `attempt` does.
+    """One run, in this process or in others; returns what `attempt` does.
 
     Args:
         is_promising: says after each evaluation whether to go on; can be sent to a process.
     """
+    if cfg.launch.processes > 1:
+        from expkit.launch import launch
+
+        return launch(cfg, choices, is_promising)
     run = _in_own_process if cfg.sweep.process_per_job else attempt
     return run(cfg, choices, is_promising)
 
@@ -128,10 +153,9 @@ def attempt(
 
     if current_thread() is main_thread():
         signal.signal(signal.SIGTERM, terminate)
-    threads = torch.get_num_threads()
-    allowed = os.environ.get(THREADS, str(threads))
-    torch.set_num_threads(int(allowed))
-    os.environ.setdefault("RAYON_NUM_THREADS", allowed)  # of tokenizers
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads())
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads()))  # of tokenizers
     try:
         return run(cfg, choices, is_promising)
     except Pruned as reason:
@@ -142,11 +166,18 @@ def attempt(
     except Exception:
         print_error()
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
         AcceleratorState._reset_state(reset_partial_state=True)
         gc.enable()
         gc.collect()
     return FAILED
+
+
+def threads() -> int:
+    """How many this job may use."""
+    import torch
+
+    return int(os.environ.get(THREADS) or torch.get_num_threads())
 
 
 def terminate(signum: int, frame: FrameType | None) -> None:

@@ -10,9 +10,9 @@ from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Columns, Record, Split, Splits
-from expkit.data.steps import Batch, Collate
+from expkit.data.steps import NO_TARGET, Batch, Collate
 
-IGNORED = -100  # label of a position that has no target, as in torch's cross_entropy
+IGNORED = NO_TARGET  # label of a position that has no target
 
 
 @dataclass(frozen=True)

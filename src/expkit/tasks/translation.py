@@ -223,7 +223,8 @@ class Translation:
     def _generate(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Batch
     ) -> list[str]:
-        ids = model.generate(**inputs, **self._generation)
+        # Of several processes each generates for itself: it has all weights (sharding.whole).
+        ids = model.generate(**inputs, **self._generation, synced_gpus=False)
         texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
         return texts
 

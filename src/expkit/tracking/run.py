@@ -28,6 +28,7 @@ from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
+from expkit.processes import from_main, is_main
 from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
 from expkit.tracking import outbox, store
@@ -74,11 +75,11 @@ class Run:
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
 
-    def start(self, position: int = 0) -> None:
+    def start(self, position: int | None = 0) -> None:
         """Begin to write.
 
         Args:
-            position: what `position()` said at the moment from which a run goes on.
+            position: what `position()` said at the moment from which a run goes on; None: its end.
         """
         self._outbox.start(keep=position)
 
@@ -211,6 +212,24 @@ class Run:
         self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
 
 
+class SilentRun:
+    """The run in a process that is not the main one: all that the main process does, it leaves out."""
+
+    def __init__(self, run_id: str, name: str, goes_on: bool) -> None:
+        self.id = run_id
+        self.name = name
+        self.goes_on = goes_on
+        self.folder = run_folder(run_id)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        if not hasattr(Run, name):
+            raise AttributeError(name)
+        return lambda *args, **kwargs: None
+
+
+AnyRun = Run | SilentRun
+
+
 def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
     """The newest run of that experiment that came to its end."""
     client = store.connect(settings["uri"])
@@ -225,10 +244,11 @@ def open_run(
     *,
     resume: str,
     can_go_on: Callable[[Path], bool] = lambda folder: False,
-) -> Iterator[Run]:
+) -> Iterator[AnyRun]:
     """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
-    One that is pruned ends as KILLED with a tag that says so. The run has to be started.
+    One that is pruned ends as KILLED with a tag that says so. The run has to be started. Of several
+    processes the main one opens it.
 
     Args:
         facts: what decides the result; see expkit.config.fingerprint.
@@ -238,6 +258,9 @@ def open_run(
     Raises:
         UserError: there is no such run, or it cannot go on.
     """
+    if not is_main():
+        yield SilentRun(*from_main(_nothing))
+        return
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     cut_off = _to_go_on(client, experiment, facts, resume, can_go_on)
@@ -258,8 +281,11 @@ def open_run(
             client.set_terminated(run_id, "FAILED")
             raise
     _opened.append(run.id)
+    if _announced_in is not None:
+        _announced_in.write_text(run.id, encoding="utf-8")
     try:
         run.keep_facts(facts)
+        from_main(lambda: (run.id, run.name, run.goes_on))
         yield run
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Pruned)
@@ -269,6 +295,35 @@ def open_run(
             say(f"the end of the run could not be logged: {second}")  # the first error matters
         raise
     run.close("FINISHED")
+
+
+def _nothing() -> tuple[str, str, bool]:
+    raise AssertionError  # only the main process is asked
+
+
+def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> None:
+    """End a run whose process cannot: send what it had to say, and that it has failed.
+
+    Args:
+        is_certain: whether `why` is better than what the run says itself.
+    """
+    client = store.connect(settings["uri"])
+    found = client.get_run(run_id)
+    if found.info.status != "FAILED":
+        run = Run(client, run_id, found.info.run_name, goes_on=True)
+        run.start(None)
+        run.close("FAILED", UserError(why))
+    elif is_certain:
+        client.set_tag(run_id, ERROR, why)
+
+
+_announced_in: Path | None = None
+
+
+def announce_to(file: Path) -> None:
+    """Write the id of a run that is opened to `file`, for whoever waits for this process."""
+    global _announced_in
+    _announced_in = file
 
 
 _opened: list[str] = []

@@ -1,0 +1,150 @@
+"""`launch.processes=N`: one run in N processes, by torch's elastic launcher.
+
+The configuration is composed and checked once; the processes get it resolved. (Composing it in each of
+them is what goes wrong with Hydra and torchrun: Hydra #2070.)
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from expkit.errors import FAILED as EXIT_FAILED
+from expkit.errors import INTERRUPTED, UserError, complain
+from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, terminate, threads
+
+# Imported once in the process from which the others are forked: the second job of a sweep starts
+# in less than a second.
+PRELOADED = ["expkit.experiment"]
+HERE = "127.0.0.1"
+# Variables by which the launcher tells a process which one it is.
+DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
+SHUTDOWN = 60  # seconds that processes have to end their run after a signal
+
+
+def launch(
+    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+) -> Any:
+    """One run in `cfg.launch.processes` processes; returns what `attempt` does.
+
+    A run whose processes have died ends as FAILED.
+
+    Raises:
+        KeyboardInterrupt: this process was interrupted; the run has ended as KILLED.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    processes = cfg.launch.processes
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint=f"{HERE}:0",
+        local_addr=HERE,
+        max_restarts=0,
+        start_method="forkserver",
+        signals_to_handle="SIGTERM",  # SIGINT is Python's KeyboardInterrupt already
+        shutdown_timeout=SHUTDOWN,
+    )
+    with tempfile.TemporaryDirectory() as folder, _launching():
+        opened = Path(folder) / "run"
+        order = Order(
+            OmegaConf.to_container(cfg, resolve=True),
+            dict(choices),
+            is_promising,
+            {**os.environ, THREADS: str(max(threads() // processes, 1))},
+            opened,
+        )
+        try:
+            results = elastic_launch(config, _member)(order)
+        except ChildFailedError as error:
+            _, failure = error.get_first_failure()
+            if failure.exitcode == INTERRUPTED:
+                raise KeyboardInterrupt from error
+            _end(cfg.tracking, opened, failure, processes)
+            return FAILED
+        except SignalException as error:
+            raise KeyboardInterrupt from error
+    return results[0]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What each of the processes gets."""
+
+    config: Any  # resolved
+    choices: dict[str, str]
+    is_promising: IsPromising | None
+    environment: dict[str, str]
+    opened: Path  # a file for the id of the run, as soon as there is one
+
+
+def _member(order: Order) -> Any:
+    """In each of the processes.
+
+    The launcher waits for a process that returns; only one that exits ends the others.
+    """
+    described = {name: v for name, v in os.environ.items() if name.startswith(DESCRIPTION)}
+    os.environ.clear()  # what the process from which this one was forked was started with
+    os.environ.update({**order.environment, **described})
+    from expkit.processes import joined
+    from expkit.tracking.run import announce_to
+
+    announce_to(order.opened)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        with joined():
+            result = attempt(OmegaConf.create(order.config), order.choices, order.is_promising)
+            if result == FAILED:
+                raise SystemExit(EXIT_FAILED)
+            return result
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _end(
+    settings: Mapping[str, Any], opened: Path, failure: ProcessFailure, processes: int
+) -> None:
+    """Make sure that the run says that it has failed, also when nobody was left to say it."""
+    from expkit.tracking.run import end_for
+
+    died = f"process {failure.local_rank} of {processes} (counted from 0) has died"
+    why = f"{died} of {failure.signal_name()}" if failure.exitcode < 0 else died
+    if opened.exists():
+        end_for(settings, opened.read_text(encoding="utf-8"), why, failure.exitcode < 0)
+    if failure.exitcode < 0:
+        complain(UserError(f"{why}; resume=auto goes on from the last checkpoint"))
+
+
+@contextmanager
+def _launching() -> Iterator[None]:
+    """The launcher takes over signals, and reports what the processes have said themselves.
+
+    Processes of joblib hand on their own start method, which no other process knows.
+    """
+    before = logging.root.manager.disable
+    handler = signal.getsignal(signal.SIGTERM)
+    method = multiprocessing.get_start_method(allow_none=True)
+    logging.disable(logging.CRITICAL)
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        multiprocessing.set_start_method(method, force=True)
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, handler)

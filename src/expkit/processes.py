@@ -1,0 +1,202 @@
+"""One training in several processes: which of them this is, and what they tell each other.
+
+A launcher (expkit.launch, torchrun, accelerate) has started the processes and described them in the
+environment. Where there is one process alone, everything here is trivial.
+"""
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from expkit.display import console
+from expkit.errors import UserError, reason
+from expkit.secrets import hidden
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=2)  # with the main process, while it sends a model or reads data
+GRACE = 20.0  # seconds that the main process has to end its run when another one has failed
+_cpu_group: Any = None  # for objects, whatever the tensors of training go through
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", 0)) if _are_several() else 0
+
+
+def count() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if _are_several() else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes, prints, and speaks to MLflow."""
+    return rank() == 0
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if _are_several() else 0)
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Belong to the processes that a launcher has started, and leave them at the end.
+
+    Raises:
+        UserError: there are more processes than GPUs.
+    """
+    global _cpu_group
+    if not _are_several():
+        yield
+        return
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"):
+        if os.environ.get(name, "false").lower() == "true":
+            raise UserError(
+                f"{name}: settings of accelerate do not count here; use launch.fsdp=true"
+            )
+    console.quiet = not is_main()
+    if torch.cuda.is_available():
+        gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", count()))
+        if here > gpus:
+            raise UserError(f"launch.processes={here}: this machine has {gpus} GPUs, one for each")
+        torch.cuda.set_device(device())
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
+    else:
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    _cpu_group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield
+    except BaseException:
+        leave()
+        if not is_main():
+            time.sleep(GRACE)  # or until the main process has ended, and the launcher ends this one
+        raise
+    finally:
+        leave()
+        console.quiet = False
+
+
+def leave() -> None:
+    """Close all connections: whoever waits for this process gets an error at once."""
+    global _cpu_group
+    _cpu_group = None
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def summed(value: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes, in each of them."""
+    if count() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it holds in one of the processes."""
+    if count() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_cpu_group)
+    return bool(flags)
+
+
+def gathered(part: Sequence[T]) -> list[T]:
+    """The parts of all processes, one behind the other, in each of them."""
+    if count() == 1:
+        return list(part)
+    parts: list[Any] = [None] * count()
+    dist.all_gather_object(parts, list(part), group=_cpu_group)
+    return [item for part in parts for item in part]
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, in each of them."""
+    if count() == 1:
+        return make()
+    box = [make() if is_main() else None]
+    dist.broadcast_object_list(box, src=0, group=_cpu_group)
+    return box[0]  # type: ignore[return-value]
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    any_of(False)
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """What leaves files behind is done by the main process; the others find them."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()
+
+
+@contextmanager
+def failures_told(folder: Path) -> Iterator[None]:
+    """Let the main process, which keeps the run, say why another one has failed.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: in the main process, when another one has failed or died.
+    """
+    notes = folder / "failures"
+    if count() == 1:
+        yield
+        return
+    if is_main():
+        for left in notes.glob("*"):
+            left.unlink()
+    barrier()
+    try:
+        yield
+    except Exception as error:
+        if not is_main():
+            notes.mkdir(exist_ok=True)
+            text = "".join(traceback.format_exception(error))
+            unfinished = notes / f"{rank()}.unfinished"
+            unfinished.write_text(hidden(f"{reason(error)}\n{text}"), encoding="utf-8")
+            unfinished.rename(notes / f"{rank()}.txt")
+            leave()
+        elif _is_of_connection(error):
+            raise _failure_of_another(notes, error) from error
+        raise
+
+
+def _failure_of_another(notes: Path, error: Exception) -> UserError:
+    deadline = time.monotonic() + 3.0
+    while not (found := sorted(notes.glob("*.txt"))) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not found:
+        return UserError(f"another of the {count()} processes has died ({reason(error)})")
+    why, _, trace = found[0].read_text(encoding="utf-8").partition("\n")
+    failed = UserError(f"process {found[0].stem} of {count()} (counted from 0): {why}")
+    failed.add_note(trace)
+    return failed
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Gloo says by a plain RuntimeError, and in its own words, that the other side is gone."""
+    words = ("gloo", "connection closed", "connection reset", "broken pipe")
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
+
+
+def _are_several() -> bool:
+    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1

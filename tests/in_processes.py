@@ -1,0 +1,81 @@
+"""What the tests of several processes let each of them do."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from conftest import SMALL_TASKS, composed
+from expkit.backends.interface import StepResult
+from expkit.evaluation import evaluate
+from expkit.experiment import prepare
+from expkit.sharding import whole
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A short training, and what its model then predicts."""
+
+    losses: list[float]
+    norms: list[float]
+    examples: list[int]
+    metrics: dict[str, float]
+    predictions: list[Any]
+    weights: dict[str, torch.Tensor]
+
+
+def fitted(task: str, *overrides: str) -> Fitted:
+    """Train on 56 examples in batches of 8: seven micro-batches an epoch, so that a step is short."""
+    prepared = prepare(composed(*SMALL_TASKS[task], "data.sizes.train=56", *overrides))
+    steps: list[StepResult] = []
+    training = prepared.training
+    prepared.backend.fit(training, lambda result: bool(steps.append(result)))
+    scored = evaluate(training.model, training.task, prepared.eval_sets["validation"])
+    with whole(training.model):
+        weights = {
+            n: p.detach().clone() for n, p in training.model.named_parameters() if p.requires_grad
+        }
+    return Fitted(
+        [float(step.loss) for step in steps],
+        [float(step.grad_norm) for step in steps],
+        [step.examples for step in steps],
+        scored.metrics,
+        scored.predictions,
+        weights,
+    )
+
+
+def each(folder: Path, works: list[tuple[str, ...]]) -> list[Fitted]:
+    """Carry out all of it, one after another, as a member of the processes that are started."""
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    from expkit.processes import joined
+    from expkit.quiet import hush
+
+    hush()
+    with joined():
+        return [fitted(*work) for work in works]
+
+
+def together(count: int, work: Callable[..., Any], *arguments: Any) -> dict[int, Any]:
+    """What `work` returns in each of `count` processes."""
+    import multiprocessing
+
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    multiprocessing.set_forkserver_preload(["expkit.experiment"])
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id="test",
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        start_method="forkserver",
+    )
+    return dict(elastic_launch(config, work)(*arguments))
