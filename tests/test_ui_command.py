@@ -24,7 +24,7 @@ def test_a_port_in_use_is_said_with_another(project: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=rf"port {port} .* in use; \d+ is free: make ui PORT="):
             ui.server(store.tracking_uri(None), port)
-    assert store.tracking_uri(None) in ui.server(store.tracking_uri(None), port)
+    assert str(port) in ui.server(store.tracking_uri(None), port)
 
 
 def test_a_server_has_a_ui_of_its_own() -> None:
@@ -36,3 +36,10 @@ def test_a_port_is_a_port(project: Path) -> None:
     store.connect(None)
     with pytest.raises(UserError, match="from 1 to 65535"):
         ui.server(store.tracking_uri(None), 70000)
+
+
+def test_all_users_of_a_machine_see_the_arguments_and_no_password() -> None:
+    with socket.socket() as found:
+        found.bind((ui.HOST, 0))
+        port = found.getsockname()[1]
+    assert "secret" not in " ".join(ui.server("postgresql://me:secret@host/db", port))

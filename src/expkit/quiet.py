@@ -17,4 +17,6 @@ def hush() -> None:
     datasets.disable_progress_bars()
     for name in ("mlflow", "alembic", "accelerate", "httpx", "huggingface_hub", "hydra"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It prints the traceback of each error of a database, and raises it too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"(mlflow|torch|transformers|peft)\b")

@@ -10,6 +10,7 @@ import sys
 import traceback
 from types import TracebackType
 from typing import Any
+from urllib.parse import unquote
 
 MARK = "***"
 SHORTEST = 4  # characters; a shorter one would be found in any text
@@ -34,7 +35,7 @@ def remember(uri: str) -> None:
     user, found, _ = uri.partition("://")[2].rpartition("@")
     password = user.partition(":")[2]
     if found and len(password) >= SHORTEST and not uri.startswith(FILES):
-        _of_addresses.add(password)
+        _of_addresses.update((password, unquote(password)))
 
 
 def hidden(text: str) -> str:

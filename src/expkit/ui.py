@@ -24,18 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
     port = parser.parse_args(arguments).port
+    uri = tracking_uri(None)
     try:
-        command = server(tracking_uri(None), port)
+        command = server(uri, port)
     except UserError as error:
         sys.exit(complain(error))
     print(f"http://{HOST}:{port}{RUNS}   (Ctrl-C ends it)", flush=True)
+    # Not among the arguments, which all users of a machine may see: it may hold a password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     os.execv(command[0], command)
 
 
 def server(uri: str, port: int) -> list[str]:
-    """The command that serves the UI of a store.
+    """The command that serves the UI of a store, which comes to it as MLFLOW_BACKEND_STORE_URI.
 
     Raises:
         UserError: there are no runs yet, or there is nothing to start.
@@ -52,7 +55,7 @@ def server(uri: str, port: int) -> list[str]:
             f"{other} is free: make ui PORT={other}" if other else "try another: make ui PORT=..."
         )
         raise UserError(f"port {port} of {HOST} is in use; {hint}")
-    options = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
+    options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "ui", *options]
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import mlflow
 import pytest
@@ -63,6 +64,11 @@ def test_secrets_of_the_environment_are_hidden(name: str, monkeypatch: pytest.Mo
 def test_a_password_is_known_outside_of_its_address() -> None:
     secrets.remember(ADDRESSES[0])
     assert hidden(f"401 for {SECRET}") == "401 for ***"
+
+
+def test_a_password_is_known_as_it_is_too_where_its_address_encodes_it() -> None:
+    secrets.remember(f"postgresql://me:{quote(SECRET, safe='')}@host/db")
+    assert hidden(f"{SECRET} or {quote(SECRET, safe='')}") == "*** or ***"
 
 
 def test_nothing_that_is_shown_holds_a_secret(

@@ -1,5 +1,6 @@
 """The store: where it is, who may see its password, and that many may make it at once."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -64,6 +65,29 @@ def test_only_runs_of_dead_processes_are_closed(project: Path) -> None:
     store.close_abandoned(client)
     states = {run: client.get_run(run).info.status for run in (mine, abandoned, elsewhere)}
     assert states == {mine: "RUNNING", abandoned: "KILLED", elsewhere: "RUNNING"}
+
+
+def test_a_missing_driver_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # what Python takes for "not there"
+    with pytest.raises(UserError, match=r"psycopg.*pip install 'expkit\[postgres\]'") as raised:
+        store.connect("postgresql://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_database_that_refuses_is_said_at_once() -> None:
+    with pytest.raises(UserError, match=r"no database can be opened there .*refused") as raised:
+        store.connect("postgresql://me:secret@127.0.0.1:1/db")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_database_that_is_silent_is_given_up() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()  # connections are made, and nobody takes them
+        start = time.monotonic()
+        with pytest.raises(UserError, match=r"no database can be opened there .*timeout"):
+            store.connect(f"postgresql://me:secret@127.0.0.1:{silent.getsockname()[1]}/db")
+        assert time.monotonic() - start < 2 * store.REACHABLE_WITHIN
 
 
 @pytest.mark.parametrize(

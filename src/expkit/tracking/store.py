@@ -21,10 +21,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from expkit.config.project import output_dir, project_root
 from expkit.errors import UserError
@@ -32,6 +34,7 @@ from expkit.secrets import hidden, remember, without_password
 
 HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
 REACHABLE_WITHIN = 5.0  # seconds
+DATABASES = ("postgresql", "mysql", "mssql")  # MLflow writes into them without a server of its own
 
 
 def tracking_uri(configured: str | None) -> str:
@@ -55,11 +58,13 @@ def connect(configured: str | None) -> MlflowClient:
         os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # of the run, at its end
     if uri.startswith("http"):
         _require_server(uri)
+    elif uri.startswith(DATABASES):
+        _require_database(uri)
     _use(uri)
     try:
         client = _opened(uri)
         close_abandoned(client)
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = hidden(str(error)).splitlines()[0]
         raise UserError(
             f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
@@ -99,14 +104,17 @@ def _opened(uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment of that name, made if it is new; local stores keep artifacts beside it."""
+    """The experiment of that name, made if it is new.
+
+    Only a server of MLflow takes artifacts; with a database they stay in this project.
+    """
     if found := client.get_experiment_by_name(name):
         if found.lifecycle_stage == "deleted":
             raise UserError(
                 f"tracking.experiment={name!r}: was deleted; restore it or take another name"
             )
         return str(found.experiment_id)
-    local = str(client.tracking_uri).startswith("sqlite")
+    local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
     location = (output_dir() / "artifacts").as_uri() if local else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
@@ -193,4 +201,24 @@ def _require_server(uri: str) -> None:
         raise UserError(
             f"tracking.uri={without_password(uri)}: no server answers there ({reason}); "
             "start it, or leave tracking.uri and MLFLOW_TRACKING_URI unset to use the project's own store"
+        ) from error
+
+
+def _require_database(uri: str) -> None:
+    """MLflow itself would try for minutes, and end with a traceback."""
+    shown = f"tracking.uri={without_password(uri)}"
+    waits = {} if uri.startswith("mssql") else {"connect_timeout": int(REACHABLE_WITHIN)}
+    try:
+        engine = sqlalchemy.create_engine(uri, connect_args=waits)
+        engine.connect().close()
+        engine.dispose()
+    except ImportError as error:
+        hint = ": pip install 'expkit[postgres]'" if uri.startswith("postgresql:") else ""
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{shown}: its driver is not installed ({reason}){hint}") from error
+    except (SQLAlchemyError, ValueError) as error:
+        reason = hidden(str(getattr(error, "orig", error))).splitlines()[0]
+        raise UserError(
+            f"{shown}: no database can be opened there ({reason}); "
+            "leave tracking.uri and MLFLOW_TRACKING_URI unset to use the project's own store"
         ) from error
