@@ -21,8 +21,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: setup ## Train, evaluate and log the default experiment
 	$(PY) -m expkit $(ARGS)
 
+# Files in their order: otherwise those with few but long tests come last, and one core waits.
 test: setup ## Run the tests, two files at a time
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: setup ## Run what goes on for long: thousands of random inputs, and what else is at random
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m 'chaos or fuzz' --hypothesis-profile chaos --timeout 7200 $(ARGS)

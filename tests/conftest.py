@@ -101,7 +101,7 @@ def expkit(project: Path) -> Command:
 
 @pytest.fixture
 def python(project: Path) -> Command:
-    """Run `python -m expkit...` in the project as a user does."""
+    """The same in a Python of its own; joblib starts no processes from one that was forked off."""
 
     def run(
         *arguments: str, module: str = "expkit", timeout: float = 300

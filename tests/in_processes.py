@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from conftest import SMALL_TASKS, composed
+from expkit import checkpoint
 from expkit.backends.interface import StepResult
 from expkit.evaluation import evaluate
 from expkit.experiment import prepare
+from expkit.processes import barrier, joined
+from expkit.quiet import hush
 from expkit.sharding import whole
 
 
@@ -48,13 +51,43 @@ def fitted(task: str, *overrides: str) -> Fitted:
     )
 
 
+def resumed(folder: Path, task: str, *overrides: str) -> list[float]:
+    """The losses of a training that is cut off after two steps and goes on in another model."""
+    losses: list[float] = []
+
+    def on_step(result: StepResult) -> bool:
+        losses.append(float(result.loss))
+        return result.done == 2
+
+    options = (*SMALL_TASKS[task], "data.sizes.train=56", *overrides)
+    training = prepare(composed(*options)).training
+    prepare(composed(*options)).backend.fit(training, on_step)
+    checkpoint.save(training, 2, {}, folder, keep=1)
+    barrier()
+    found = checkpoint.newest(folder)
+    assert found is not None
+    again = prepare(composed(*options, "seed=7"))  # other weights than those that are to come back
+    rest = replace(again.training, steps=training.steps, seed=training.seed, start=2)
+    checkpoint.restore(rest, found)
+    again.backend.fit(rest, on_step)
+    return losses
+
+
+def each_resumed(folder: Path, works: list[tuple[str, ...]]) -> list[list[float]]:
+    """Carry out all of it, one after another, as a member of the processes that are started."""
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    with joined():
+        folders = [folder / str(number) for number in range(len(works))]
+        for made in folders:
+            made.mkdir(exist_ok=True)
+        return [resumed(made, *work) for made, work in zip(folders, works, strict=True)]
+
+
 def each(folder: Path, works: list[tuple[str, ...]]) -> list[Fitted]:
     """Carry out all of it, one after another, as a member of the processes that are started."""
     os.chdir(folder)
     torch.set_num_threads(1)
-    from expkit.processes import joined
-    from expkit.quiet import hush
-
     hush()
     with joined():
         return [fitted(*work) for work in works]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import SMALL_TASKS
-from in_processes import Fitted, each, fitted, together
+from in_processes import Fitted, each, each_resumed, fitted, together
 
 BACKENDS = ("torch", "trainer")
 # Seven micro-batches in steps of four and of two: in each epoch one process gets less, or nothing.
@@ -60,3 +60,15 @@ def test_two_processes_are_one_with_twice_the_accumulation(
         }
         for name, weight in two.weights.items():
             torch.testing.assert_close(weight, one.weights[name], rtol=0, atol=1e-5)
+
+
+def test_parts_of_a_model_are_kept_whole_and_go_on(project: Path) -> None:
+    """With FSDP a checkpoint is that of one process; so it may go on in any number of them."""
+    works: list[Work] = [
+        ("text_classification", "torch", "none", 2, "fsdp"),
+        ("masked_lm", "trainer", "none", 2, "fsdp"),
+    ]
+    seen = together(2, each_resumed, project, [overrides(work, 2) for work in works])
+    for losses in seen.values():
+        for work, of_two in zip(works, losses, strict=True):
+            assert of_two == pytest.approx(fitted(*overrides(work, 1)).losses, abs=1e-5)

@@ -29,6 +29,7 @@ def of(*overrides: str) -> str:
         "sweep.on_failure=stop",
         "checkpoint.every_steps=7",
         "trusted_modules=[mine]",
+        "launch.fsdp=true",
         "optimizer.lr=0.001",  # the default, written in another way
     ],
 )
@@ -50,6 +51,12 @@ def test_a_changed_config_is_another_experiment(override: str) -> None:
     assert of(override) != of()
 
 
+def test_processes_count_as_accumulation() -> None:
+    four = of("train.accumulation=4")
+    assert of("train.accumulation=2", "launch.processes=2") == of("launch.processes=4") == four
+    assert of("train.accumulation=4", "launch.processes=2") != four
+
+
 def test_files_count_by_their_content(tmp_path: Path) -> None:
     def write(name: str, text: str) -> list[str]:
         file = tmp_path / name
@@ -65,7 +72,9 @@ def test_checkpoint_folders_count_by_their_content(tmp_path: Path) -> None:
     def write(folder: str, weights: bytes) -> dict[str, Any]:
         (tmp_path / folder).mkdir(exist_ok=True)
         (tmp_path / folder / "model.safetensors").write_bytes(weights)
-        return {"data": {}, "model": {"path": str(tmp_path / folder)}}
+        model = {"path": str(tmp_path / folder)}
+        launched = {"train": {"accumulation": 1}, "launch": {"processes": 1}}
+        return {"data": {}, "model": model, **launched}
 
     first = fingerprint(write("one", b"1"))
     assert fingerprint(write("two", b"1")) == first

@@ -211,7 +211,7 @@ def names(override: str) -> set[str]:
 
 
 @settings(
-    max_examples=max(settings().max_examples, 300),
+    max_examples=max(settings().max_examples, 150),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(sound=st.lists(st.sampled_from(SOUND), max_size=3), odd=lists_of_them)

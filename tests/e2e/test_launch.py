@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -67,7 +68,7 @@ def members(project: Path) -> list[psutil.Process]:
 @pytest.mark.parametrize(
     ("victim", "options"),
     [
-        (0, ("launch.processes=2", "launch.fsdp=true")),
+        (0, ("launch.processes=2",)),
         (1, ("launch.processes=1", "train.accumulation=2")),
     ],
 )
@@ -108,6 +109,31 @@ def test_another_number_of_processes_that_changes_the_result_is_refused(
     assert refused.returncode == 2
     assert "train.accumulation x launch.processes: 2 then, 1 now" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+UNLUCKY = """
+import os
+import torch
+
+class Optimizer(torch.optim.SGD):
+    def step(self, closure=None):
+        if os.environ["RANK"] == "1":
+            raise ValueError("bad luck")
+        return super().step(closure)
+"""
+
+
+def test_the_run_says_why_another_process_has_failed(expkit: Command, project: Path) -> None:
+    (project / "unlucky.py").write_text(UNLUCKY)
+    options = ("optimizer=sgd", "optimizer._target_=unlucky.Optimizer", "trusted_modules=[unlucky]")
+    done = expkit(*JOB, *options, "launch.processes=2")
+    assert done.returncode == 1
+    why = "process 1 of 2 (counted from 0): ValueError: bad luck"
+    assert done.stderr.count(f"expkit: {why}") == 1, done.stderr
+    run = only_run(project)
+    assert (run.info.status, run.data.tags["expkit.error"]) == ("FAILED", why)
+    trace = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/traceback.txt")
+    assert 'raise ValueError("bad luck")' in trace
 
 
 @pytest.mark.parametrize("by", ["torchrun", "launch.processes"])
@@ -160,8 +186,10 @@ def test_what_is_wrong_is_said_once(project: Path) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "ray"])
-def test_a_sweep_of_runs_in_two_processes(launcher: str, expkit: Command, project: Path) -> None:
-    done = expkit(
+def test_a_sweep_of_runs_in_two_processes(
+    launcher: str, expkit: Command, python: Command, project: Path
+) -> None:
+    done = (python if launcher == "joblib" else expkit)(
         "-m",
         "optimizer=adamw,sgd",
         "seed=1,2",

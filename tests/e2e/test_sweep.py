@@ -104,29 +104,29 @@ def test_a_wrong_job_is_found_before_any_starts(expkit: Command, project: Path) 
     assert not list((project / "outputs").glob("*"))
 
 
-def test_sixteen_jobs_at_once_on_a_fresh_store(expkit: Command, project: Path) -> None:
-    done = expkit("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=16", "seed=range(16)", *JOB)
+def test_eight_jobs_at_once_on_a_fresh_store(python: Command, project: Path) -> None:
+    done = python("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=8", "seed=range(8)", *JOB)
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     parent, jobs = runs(client)
     assert parent.info.status == "FINISHED"
-    assert states(jobs) == {f"seed={i}": "FINISHED" for i in range(16)}
+    assert states(jobs) == {f"seed={i}": "FINISHED" for i in range(8)}
     for run in jobs:
         history = client.get_metric_history(run.info.run_id, "train/loss")
         assert [metric.step for metric in history] == [1, 2, 3, 4]
         assert run.data.tags["hardware.threads"] == "1"
         assert (project / "outputs" / "runs" / run.info.run_id / "model").is_dir()
-    assert len({run.data.metrics["train/loss"] for run in jobs}) == 16
+    assert len({run.data.metrics["train/loss"] for run in jobs}) == 8
 
 
 @pytest.mark.parametrize(
     "how", [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("sweep.process_per_job=true",)]
 )
 def test_a_job_whose_process_dies_fails_alone(
-    how: tuple[str, ...], expkit: Command, project: Path
+    how: tuple[str, ...], python: Command, project: Path
 ) -> None:
     (project / "deadly.py").write_text(DEADLY)
-    done = expkit("-m", "backend._target_=deadly.Deadly", "seed=1,2,3,4", *JOB, *how)
+    done = python("-m", "backend._target_=deadly.Deadly", "seed=1,2,3,4", *JOB, *how)
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     _, jobs = runs(client)
     assert done.returncode == 1
