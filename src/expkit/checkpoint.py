@@ -183,16 +183,18 @@ def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
     passes = is_sharded(training.model)
     with whole(training.model):
         weights = changing_weights(training.model).items()
-        tensors = {f"model.{n}": t.detach().to("cpu", copy=passes) for n, t in weights}
+        tensors = {f"model.{n}": t.detach().to("cpu", copy=passes) for n, t in weights if is_main()}
     optimizer = training.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, state in optimizer["state"].items():
         for name, value in state.items():
             if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.{index}.{name}"] = full(value)
+                whole_value = full(value)  # one at a time: all of them may not fit
+                if is_main():
+                    tensors[f"optimizer.{index}.{name}"] = whole_value.contiguous().cpu()
             else:
                 numbers.setdefault(str(index), {})[name] = value
-    return {n: t.contiguous().cpu() for n, t in tensors.items()}, {
+    return {n: t.contiguous() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
         "scheduler": _plain_state(training.scheduler.state_dict()),
         "loss_scale": training.loss_scale.state_dict(),

@@ -42,7 +42,7 @@ def dry_run(cfg: DictConfig) -> None:
         **prepared.task.describe(prepared.splits, prepared.tokenizer),
         "validation: tokens": f"{tokens:,}",
         "optimizer steps": f"{len(steps)} ({steps.steps_per_epoch} an epoch)",
-        "time for training": f"about {_duration(seconds * len(steps))} (without evaluation)",
+        "time for training": f"about {_duration(seconds * len(steps) / cfg.launch.processes)} (without evaluation)",
         "memory": f"{_peak_bytes() / 2**30:.1f} GiB",
     }
     table("dry run", ["", "value"], [[name, value] for name, value in facts.items()])

@@ -11,7 +11,8 @@ from typing import Any
 
 from expkit.secrets import prints
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The third is what Slurm sends by submitit some time before it kills.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
 @contextmanager
@@ -32,6 +33,12 @@ def stops_after_step() -> Iterator[Callable[[], bool]]:
 
     with _handled_by(handle):
         yield lambda: asked
+
+
+def ignore_termination() -> None:
+    """SIGTERM does not count any more in one of several processes: it ends already."""
+    if "RANK" in os.environ and current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

@@ -9,21 +9,23 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from expkit.errors import FAILED as EXIT_FAILED
-from expkit.errors import INTERRUPTED, UserError, complain
+from expkit.errors import INTERRUPTED, ConfigError, UserError, complain, reason
 from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, terminate, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
@@ -32,7 +34,9 @@ PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
 # Variables by which the launcher tells a process which one it is.
 DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
-SHUTDOWN = 60  # seconds that processes have to end their run after a signal
+SHUTDOWN = (
+    600  # seconds that processes have for a step, an evaluation and a checkpoint after a signal
+)
 
 
 def launch(
@@ -44,9 +48,14 @@ def launch(
 
     Raises:
         KeyboardInterrupt: this process was interrupted; the run has ended as KILLED.
+        ConfigError: there are more processes than GPUs.
     """
     multiprocessing.set_forkserver_preload(PRELOADED)
     processes = cfg.launch.processes
+    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            [f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"]
+        )
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -60,26 +69,26 @@ def launch(
         signals_to_handle="SIGTERM",  # SIGINT is Python's KeyboardInterrupt already
         shutdown_timeout=SHUTDOWN,
     )
-    with tempfile.TemporaryDirectory() as folder, _launching():
-        opened = Path(folder) / "run"
+    share = str(max(threads() // processes, 1))
+    with tempfile.TemporaryDirectory() as folder:
         order = Order(
             OmegaConf.to_container(cfg, resolve=True),
             dict(choices),
             is_promising,
-            {**os.environ, THREADS: str(max(threads() // processes, 1))},
-            opened,
+            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
+            Path(folder) / "run",
         )
         try:
-            results = elastic_launch(config, _member)(order)
+            with _launching():
+                return elastic_launch(config, _member)(order)[0]
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
             if failure.exitcode == INTERRUPTED:
                 raise KeyboardInterrupt from error
-            _end(cfg.tracking, opened, failure, processes)
+            _end(cfg.tracking, order.opened, failure, processes)
             return FAILED
         except SignalException as error:
             raise KeyboardInterrupt from error
-    return results[0]
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,9 @@ def _member(order: Order) -> Any:
     from expkit.tracking.run import announce_to
 
     announce_to(order.opened)
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, terminate)
+    Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
             result = attempt(OmegaConf.create(order.config), order.choices, order.is_promising)
@@ -114,19 +125,37 @@ def _member(order: Order) -> Any:
             return result
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except UserError as error:
+        raise SystemExit(complain(error)) from None
+
+
+def _end_with_launcher() -> None:
+    """Nobody waits for a process whose launcher was killed."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None
+    launcher.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SHUTDOWN)
+    os._exit(INTERRUPTED)
 
 
 def _end(
     settings: Mapping[str, Any], opened: Path, failure: ProcessFailure, processes: int
 ) -> None:
-    """Make sure that the run says that it has failed, also when nobody was left to say it."""
+    """Make sure that the run says that it has failed and why, also when nobody was left to say it."""
+    from mlflow.exceptions import MlflowException
+
     from expkit.tracking.run import end_for
 
-    died = f"process {failure.local_rank} of {processes} (counted from 0) has died"
-    why = f"{died} of {failure.signal_name()}" if failure.exitcode < 0 else died
-    if opened.exists():
-        end_for(settings, opened.read_text(encoding="utf-8"), why, failure.exitcode < 0)
-    if failure.exitcode < 0:
+    died = failure.exitcode < 0
+    how = f"has died of {failure.signal_name()}" if died else f"has ended with {failure.exitcode}"
+    why = f"process {failure.local_rank} of {processes} (counted from 0) {how}"
+    try:
+        had_ended = not opened.exists() or end_for(settings, opened.read_text(), why, died)
+    except (UserError, MlflowException, OSError) as error:
+        complain(UserError(f"that the run has failed could not be logged: {reason(error)}"))
+        had_ended = False
+    if died or not had_ended:
         complain(UserError(f"{why}; resume=auto goes on from the last checkpoint"))
 
 

@@ -11,19 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
 from expkit.display import console
+from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import UserError, reason
+from expkit.interrupts import ignore_termination
 from expkit.secrets import hidden
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)  # with the main process, while it sends a model or reads data
-GRACE = 20.0  # seconds that the main process has to end its run when another one has failed
+GRACE = 45.0  # seconds that the main process has to end its run when another one has failed
+NOTES = "failures"  # in the folder of a run, one of each process that has failed
+_has_left_word = False
 _cpu_group: Any = None  # for objects, whatever the tensors of training go through
 
 
@@ -78,8 +83,12 @@ def joined() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        leave()
-        if not is_main():
+        # Leaving may wait for GPUs that wait for this process.
+        timer = Timer(2 * GRACE, os._exit, (EXIT_FAILED,))
+        timer.daemon = True
+        timer.start()
+        leave(is_failing=True)
+        if _has_left_word:
             time.sleep(GRACE)  # or until the main process has ended, and the launcher ends this one
         raise
     finally:
@@ -87,12 +96,15 @@ def joined() -> Iterator[None]:
         console.quiet = False
 
 
-def leave() -> None:
+def leave(is_failing: bool = False) -> None:
     """Close all connections: whoever waits for this process gets an error at once."""
     global _cpu_group
     _cpu_group = None
     if dist.is_initialized():
-        dist.destroy_process_group()
+        if is_failing and torch.cuda.is_available():
+            dist.distributed_c10d._abort_process_group()  # the other way waits for the others
+        else:
+            dist.destroy_process_group()
 
 
 def summed(value: torch.Tensor) -> torch.Tensor:
@@ -155,10 +167,11 @@ def failures_told(folder: Path) -> Iterator[None]:
     Raises:
         UserError: in the main process, when another one has failed or died.
     """
-    notes = folder / "failures"
     if count() == 1:
         yield
         return
+    global _has_left_word
+    notes = folder / NOTES
     if is_main():
         for left in notes.glob("*"):
             left.unlink()
@@ -166,28 +179,36 @@ def failures_told(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_main():
+        is_of_connection = _is_of_connection(error)
+        if not is_main() and not is_of_connection:
             notes.mkdir(exist_ok=True)
             text = "".join(traceback.format_exception(error))
             unfinished = notes / f"{rank()}.unfinished"
             unfinished.write_text(hidden(f"{reason(error)}\n{text}"), encoding="utf-8")
             unfinished.rename(notes / f"{rank()}.txt")
-            leave()
-        elif _is_of_connection(error):
-            raise _failure_of_another(notes, error) from error
+            _has_left_word = True
+            leave(is_failing=True)
+        elif is_main() and is_of_connection:
+            raise _failure_of_another(folder, error) from error
         raise
 
 
-def _failure_of_another(notes: Path, error: Exception) -> UserError:
+def failure_told(folder: Path) -> UserError | None:
+    """Why a process other than the main one has failed, if it has left word in the run's folder."""
+    for note in sorted((folder / NOTES).glob("*.txt")):
+        why, _, trace = note.read_text(encoding="utf-8").partition("\n")
+        failed = UserError(f"process {note.stem} (counted from 0) has failed: {why}")
+        failed.add_note(trace)
+        return failed
+    return None
+
+
+def _failure_of_another(folder: Path, error: Exception) -> UserError:
+    ignore_termination()
     deadline = time.monotonic() + 3.0
-    while not (found := sorted(notes.glob("*.txt"))) and time.monotonic() < deadline:
+    while not (failed := failure_told(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if not found:
-        return UserError(f"another of the {count()} processes has died ({reason(error)})")
-    why, _, trace = found[0].read_text(encoding="utf-8").partition("\n")
-    failed = UserError(f"process {found[0].stem} of {count()} (counted from 0): {why}")
-    failed.add_note(trace)
-    return failed
+    return failed or UserError(f"another of the {count()} processes has died ({reason(error)})")
 
 
 def _is_of_connection(error: Exception) -> bool:

@@ -53,7 +53,7 @@ def test_the_step_is_finished_and_kept_and_goes_on(
     backend: str, started: Callable[..., subprocess.Popen[str]], expkit: Command, project: Path
 ) -> None:
     process = started(f"backend={backend}")
-    process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGTERM)
+    process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGUSR2)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
     assert "stopping after this step" in output

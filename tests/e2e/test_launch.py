@@ -18,7 +18,7 @@ from conftest import CHECKOUT, SMALL_TASKS, TINY, Command, only_run
 
 Started = Callable[..., subprocess.Popen[str]]
 
-LONG = (*TINY, "train.max_steps=400", "train.eval_every=200", "checkpoint.every_steps=25")
+LONG = (*TINY, "train.max_steps=300", "train.eval_every=150", "checkpoint.every_steps=25")
 LONG += ("tracking.log_model=false",)
 JOB = (*TINY, "train.max_steps=3", "tracking.log_model=false")
 
@@ -91,7 +91,17 @@ def test_a_process_that_is_killed_fails_the_run_and_it_goes_on(
     assert "goes on after step" in done.stdout
     again = only_run(project)
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
-    assert [step for step, _ in history(project, again, "train/loss")] == list(range(1, 401))
+    assert [step for step, _ in history(project, again, "train/loss")] == list(range(1, 301))
+
+
+def test_a_launcher_that_is_killed_leaves_nobody_behind(started: Started, project: Path) -> None:
+    process = started()
+    left = members(project)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(left, timeout=60)
+    assert not alive
+    assert only_run(project).info.status == "KILLED"
 
 
 def test_another_number_of_processes_that_changes_the_result_is_refused(
@@ -128,7 +138,7 @@ def test_the_run_says_why_another_process_has_failed(expkit: Command, project: P
     options = ("optimizer=sgd", "optimizer._target_=unlucky.Optimizer", "trusted_modules=[unlucky]")
     done = expkit(*JOB, *options, "launch.processes=2")
     assert done.returncode == 1
-    why = "process 1 of 2 (counted from 0): ValueError: bad luck"
+    why = "process 1 (counted from 0) has failed: ValueError: bad luck"
     assert done.stderr.count(f"expkit: {why}") == 1, done.stderr
     run = only_run(project)
     assert (run.info.status, run.data.tags["expkit.error"]) == ("FAILED", why)

@@ -50,6 +50,8 @@ class HFTrainer:
                 disable_tqdm=True,
                 ddp_find_unused_parameters=False,
             )
+            _ = arguments.device  # looks for GPUs
+            arguments._n_gpu = min(arguments.n_gpu, 1)  # with more, Trainer would split each batch
             trainer = _StepTrainer(training, on_step, arguments)
             training.loss_scale.attach(trainer.accelerator.scaler)
             trainer.train()

@@ -59,6 +59,8 @@ def single(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     check(cfg, as_typed(hydra_config.overrides.task))
     if cfg.dry_run:
+        if (processes := started_around_us()) > 1:
+            raise ConfigError([f"dry_run=true: runs in one process, and {processes} are started"])
         from expkit.dry_run import dry_run
 
         dry_run(cfg)

@@ -26,9 +26,10 @@ from expkit.config.project import project_root, run_folder
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
+from expkit.interrupts import ignore_termination
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
-from expkit.processes import from_main, is_main
+from expkit.processes import failure_told, from_main, is_main
 from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
 from expkit.tracking import outbox, store
@@ -290,6 +291,7 @@ def open_run(
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
+            ignore_termination()  # by a launcher that ends the others of a run that fails
             run.close("KILLED" if interrupted else "FAILED", error)
         except (MlflowException, OSError) as second:
             say(f"the end of the run could not be logged: {second}")  # the first error matters
@@ -301,20 +303,27 @@ def _nothing() -> tuple[str, str, bool]:
     raise AssertionError  # only the main process is asked
 
 
-def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> None:
+def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> bool:
     """End a run whose process cannot: send what it had to say, and that it has failed.
 
     Args:
+        why: what is known, unless another of its processes has left word.
         is_certain: whether `why` is better than what the run says itself.
+
+    Returns:
+        Whether it had ended by itself.
     """
     client = store.connect(settings["uri"])
     found = client.get_run(run_id)
-    if found.info.status != "FAILED":
+    has_ended = found.info.status in ("FAILED", "FINISHED")
+    if not has_ended:
         run = Run(client, run_id, found.info.run_name, goes_on=True)
         run.start(None)
-        run.close("FAILED", UserError(why))
-    elif is_certain:
+        told = None if is_certain else failure_told(run.folder)
+        run.close("FAILED", told or UserError(why))
+    elif is_certain and found.info.status == "FAILED":
         client.set_tag(run_id, ERROR, why)
+    return has_ended
 
 
 _announced_in: Path | None = None
