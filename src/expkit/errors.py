@@ -1,11 +1,13 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from expkit.secrets import hidden, prints
 
+SPEAKS_WITHIN = 5.0  # seconds: the process of a run that prints what is wrong
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
 
 
@@ -58,6 +60,8 @@ def complain(error: UserError) -> int:
     message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
     if prints():
         print(f"expkit: {message}", file=sys.stderr)
+    else:
+        time.sleep(SPEAKS_WITHIN)  # torchrun ends all processes as soon as one has ended
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 
 

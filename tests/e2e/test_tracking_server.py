@@ -234,10 +234,10 @@ def leaks(left: bytes, *passwords: str) -> list[bytes]:
 
 
 def test_eight_parallel_jobs_log_everything_and_no_password(
-    expkit: Command, project: Path, user: MlflowClient, server: Server, database: Database
+    python: Command, project: Path, user: MlflowClient, server: Server, database: Database
 ) -> None:
     logs = {log: log.stat().st_size for log in (server.log, database.log)}
-    done = expkit(
+    done = python(
         *("-m", "seed=1,2,3,4,5,6,7,8", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
         *(*TINY, f"train.max_steps={STEPS[-1]}", "train.eval_every=2", "tracking.log_model=false"),
         "tracking.experiment=sweep",
@@ -275,6 +275,7 @@ def test_a_model_comes_back_through_the_server(
     done = expkit(*TINY, "train.max_steps=2", "tracking.experiment=model")
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (project / "outputs" / "runs").iterdir()
+    mlflow.set_tracking_uri(None)  # of an earlier test in this process
     fetched = Path(mlflow.artifacts.download_artifacts(f"runs:/{folder.name}/model"))
     (weights,) = fetched.rglob("model.safetensors")
     assert weights.read_bytes() == (folder / "model" / "model.safetensors").read_bytes()
