@@ -275,7 +275,7 @@ def test_a_model_comes_back_through_the_server(
     done = expkit(*TINY, "train.max_steps=2", "tracking.experiment=model")
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = (project / "outputs" / "runs").iterdir()
-    mlflow.set_tracking_uri(None)  # of an earlier test in this process
+    mlflow.set_tracking_uri(server.address)  # an earlier test may have set another
     fetched = Path(mlflow.artifacts.download_artifacts(f"runs:/{folder.name}/model"))
     (weights,) = fetched.rglob("model.safetensors")
     assert weights.read_bytes() == (folder / "model" / "model.safetensors").read_bytes()
