@@ -29,7 +29,7 @@ from expkit.errors import INTERRUPTED, ConfigError, UserError, complain, reason
 from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, terminate, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
-# in less than a second.
+# in a second or two.
 PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
 # Variables by which the launcher tells a process which one it is.
