@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +117,30 @@ def python(project: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture
+def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """A run of `python -m expkit` that has written its first checkpoint."""
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "expkit", *options],
+            cwd=project,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 120
+        folder = project / "outputs" / "runs"
+        while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -65,11 +65,14 @@ def joined() -> Iterator[None]:
     if not _are_several():
         yield
         return
-    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"):
-        if os.environ.get(name, "false").lower() == "true":
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DYNAMO_BACKEND"):
+        value = os.environ.get(name, "no")
+        if value.lower() not in ("no", "false", ""):
             raise UserError(
-                f"{name}: settings of accelerate do not count here; use launch.fsdp=true"
+                f"{name}={value}: of accelerate's settings only the processes count; use launch.fsdp"
             )
+    # Accelerate would give each process its share of the whole machine, also of what others have.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     console.quiet = not is_main()
     if torch.cuda.is_available():
         gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", count()))

@@ -1,9 +1,7 @@
 """Ctrl-C, SIGTERM and kill -9 in the middle of a run, typed as a user does."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,35 +10,11 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY, Command, only_run
+from conftest import TINY, Command, only_run
 
 STEPS = 800  # some seconds
 LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=400", "checkpoint.every_steps=50")
 LONG += ("tracking.log_model=false",)
-
-
-@pytest.fixture
-def started(project: Path) -> Callable[..., subprocess.Popen[str]]:
-    """A run in the middle of training."""
-
-    def start(*overrides: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "expkit", *LONG, *overrides],
-            cwd=project,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        deadline = time.monotonic() + 120
-        folder = project / "outputs" / "runs"
-        while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return process
-
-    return start
 
 
 def steps(project: Path, run: Run) -> list[int]:
@@ -52,7 +26,7 @@ def steps(project: Path, run: Run) -> list[int]:
 def test_the_step_is_finished_and_kept_and_goes_on(
     backend: str, started: Callable[..., subprocess.Popen[str]], expkit: Command, project: Path
 ) -> None:
-    process = started(f"backend={backend}")
+    process = started(*LONG, f"backend={backend}")
     process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGUSR2)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output

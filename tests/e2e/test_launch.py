@@ -32,30 +32,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(CHECKOUT / "src"), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture
-def started(project: Path) -> Started:
-    """A run of two processes in the middle of training."""
-
-    def start(*overrides: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "expkit", *LONG, "launch.processes=2", *overrides],
-            cwd=project,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        deadline = time.monotonic() + 120
-        folder = project / "outputs" / "runs"
-        while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return process
-
-    return start
-
-
 def members(project: Path) -> list[psutil.Process]:
     """The two processes; the main one, whose number stands in the run, first."""
     main = psutil.Process(int(only_run(project).data.tags["expkit.pid"]))
@@ -75,7 +51,7 @@ def members(project: Path) -> list[psutil.Process]:
 def test_a_process_that_is_killed_fails_the_run_and_it_goes_on(
     victim: int, options: tuple[str, ...], started: Started, expkit: Command, project: Path
 ) -> None:
-    process = started()
+    process = started(*LONG, "launch.processes=2")
     members(project)[victim].send_signal(signal.SIGKILL)
     killed = time.monotonic()
     output = process.communicate(timeout=60)[0]
@@ -95,7 +71,7 @@ def test_a_process_that_is_killed_fails_the_run_and_it_goes_on(
 
 
 def test_a_launcher_that_is_killed_leaves_nobody_behind(started: Started, project: Path) -> None:
-    process = started()
+    process = started(*LONG, "launch.processes=2")
     left = members(project)
     process.kill()
     process.communicate()
@@ -107,7 +83,7 @@ def test_a_launcher_that_is_killed_leaves_nobody_behind(started: Started, projec
 def test_another_number_of_processes_that_changes_the_result_is_refused(
     started: Started, expkit: Command, project: Path
 ) -> None:
-    process = started()
+    process = started(*LONG, "launch.processes=2")
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output

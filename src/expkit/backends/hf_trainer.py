@@ -18,7 +18,6 @@ from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
 from expkit.processes import count, summed
-from expkit.randomness import seed_batch
 from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
 
@@ -92,11 +91,7 @@ class _StepTrainer(Trainer):
         training = self.training
         done = training.start + self.state.global_step + 1
         own = torch.zeros((), device=self.args.device)
-        for number, (position, batch) in enumerate(
-            zip(training.steps.positions(), inputs, strict=False), start=1
-        ):
-            seed_batch(training.seed, done, position)
-            is_last = number == len(inputs)
+        for batch, is_last in training.micro_batches(done, inputs):
             with adding_up(self.accelerator, model, is_last):
                 own += super().training_step(model, batch, num_items_in_batch)
         self.loss = summed(own / count())

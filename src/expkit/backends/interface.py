@@ -1,6 +1,6 @@
 """What a backend gets and what it has to do; a class of your own needs no base class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +9,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from expkit.backends.loss_scale import LossScale
-from expkit.data.steps import Steps
+from expkit.data.steps import Batch, Steps
+from expkit.randomness import seed_batch
 from expkit.tasks.interface import Task
 
 
@@ -33,6 +34,13 @@ class Training:
     seed: int
     start: int = 0
     loss_scale: LossScale = field(default_factory=LossScale)
+
+    def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
+        """Those of step `done`, each with the generators seeded for it, and whether it is the last."""
+        own = zip(self.steps.positions(), batches, strict=False)
+        for number, (position, batch) in enumerate(own, start=1):
+            seed_batch(self.seed, done, position)
+            yield batch, number == len(batches)
 
 
 @dataclass(frozen=True)

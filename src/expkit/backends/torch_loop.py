@@ -7,7 +7,6 @@ from accelerate.state import AcceleratorState
 from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.processes import count, summed
-from expkit.randomness import seed_batch
 from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
 
@@ -41,15 +40,11 @@ class TorchLoop:
         for done, batches in enumerate(training.steps.loader(start), start=start + 1):
             targets = max(int(summed(torch.tensor(sum(items(batch) for batch in batches)))), 1)
             loss = torch.zeros((), device=accelerator.device)
-            for number, (position, batch) in enumerate(
-                zip(training.steps.positions(), batches, strict=False), start=1
-            ):
-                seed_batch(training.seed, done, position)
+            for batch, is_last in training.micro_batches(done, batches):
                 batch = {
                     name: tensor.to(accelerator.device, non_blocking=True)
                     for name, tensor in batch.items()
                 }
-                is_last = number == len(batches)
                 with adding_up(accelerator, model, is_last):
                     total, _ = training.task.loss(model, batch)
                     share = total / targets
