@@ -63,7 +63,7 @@ def test_a_second_signal_stops_at_once(
 ) -> None:
     # The second step is followed by an evaluation of some ten seconds.
     long = ("eval.batch_size=1", "train.eval_every=2", "data.sizes.validation=5000")
-    process = started(*long, "checkpoint.every_steps=1")
+    process = started(*LONG, *long, "checkpoint.every_steps=1")
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
