@@ -29,7 +29,7 @@ from mlflow.entities import Run
 from conftest import CHECKOUT, TINY, Command
 from expkit.errors import UserError
 from expkit.tracking import store
-from expkit.tracking.outbox import FILE, read
+from expkit.tracking.outbox import FILE, Outbox, read
 
 DOCS = CHECKOUT / "docs" / "tracking-server"
 ADMIN, USER, OWNER = "admin", "anna", "mlflow"  # two of the server, one of the database
@@ -267,6 +267,40 @@ def test_eight_parallel_jobs_log_everything_and_no_password(
     assert b"tiny_bert" in left
     assert USER.encode() in left
     assert leaks(left, server.password, server.admin_password, database.password) == []
+
+
+def test_a_clash_with_another_project_is_no_failure_and_no_message(
+    project: Path,
+    user: MlflowClient,
+    database: Database,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import psycopg
+
+    experiment = user.create_experiment("clash")
+    run_id = user.create_run(experiment).info.run_id
+    facts = {"name": "demo", "digest": "d", "source_type": "local", "source": "{}"}
+    box = Outbox(user, run_id, tmp_path)
+    box.put({"kind": "inputs", "context": "data", "values": [("train", facts)]})
+    insert = (
+        "INSERT INTO datasets (experiment_id, dataset_uuid, name, digest, dataset_source_type, "
+        "dataset_source) VALUES (%s, 'theirs', 'demo', 'd', 'local', '{}')"
+    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with (
+        psycopg.connect(database.address("mlflow")) as theirs,
+        psycopg.connect(database.address("mlflow"), autocommit=True) as looks,
+    ):
+        theirs.execute(insert, (int(experiment),))
+        box.start()
+        until(lambda: looks.execute(waiting).fetchone() == (1,))
+        theirs.commit()
+    assert box.close() == 0
+    box.raise_failure()
+    (known,) = user.get_run(run_id).inputs.dataset_inputs
+    assert (known.dataset.name, known.dataset.digest) == ("demo", "d")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_model_comes_back_through_the_server(

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from expkit.errors import UserError
 from expkit.tracking import outbox, store
+from expkit.tracking.entries import send
 from expkit.tracking.outbox import Outbox, read
 
 
@@ -239,6 +241,26 @@ def test_an_entry_that_mlflow_cannot_take_does_not_block_the_others(
     assert client.get_run(run_id).info.status == "FAILED"
     with pytest.raises(MlflowException, match="Internal Server Error"):
         box.raise_failure()
+
+
+def test_runs_may_bring_the_same_data_at_the_same_moment(client: MlflowClient) -> None:
+    """MLflow itself refuses some of them: without the lock this fails nine times of ten."""
+    experiment = store.experiment_id(client, "x")
+    for digest in range(10):
+        ids = [client.create_run(experiment).info.run_id for _ in range(8)]
+        facts = {"name": "demo", "digest": str(digest), "source_type": "local", "source": "{}"}
+        entry = {"kind": "inputs", "context": "data", "values": [("train", facts)]}
+        start = threading.Barrier(len(ids))
+
+        def bring(run_id: str, entry: Any = entry, start: threading.Barrier = start) -> None:
+            start.wait()
+            send(client, run_id, entry)
+
+        with ThreadPoolExecutor(len(ids)) as threads:
+            list(threads.map(bring, ids))  # raises what one of them raised
+        for run_id in ids:
+            (known,) = client.get_run(run_id).inputs.dataset_inputs
+            assert known.dataset.digest == str(digest)
 
 
 def test_only_one_process_writes_a_run(

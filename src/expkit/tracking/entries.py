@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Param
+
+from expkit.config.project import output_dir
 
 Entry = dict[str, Any]  # its kind, and the arguments of the function below with that name
 
@@ -39,7 +42,10 @@ def _inputs(client: MlflowClient, run_id: str, context: str, values: list[Any]) 
     inputs = [
         DatasetInput(Dataset(**facts), tags=[InputTag(context, split)]) for split, facts in values
     ]
-    client.log_inputs(run_id, inputs)
+    # MLflow looks whether it knows a dataset and then adds it: of two runs that bring the same one
+    # at the same moment it refuses one.
+    with FileLock(output_dir() / ".datasets.lock"):
+        client.log_inputs(run_id, inputs)
 
 
 def _artifact(

@@ -31,6 +31,7 @@ TO_SEND = "to_send"  # in the folder of a run: artifacts until MLflow has them
 BATCH_LIMIT = 1000  # metrics in one request, MLflow's own limit
 FLUSH_AFTER = 1.0  # seconds
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts while MLflow is away
+TELL_AT = 2  # attempts in a row; one alone may be a clash with somebody else's run
 ATTEMPTS = 6  # after so many an entry is given up, if MLflow answers otherwise
 WAIT_AT_END = 30.0  # seconds, for an MLflow that is away when the run ends
 
@@ -176,7 +177,7 @@ class Outbox:
 
     def _delivered(self, entry: Entry) -> bool:
         """Send one entry, if need be again and again; False if MLflow stays away at the end."""
-        wait, is_away, attempts = FIRST_WAIT, False, 0
+        wait, attempts = FIRST_WAIT, 0
         while True:
             try:
                 self._send(entry)
@@ -188,12 +189,11 @@ class Outbox:
                 if attempts >= ATTEMPTS and entry["kind"] != "metrics" and self._answers():
                     self._failure = self._failure or error
                     return True
-                if not is_away:
+                if attempts == TELL_AT:
                     _tell(
                         f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
-                    is_away = True
                 self._arrived = None  # it may have taken what it did not answer to
                 if time.monotonic() + wait > self._give_up_at:
                     return False
@@ -203,7 +203,7 @@ class Outbox:
                     self._closing.wait(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
-                if is_away:
+                if attempts >= TELL_AT:
                     _tell("MLflow answers again; what waited has been sent")
                 return True
 
