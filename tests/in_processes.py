@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.launcher.api import elastic_launch
 
 from conftest import SMALL_TASKS, composed
 from expkit import checkpoint
 from expkit.backends.interface import StepResult
 from expkit.evaluation import evaluate
 from expkit.experiment import prepare
+from expkit.launch import on_this_machine
 from expkit.processes import barrier, joined
 from expkit.quiet import hush
 from expkit.sharding import whole
@@ -60,8 +62,9 @@ def resumed(folder: Path, task: str, *overrides: str) -> list[float]:
         return result.done == 2
 
     options = (*SMALL_TASKS[task], "data.sizes.train=56", *overrides)
-    training = prepare(composed(*options)).training
-    prepare(composed(*options)).backend.fit(training, on_step)
+    prepared = prepare(composed(*options))
+    training = prepared.training
+    prepared.backend.fit(training, on_step)
     checkpoint.save(training, 2, {}, folder, keep=1)
     barrier()
     found = checkpoint.newest(folder)
@@ -95,20 +98,4 @@ def each(folder: Path, works: list[tuple[str, ...]]) -> list[Fitted]:
 
 def together(count: int, work: Callable[..., Any], *arguments: Any) -> dict[int, Any]:
     """What `work` returns in each of `count` processes."""
-    import multiprocessing
-
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    multiprocessing.set_forkserver_preload(["expkit.experiment"])
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        run_id="test",
-        rdzv_backend="c10d",
-        rdzv_endpoint="127.0.0.1:0",
-        local_addr="127.0.0.1",
-        max_restarts=0,
-        start_method="forkserver",
-    )
-    return dict(elastic_launch(config, work)(*arguments))
+    return dict(elastic_launch(on_this_machine(count), work)(*arguments))

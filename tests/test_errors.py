@@ -36,3 +36,13 @@ def test_the_nearest_of_long_names_is_found_soon() -> None:
     message = nearest("ab" * 500_000, ["ba" * 500_000, "x"])
     assert time.perf_counter() - started < 5
     assert len(message) < 500
+
+
+def test_a_number_alone_makes_no_process_of_several(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clusters set RANK for purposes of their own."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    complain(UserError("no such file"))
+    assert capsys.readouterr().err == "expkit: no such file\n"

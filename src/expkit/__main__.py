@@ -15,7 +15,8 @@ from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, project_root
 from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
-from expkit.secrets import prints, watch_tracebacks
+from expkit.ranks import is_main
+from expkit.secrets import watch_tracebacks
 from expkit.sweeps.job import task, terminate, work_has_begun
 
 
@@ -40,7 +41,7 @@ def main() -> None:
         # Hydra raises exceptions of many kinds while it composes.
         sys.exit(complain(ConfigError([explain(error, sys.argv[1:])])))
     except KeyboardInterrupt:
-        if prints():
+        if is_main():
             print("expkit: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from expkit.backends.interface import Training
 from expkit.display import say
-from expkit.processes import is_main
+from expkit.ranks import is_main
 from expkit.sharding import as_part_of, full, is_sharded, whole
 
 FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from expkit.secrets import hidden, prints
+from expkit.ranks import is_main
+from expkit.secrets import hidden
 
 SPEAKS_WITHIN = 5.0  # seconds: the process of a run that prints what is wrong
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
@@ -58,7 +59,7 @@ def shortened(line: str, longest: int = 2_000) -> str:
 def complain(error: UserError) -> int:
     """Print it, once for all processes of a run; returns the exit code."""
     message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
-    if prints():
+    if is_main():
         print(f"expkit: {message}", file=sys.stderr)
     else:
         time.sleep(SPEAKS_WITHIN)  # torchrun ends all processes as soon as one has ended

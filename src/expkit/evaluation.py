@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expkit.data.splits import Split
 from expkit.data.steps import Batch, Collate, mix
 from expkit.precision import autocast
-from expkit.processes import count, gathered, rank
+from expkit.processes import gathered
+from expkit.ranks import count, rank
 from expkit.sharding import whole
 from expkit.tasks.interface import Task, items
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit import checkpoint, precision, processes
+from expkit import checkpoint, precision, processes, ranks
 from expkit.backends.interface import Backend, Training
 from expkit.components import make, make_task
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
@@ -101,7 +101,7 @@ def run(
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
-    if processes.is_main():
+    if ranks.is_main():
         checkpoint.remove(tracked.folder)
         show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
     return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
@@ -157,7 +157,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     if cfg.launch.fsdp:
         if chosen == "fp16":
             raise UserError("launch.fsdp=true: cannot train in fp16; allowed: bf16, fp32, tf32")
-        if processes.count() > 1:
+        if ranks.count() > 1:
             shard(model)
     steps = Steps(
         encoded["train"],
@@ -169,7 +169,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         max_steps=cfg.train.max_steps,
         group_by_length=cfg.train.group_by_length,
         seed=cfg.seed,
-        process=(processes.rank(), processes.count()),
+        process=(ranks.rank(), ranks.count()),
     )
     optimizer = make(cfg, "optimizer", parameter_groups(model))
     scheduler = make(cfg, "scheduler", optimizer, total_steps=len(steps))
@@ -288,7 +288,7 @@ def train(
         )
         if state:
             checkpoint.restore(training, state)
-            if processes.is_main():
+            if ranks.is_main():
                 checkpoint.restore_best(state, tracked.folder)
             monitor.recall(state.done, state.memory["monitor"])
             training = replace(training, start=state.done)
@@ -300,7 +300,7 @@ def train(
                 with precision.matmul(training.precision):
                     prepared.backend.fit(training, monitor.on_step)
         except Pruned:
-            if processes.is_main():
+            if ranks.is_main():
                 checkpoint.remove(tracked.folder)  # nobody goes on with it
             raise
         if processes.any_of(must_stop()):
@@ -311,7 +311,7 @@ def train(
 
 def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: AnyRun) -> Exported:
     """Save adapter and merged model, and prove that they are what was trained."""
-    if not processes.is_main():
+    if not ranks.is_main():
         processes.barrier()
         return Exported.load(prepared.task, tracked.folder, processes.device())
     model = prepared.training.model
@@ -348,7 +348,7 @@ def score(
         prefix = "eval" if name == "validation" else name
         metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
         tracked.log(metrics, step)
-        if not processes.is_main():
+        if not ranks.is_main():
             continue
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
         tracked.log_report(report, prefix)

@@ -9,7 +9,7 @@ from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-from expkit.secrets import prints
+from expkit.ranks import count, is_main
 
 # The third is what Slurm sends by submitit some time before it kills.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -37,7 +37,7 @@ def stops_after_step() -> Iterator[Callable[[], bool]]:
 
 def ignore_termination() -> None:
     """SIGTERM does not count any more in one of several processes: it ends already."""
-    if "RANK" in os.environ and current_thread() is main_thread():
+    if count() > 1 and current_thread() is main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
@@ -84,6 +84,6 @@ def _handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[Non
 
 def _tell(message: str) -> None:
     """Not by print: the signal may have come in the middle of another one."""
-    if not prints():
+    if not is_main():
         return
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{message}\n".encode())

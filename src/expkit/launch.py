@@ -18,14 +18,14 @@ from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from expkit.errors import FAILED as EXIT_FAILED
-from expkit.errors import INTERRUPTED, ConfigError, UserError, complain, reason
+from expkit.errors import INTERRUPTED, UserError, complain, reason
+from expkit.processes import joined, require_gpus
 from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, terminate, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
@@ -50,13 +50,34 @@ def launch(
         KeyboardInterrupt: this process was interrupted; the run has ended as KILLED.
         ConfigError: there are more processes than GPUs.
     """
-    multiprocessing.set_forkserver_preload(PRELOADED)
     processes = cfg.launch.processes
-    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
-        raise ConfigError(
-            [f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"]
+    require_gpus(processes)
+    share = str(max(threads() // processes, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        order = Order(
+            OmegaConf.to_container(cfg, resolve=True),
+            dict(choices),
+            is_promising,
+            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
+            Path(folder) / "run",
         )
-    config = LaunchConfig(
+        try:
+            with _launching():
+                return elastic_launch(on_this_machine(processes), _member)(order)[0]
+        except ChildFailedError as error:
+            _, failure = error.get_first_failure()
+            if failure.exitcode == INTERRUPTED:
+                raise KeyboardInterrupt from error
+            _end(cfg.tracking, order.opened, failure, processes)
+            return FAILED
+        except SignalException as error:
+            raise KeyboardInterrupt from error
+
+
+def on_this_machine(processes: int) -> LaunchConfig:
+    """How the elastic launcher starts them: forked from one process that has imported everything."""
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
@@ -69,26 +90,6 @@ def launch(
         signals_to_handle="SIGTERM",  # SIGINT is Python's KeyboardInterrupt already
         shutdown_timeout=SHUTDOWN,
     )
-    share = str(max(threads() // processes, 1))
-    with tempfile.TemporaryDirectory() as folder:
-        order = Order(
-            OmegaConf.to_container(cfg, resolve=True),
-            dict(choices),
-            is_promising,
-            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
-            Path(folder) / "run",
-        )
-        try:
-            with _launching():
-                return elastic_launch(config, _member)(order)[0]
-        except ChildFailedError as error:
-            _, failure = error.get_first_failure()
-            if failure.exitcode == INTERRUPTED:
-                raise KeyboardInterrupt from error
-            _end(cfg.tracking, order.opened, failure, processes)
-            return FAILED
-        except SignalException as error:
-            raise KeyboardInterrupt from error
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,6 @@ def _member(order: Order) -> Any:
     described = {name: v for name, v in os.environ.items() if name.startswith(DESCRIPTION)}
     os.environ.clear()  # what the process from which this one was forked was started with
     os.environ.update({**order.environment, **described})
-    from expkit.processes import joined
     from expkit.tracking.run import announce_to
 
     announce_to(order.opened)

@@ -14,7 +14,8 @@ from expkit.display import Progress
 from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
 from expkit.metrics.direction import is_minimised
-from expkit.processes import barrier, is_main
+from expkit.processes import barrier
+from expkit.ranks import is_main
 from expkit.sharding import whole
 
 Log = Callable[[dict[str, float], int], None]

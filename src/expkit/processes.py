@@ -1,7 +1,6 @@
-"""One training in several processes: which of them this is, and what they tell each other.
+"""One training in several processes: how they join, and what they tell each other.
 
-A launcher (expkit.launch, torchrun, accelerate) has started the processes and described them in the
-environment. Where there is one process alone, everything here is trivial.
+Where there is one process alone, everything here is trivial.
 """
 
 import os
@@ -19,8 +18,9 @@ import torch.distributed as dist
 
 from expkit.display import console
 from expkit.errors import FAILED as EXIT_FAILED
-from expkit.errors import UserError, reason
+from expkit.errors import ConfigError, UserError, reason
 from expkit.interrupts import ignore_termination
+from expkit.ranks import count, is_main, local_count, local_rank, rank
 from expkit.secrets import hidden
 
 T = TypeVar("T")
@@ -32,26 +32,19 @@ _has_left_word = False
 _cpu_group: Any = None  # for objects, whatever the tensors of training go through
 
 
-def rank() -> int:
-    """The number of this process, from 0."""
-    return int(os.environ.get("RANK", 0)) if _are_several() else 0
-
-
-def count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if _are_several() else 1
-
-
-def is_main() -> bool:
-    """Whether this is the process that writes, prints, and speaks to MLflow."""
-    return rank() == 0
-
-
 def device() -> torch.device:
     """The GPU of this process, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) if _are_several() else 0)
+    return torch.device("cuda", local_rank())
+
+
+def require_gpus(processes: int) -> None:
+    """Raise a ConfigError if this machine has GPUs, but not one for each of its processes."""
+    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            [f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"]
+        )
 
 
 @contextmanager
@@ -59,10 +52,11 @@ def joined() -> Iterator[None]:
     """Belong to the processes that a launcher has started, and leave them at the end.
 
     Raises:
-        UserError: there are more processes than GPUs.
+        UserError: accelerate was asked for more than processes.
+        ConfigError: there are more processes than GPUs.
     """
     global _cpu_group
-    if not _are_several():
+    if count() == 1:
         yield
         return
     for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DYNAMO_BACKEND"):
@@ -71,13 +65,11 @@ def joined() -> Iterator[None]:
             raise UserError(
                 f"{name}={value}: of accelerate's settings only the processes count; use launch.fsdp"
             )
+    require_gpus(local_count())
     # Accelerate would give each process its share of the whole machine, also of what others have.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     console.quiet = not is_main()
     if torch.cuda.is_available():
-        gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", count()))
-        if here > gpus:
-            raise UserError(f"launch.processes={here}: this machine has {gpus} GPUs, one for each")
         torch.cuda.set_device(device())
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
     else:
@@ -220,7 +212,3 @@ def _is_of_connection(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
     )
-
-
-def _are_several() -> bool:
-    return "RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1

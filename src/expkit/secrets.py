@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
 
+from expkit.ranks import is_main
+
 MARK = "***"
 SHORTEST = 4  # characters; a shorter one would be found in any text
 VARIABLES = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY|ACCESS_KEY)$", re.IGNORECASE)
@@ -61,14 +63,9 @@ def _known() -> set[str]:
     return {secret for secret in of_environment | _of_addresses if len(secret) >= SHORTEST}
 
 
-def prints() -> bool:
-    """Whether this process is the one of its run that speaks; torchrun numbers them."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def print_error() -> None:
     """The traceback of the exception that is handled now, as it may be shown."""
-    if prints():
+    if is_main():
         print(hidden(traceback.format_exc()), end="", file=sys.stderr)
 
 

@@ -18,7 +18,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from expkit.models.head import inner_model
-from expkit.processes import count, device
+from expkit.processes import device
+from expkit.ranks import count
 
 
 def shard(model: nn.Module) -> None:

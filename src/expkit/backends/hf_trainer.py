@@ -17,7 +17,8 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
-from expkit.processes import count, summed
+from expkit.processes import summed
+from expkit.ranks import count
 from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
 

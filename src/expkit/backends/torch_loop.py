@@ -6,7 +6,8 @@ from accelerate.state import AcceleratorState
 
 from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
-from expkit.processes import count, summed
+from expkit.processes import summed
+from expkit.ranks import count
 from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
 

@@ -17,7 +17,8 @@ from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
 from expkit.interrupts import ends_jobs_first
 from expkit.quiet import hush
-from expkit.sweeps.job import THREADS, started_around_us, work_has_begun
+from expkit.ranks import count
+from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
@@ -73,7 +74,7 @@ def begin(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: it is to be a dry run, or somebody else has started several processes.
     """
-    if (processes := started_around_us()) > 1:
+    if (processes := count()) > 1:
         raise ConfigError(
             [
                 f"a sweep cannot run in the {processes} processes of torchrun or accelerate; "

@@ -23,6 +23,7 @@ from expkit.config.overrides import as_typed
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
+from expkit.ranks import count
 from expkit.secrets import print_error
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
@@ -59,14 +60,14 @@ def single(cfg: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     check(cfg, as_typed(hydra_config.overrides.task))
     if cfg.dry_run:
-        if (processes := started_around_us()) > 1:
+        if (processes := count()) > 1:
             raise ConfigError([f"dry_run=true: runs in one process, and {processes} are started"])
         from expkit.dry_run import dry_run
 
         dry_run(cfg)
         return None
     choices = dict(hydra_config.runtime.choices)
-    if (processes := started_around_us()) > 1:
+    if (processes := count()) > 1:
         if cfg.launch.processes not in (1, processes):
             raise ConfigError(
                 [f"launch.processes={cfg.launch.processes}: {processes} are started already"]
@@ -86,11 +87,6 @@ def single(cfg: DictConfig) -> float | None:
 
     with joined():
         return run(cfg, choices)
-
-
-def started_around_us() -> int:
-    """How many processes torchrun, accelerate or expkit.launch has started, this one included."""
-    return int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
 
 
 def job_of_sweep(cfg: DictConfig) -> Any:
@@ -172,6 +168,7 @@ def attempt(
         AcceleratorState._reset_state(reset_partial_state=True)
         gc.enable()
         gc.collect()
+        gc.freeze()  # the libraries: looking at them once more takes half a second a job
     return FAILED
 
 

@@ -29,7 +29,8 @@ from expkit.errors import ConfigError, Pruned, UserError, reason
 from expkit.interrupts import ignore_termination
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
-from expkit.processes import failure_told, from_main, is_main
+from expkit.processes import failure_told, from_main
+from expkit.ranks import is_main
 from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
 from expkit.tracking import outbox, store
