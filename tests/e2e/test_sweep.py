@@ -28,6 +28,23 @@ class Deadly(TorchLoop):
         super().fit(training, on_step)
 """
 
+DEADLY_ONCE = """
+import os, signal
+from pathlib import Path
+from expkit.backends.torch_loop import TorchLoop
+
+class Deadly(TorchLoop):
+    def fit(self, training, on_step):
+        def then_die(result):
+            if result.done == 3 and training.seed == 2 and not Path("died").exists():
+                Path("died").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return on_step(result)
+        if training.start:
+            Path("went_on").write_text(f"after step {training.start}")
+        super().fit(training, then_die)
+"""
+
 
 def runs(client: MlflowClient) -> tuple[Run, list[Run]]:
     """The parent and its jobs; there must be one sweep, and nothing beside it."""
@@ -120,7 +137,12 @@ def test_eight_jobs_at_once_on_a_fresh_store(python: Command, project: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "how", [("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("sweep.process_per_job=true",)]
+    "how",
+    [
+        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+        ("hydra/launcher=submitit_local",),
+        ("sweep.process_per_job=true",),
+    ],
 )
 def test_a_job_whose_process_dies_fails_alone(
     how: tuple[str, ...], python: Command, project: Path
@@ -136,6 +158,25 @@ def test_a_job_whose_process_dies_fails_alone(
     assert "FINISHED" not in by_name.pop("seed=2")
     assert [statuses.count("FINISHED") for statuses in by_name.values()] == [1, 1, 1]
     assert "killed: seed=2: its process died" in done.stdout
+    if "joblib" not in how[0]:  # which takes the other jobs down
+        assert len(jobs) == 4
+
+
+def test_what_is_launched_again_goes_on_from_its_checkpoint(expkit: Command, project: Path) -> None:
+    (project / "deadly.py").write_text(DEADLY_ONCE)
+    done = expkit(
+        *("-m", "backend._target_=deadly.Deadly", "seed=1,2", *JOB, "checkpoint.every_steps=1"),
+        *("sweep.process_per_job=true", "sweep.on_failure=retry", "sweep.retries=1"),
+    )
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    _, jobs = runs(client)
+    assert len(jobs) == 2
+    assert states(jobs) == {"seed=1": "FINISHED", "seed=2": "FINISHED"}
+    assert (project / "went_on").read_text() == "after step 2"
+    for run in jobs:
+        history = client.get_metric_history(run.info.run_id, "train/loss")
+        assert [metric.step for metric in history] == [1, 2, 3, 4]
 
 
 def test_tasks_with_different_metrics_are_one_sweep(expkit: Command, project: Path) -> None:
@@ -170,6 +211,55 @@ def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
     assert sorted(names) == ["seed=1", "seed=2", "seed=3"]
     changed = expkit("-m", "seed=1,2", "resume=auto", *JOB, "optimizer.lr=2e-3")
     assert "had finished before" not in changed.stdout
+
+
+def test_a_job_whose_time_is_up_is_kept_and_the_others_go_on(
+    expkit: Command, project: Path
+) -> None:
+    """Submitit sends its signal 30 seconds before the end, as Slurm does."""
+    done = expkit(
+        *("-m", *TINY, "tracking.log_model=false", "train.eval_every=1000000"),
+        *("train.max_steps=1000000,4", "hydra/launcher=submitit_local"),
+        "hydra.launcher.timeout_min=1",
+    )
+    assert done.returncode == 1
+    _, jobs = runs(MlflowClient(f"sqlite:///{project}/outputs/mlflow.db"))
+    assert len(jobs) == 2
+    assert states(jobs) == {"max_steps=1000000": "KILLED", "max_steps=4": "FINISHED"}
+    assert "killed: max_steps=1000000: was stopped by a signal; resume=auto" in done.stdout
+    assert "no result" not in done.stdout
+    (killed,) = [run for run in jobs if run.info.status == "KILLED"]
+    kept = project / "outputs" / "runs" / killed.info.run_id / "checkpoints"
+    assert list(kept.glob("step-*/*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("timeout_min=soon", 'hydra.launcher: Parameter "timeout_min" expected type'),
+        ("colour=red", "colour"),
+    ],
+)
+def test_an_option_that_submitit_does_not_take_is_one_message(
+    option: str, message: str, expkit: Command
+) -> None:
+    done = expkit(
+        "-m", "seed=1,2", *JOB, "hydra/launcher=submitit_local", f"++hydra.launcher.{option}"
+    )
+    assert done.returncode == 2, done.stdout
+    (said,) = done.stderr.splitlines()
+    assert message in said
+
+
+def test_without_slurm_the_slurm_launcher_is_one_message(
+    expkit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = expkit("-m", "seed=1,2", *JOB, "hydra/launcher=submitit_slurm")
+    assert done.returncode == 1
+    assert "expkit: hydra/launcher=submitit_slurm: " in done.stderr
+    assert "srun" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_logged_config_is_swept_over_as_well(expkit: Command, project: Path) -> None:

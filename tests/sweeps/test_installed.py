@@ -24,8 +24,8 @@ main()
     ("group", "option", "target", "module", "extra"),
     [
         ("launcher", "joblib", "JoblibLauncher", "hydra_joblib_launcher", "joblib"),
-        ("launcher", "submitit_local", "LocalLauncher", "hydra_submitit_launcher", "submitit"),
-        ("launcher", "submitit_slurm", "SlurmLauncher", "hydra_submitit_launcher", "submitit"),
+        ("launcher", "submitit_local", "LocalLauncher", "submitit", "submitit"),
+        ("launcher", "submitit_slurm", "SlurmLauncher", "submitit", "submitit"),
         ("launcher", "ray", "RayLauncher", "ray", "ray"),
         ("sweeper", "optuna", "OptunaSweeper", "optuna", "optuna"),
     ],

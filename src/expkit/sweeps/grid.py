@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -61,7 +62,11 @@ def sweep(
         for _ in range(1 + retries(config)):
             launch_all(opened, launcher, waiting, size, stops=stops)
             rows = opened.rows(jobs)
-            waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
+            waiting = [
+                going_on(job, row)
+                for job, row in zip(jobs, rows, strict=True)
+                if row.state in HAS_FAILED
+            ]
         sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
@@ -124,7 +129,16 @@ def launch_all(
             return
         for job, row in zip(batch, opened.rows(batch), strict=True):
             if row.state in ("KILLED", "NOT STARTED"):
-                launched(opened, launcher, [job.launched_as()], job.number)
+                launched(opened, launcher, [going_on(job, row).launched_as()], job.number)
+
+
+def going_on(job: Job, row: Row) -> Job:
+    """The job, to be launched again: its run goes on from the last checkpoint if there is one."""
+    from expkit import checkpoint  # takes torch along
+
+    if row.run_id and checkpoint.exists(run_folder(row.run_id)):
+        return replace(job, overrides=(*job.overrides, f"resume={row.run_id}"))
+    return job
 
 
 def launched(
@@ -141,8 +155,8 @@ def launched(
         say(f"the launcher gave up: {reason(error)}")
         return False
     for job, done in zip(jobs, returns, strict=False):
-        if done.status == JobStatus.FAILED:  # before there was a run that could say why
-            say(f"not started: {' '.join(job)}: {reason(done._return_value)}")
+        if done.status == JobStatus.FAILED:  # without a word, or before there was a run to say it
+            say(f"no result: {' '.join(job)}: {reason(done._return_value)}")
     return True
 
 

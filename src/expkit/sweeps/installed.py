@@ -7,16 +7,8 @@ from expkit.errors import ConfigError
 # By the last part of a `_target_`: the module that must be there, its package, the extra.
 EXTRAS = {
     "JoblibLauncher": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher", "joblib"),
-    "LocalLauncher": (
-        "hydra_plugins.hydra_submitit_launcher",
-        "hydra-submitit-launcher",
-        "submitit",
-    ),
-    "SlurmLauncher": (
-        "hydra_plugins.hydra_submitit_launcher",
-        "hydra-submitit-launcher",
-        "submitit",
-    ),
+    "LocalLauncher": ("submitit", "submitit", "submitit"),
+    "SlurmLauncher": ("submitit", "submitit", "submitit"),
     "RayLauncher": ("ray", "ray", "ray"),
     "OptunaSweeper": ("optuna", "optuna", "optuna"),
 }

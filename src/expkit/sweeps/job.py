@@ -111,8 +111,8 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
-    """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
-    hidden = ("run_name=", "tracking.uri=")
+    """What was asked for: not what the sweep adds to it, nor an address with a password."""
+    hidden = ("run_name=", "resume=", "tracking.uri=")
     return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 # Before Ray is imported: it would otherwise report its use over the network, announce changes of its
@@ -16,14 +15,10 @@ os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 
 import ray
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from hydra.core.utils import JobReturn
 
-from expkit.display import say
 from expkit.errors import ConfigError, UserError
+from expkit.sweeps.elsewhere import Work, execute, without_result
 from expkit.sweeps.grid import cores
 
 OBJECT_STORE = 100 * 2**20  # bytes; jobs exchange nothing but their configuration
@@ -39,12 +34,7 @@ class Resources:
 
 
 def launch(
-    resources: Resources,
-    hydra_context: HydraContext,
-    config: DictConfig,
-    task_function: TaskFunction,
-    jobs: Sequence[list[str]],
-    first: int,
+    resources: Resources, work: Work, jobs: Sequence[Sequence[str]], first: int
 ) -> list[JobReturn]:
     """Run the jobs, as many at once as there is room for; returns when all have ended.
 
@@ -53,53 +43,22 @@ def launch(
     Raises:
         UserError: there is no Ray at that address, or not enough of a resource on this machine.
     """
-    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
     with connected(resources):
         task = ray.remote(num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, max_retries=0)(
             execute
         )
-        setup_globals()
-        what_all_need = ray.put(
-            (hydra_context, config, task_function, Singleton.get_state(), Path.cwd())
-        )
-        references = [
-            task.remote(what_all_need, overrides, first + number)
-            for number, overrides in enumerate(jobs)
-        ]
+        sent = ray.put(work)
+        references = [task.remote(sent, job, number) for number, job in enumerate(jobs, first)]
         return [_result(*pair) for pair in zip(references, jobs, strict=True)]
 
 
-def execute(what_all_need: Any, overrides: list[str], number: int) -> JobReturn:
-    """One job, in the process of a Ray worker."""
-    hydra_context, config, task_function, singleton_state, folder = what_all_need
-    if Path(folder).is_dir():  # on another machine it need not be there
-        os.chdir(folder)
-    setup_globals()
-    Singleton.set_state(singleton_state)
-    job_config = hydra_context.config_loader.load_sweep_config(config, overrides)
-    with open_dict(job_config):
-        job_config.hydra.job.id = f"{job_config.hydra.job.name}_{number}"
-        job_config.hydra.job.num = number
-    HydraConfig.instance().set_config(job_config)
-    return run_job(
-        hydra_context=hydra_context,
-        config=job_config,
-        task_function=task_function,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-
-
-def _result(reference: Any, overrides: list[str]) -> JobReturn:
+def _result(reference: Any, overrides: Sequence[str]) -> JobReturn:
     try:
         result = ray.get(reference)
         assert isinstance(result, JobReturn)
         return result
     except Exception as error:  # whatever became of the task, the others go on
-        say(f"a Ray task has failed: {str(error).strip().splitlines()[0]}")
-        failed = JobReturn(overrides=overrides, status=JobStatus.FAILED)
-        failed.return_value = error
-        return failed
+        return without_result(overrides, error)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ TRIAL_VARIABLE = "EXPKIT_TRIAL"  # in the environment of a job, the same
 PRUNED = "expkit.pruned"  # "true" on runs that a search ended early: neither finished nor cut off
 KIND = "expkit.kind"  # "sweep" on parent runs
 DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
-ERROR = "expkit.error"  # why a run failed, in one line
+ERROR = "expkit.error"  # why a run failed or was killed, in one line
+INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"
 
 PAGE = 1000
 

@@ -41,6 +41,7 @@ from expkit.tracking.past import (
     DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
+    INTERRUPTED,
     KIND,
     OVERRIDES,
     OVERRIDES_VARIABLE,
@@ -188,7 +189,10 @@ class Run:
         if isinstance(error, Pruned):
             with suppress(OSError):
                 self.tag(PRUNED, "true")
-        elif not isinstance(error, KeyboardInterrupt):
+        elif isinstance(error, KeyboardInterrupt):
+            with suppress(OSError):
+                self.tag(ERROR, INTERRUPTED)
+        else:
             with suppress(OSError):
                 self.tag(ERROR, hidden(reason(error))[:ERROR_LIMIT])
             with suppress(OSError):

@@ -134,9 +134,9 @@ class SweepRun:
         if run is None:
             return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
         state = "PRUNED" if is_pruned(run) else run.info.status
-        error = run.data.tags.get(ERROR, "") if state == "FAILED" else ""
-        if state == "KILLED":
-            error = DIED
+        error = ""
+        if state in ("FAILED", "KILLED"):
+            error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
         history = self._client.get_metric_history(run.info.run_id, "train/loss")
         return Row(

@@ -1,0 +1,87 @@
+"""Hydra takes launchers from this package only; what they do is in expkit.sweeps.
+
+Hydra imports this file at every start, so it imports nothing that takes time.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from expkit.sweeps.elsewhere import Work
+
+
+class _Launcher(Launcher):
+    """Knows what all jobs need."""
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Remember it; called by Hydra."""
+        self.config = config
+        self.task_function = task_function
+        self.hydra_context = hydra_context
+
+    def work(self) -> "Work":
+        """What is sent to the processes of all jobs."""
+        from expkit.sweeps.elsewhere import Work
+
+        assert self.config is not None
+        assert self.hydra_context is not None
+        assert self.task_function is not None
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        return Work.of(self.hydra_context, self.config, self.task_function)
+
+
+class RayLauncher(_Launcher):
+    """Each job is a Ray task.
+
+    Args:
+        address: of a cluster; None: a Ray of its own on this machine, for as long as it is needed.
+        num_cpus: of each task.
+        num_gpus: of each task.
+    """
+
+    def __init__(self, address: str | None, num_cpus: float, num_gpus: float) -> None:
+        self.address = address
+        self.num_cpus = num_cpus
+        self.num_gpus = num_gpus
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs and wait for all of them; called by a sweeper."""
+        from expkit.sweeps.on_ray import Resources, launch
+
+        resources = Resources(self.address, self.num_cpus, self.num_gpus)
+        return launch(resources, self.work(), job_overrides, initial_job_idx)
+
+
+class SlurmLauncher(_Launcher):
+    """Each job is a Slurm job; the options are those of conf/hydra/launcher/submitit_slurm.yaml."""
+
+    cluster = "slurm"
+
+    def __init__(self, submitit_folder: str, **options: Any) -> None:
+        self.folder = submitit_folder
+        self.options = options
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs and wait for all of them; called by a sweeper."""
+        from expkit.sweeps.on_submitit import Submission, launch
+
+        submission = Submission(self.cluster, self.folder, self.options)
+        return launch(submission, self.work(), job_overrides, initial_job_idx)
+
+
+class LocalLauncher(SlurmLauncher):
+    """The same with processes of this machine."""
+
+    cluster = "local"
