@@ -82,7 +82,8 @@ def connected(resources: Resources) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
             f"hydra.launcher.address={resources.address}: no Ray answers there: "
-            f"{str(error).strip().splitlines()[0]}; null starts one on this machine"
+            f"{str(error).strip().splitlines()[0]}; one that asks for a token needs "
+            "RAY_AUTH_MODE=token; null starts one on this machine"
         ) from error
     try:
         yield
