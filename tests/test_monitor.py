@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from torch import nn
 
 from expkit.backends.interface import StepResult
@@ -27,7 +28,7 @@ class Scene:
         objective = changes.pop("objective", "eval/f1")
         name = objective.removeprefix("eval/")
         self.steps = steps = Steps(
-            [{}] * 40,
+            Dataset.from_dict({"id": range(40)}),
             [1] * 40,
             lambda examples, generator: {},
             batch_size=10,

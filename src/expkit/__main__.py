@@ -5,7 +5,6 @@ answered before torch is.
 """
 
 import os
-import signal
 import sys
 
 import hydra
@@ -17,14 +16,14 @@ from expkit.config.project import conf_dir, project_root
 from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
 from expkit.ranks import is_main
 from expkit.secrets import watch_tracebacks
-from expkit.sweeps.job import task, terminate, work_has_begun
+from expkit.sweeps.job import end_on_signals, task, work_has_begun
 
 
 def main() -> None:
     """Entry point of `python -m expkit`."""
     # Hydra then raises what it would print, so that there is one way to print it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    signal.signal(signal.SIGTERM, terminate)
+    end_on_signals()
     OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
     watch_tracebacks()
     watch_composition()

@@ -42,6 +42,19 @@ def ignore_termination() -> None:
 
 
 @contextmanager
+def unheard(number: signal.Signals) -> Iterator[None]:
+    """A signal is ignored meanwhile, and by processes that are started meanwhile for ever."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
 def ends_jobs_first(end_jobs: Callable[[], None]) -> Iterator[None]:
     """While jobs run in processes of their own: the first signal lets them finish their steps.
 

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
@@ -25,8 +26,9 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
+from expkit.interrupts import unheard
 from expkit.processes import joined, require_gpus
-from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, terminate, threads
+from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, end_on_signals, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
 # in a second or two.
@@ -114,8 +116,7 @@ def _member(order: Order) -> Any:
     from expkit.tracking.run import announce_to
 
     announce_to(order.opened)
-    for number in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, terminate)
+    end_on_signals()
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
@@ -170,6 +171,8 @@ def _launching() -> Iterator[None]:
     method = multiprocessing.get_start_method(allow_none=True)
     logging.disable(logging.CRITICAL)
     multiprocessing.set_start_method("forkserver", force=True)
+    with unheard(signal.SIGUSR2):  # some schedulers send it to all processes of a job
+        forkserver.ensure_running()
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 Hydra imports this file at every start, so it imports nothing that takes time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from expkit.sweeps.elsewhere import Work
 
 
-class _Launcher(Launcher):
-    """Knows what all jobs need."""
+class ElsewhereLauncher(Launcher):
+    """Sends jobs to other processes, and waits for all of them, whatever becomes of one.
+
+    `on_loss` is called as soon as it is known that the process of a job is gone without a result.
+    """
+
+    on_loss: Callable[[], None] = staticmethod(lambda: None)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -38,7 +43,7 @@ class _Launcher(Launcher):
         return Work.of(self.hydra_context, self.config, self.task_function)
 
 
-class RayLauncher(_Launcher):
+class RayLauncher(ElsewhereLauncher):
     """Each job is a Ray task.
 
     Args:
@@ -59,10 +64,10 @@ class RayLauncher(_Launcher):
         from expkit.sweeps.on_ray import Resources, launch
 
         resources = Resources(self.address, self.num_cpus, self.num_gpus)
-        return launch(resources, self.work(), job_overrides, initial_job_idx)
+        return launch(resources, self.work(), job_overrides, initial_job_idx, self.on_loss)
 
 
-class SlurmLauncher(_Launcher):
+class SlurmLauncher(ElsewhereLauncher):
     """Each job is a Slurm job; the options are those of conf/hydra/launcher/submitit_slurm.yaml."""
 
     cluster = "slurm"
@@ -78,7 +83,7 @@ class SlurmLauncher(_Launcher):
         from expkit.sweeps.on_submitit import Submission, launch
 
         submission = Submission(self.cluster, self.folder, self.options)
-        return launch(submission, self.work(), job_overrides, initial_job_idx)
+        return launch(submission, self.work(), job_overrides, initial_job_idx, self.on_loss)
 
 
 class LocalLauncher(SlurmLauncher):

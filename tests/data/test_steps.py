@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 
 from expkit.data.steps import Steps
 
@@ -26,7 +27,7 @@ def steps(**changes: Any) -> Steps:
         "group_by_length": True,
         "seed": 1,
     }
-    examples = [{"id": i} for i in range(len(LENGTHS))]
+    examples = Dataset.from_dict({"id": range(len(LENGTHS))})
     return Steps(examples, LENGTHS, collate, **{**settings, **changes})
 
 

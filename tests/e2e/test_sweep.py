@@ -162,21 +162,43 @@ def test_a_job_whose_process_dies_fails_alone(
         assert len(jobs) == 4
 
 
-def test_what_is_launched_again_goes_on_from_its_checkpoint(expkit: Command, project: Path) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("sweep.process_per_job=true", "sweep.on_failure=retry", "sweep.retries=1"),
+        ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    ],
+)
+def test_what_is_launched_again_goes_on_from_its_checkpoint(
+    how: tuple[str, ...], python: Command, project: Path
+) -> None:
     (project / "deadly.py").write_text(DEADLY_ONCE)
-    done = expkit(
+    done = python(
         *("-m", "backend._target_=deadly.Deadly", "seed=1,2", *JOB, "checkpoint.every_steps=1"),
-        *("sweep.process_per_job=true", "sweep.on_failure=retry", "sweep.retries=1"),
+        *how,
     )
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     _, jobs = runs(client)
-    assert len(jobs) == 2
     assert states(jobs) == {"seed=1": "FINISHED", "seed=2": "FINISHED"}
     assert (project / "went_on").read_text() == "after step 2"
-    for run in jobs:
-        history = client.get_metric_history(run.info.run_id, "train/loss")
-        assert [metric.step for metric in history] == [1, 2, 3, 4]
+    (run,) = [run for run in jobs if run.info.run_name == "seed=2"]
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+
+
+def test_a_job_whose_process_dies_stops_a_sweep_that_is_to_stop(
+    expkit: Command, project: Path
+) -> None:
+    (project / "deadly.py").write_text(DEADLY)
+    done = expkit(
+        *("-m", "backend._target_=deadly.Deadly", "seed=2,1", *JOB, "sweep.on_failure=stop"),
+        *("hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=1"),
+    )
+    assert done.returncode == 1
+    _, jobs = runs(MlflowClient(f"sqlite:///{project}/outputs/mlflow.db"))
+    assert states(jobs) == {"seed=2": "KILLED"}
+    assert "not started: seed=1" in done.stdout
 
 
 def test_tasks_with_different_metrics_are_one_sweep(expkit: Command, project: Path) -> None:
@@ -219,13 +241,14 @@ def test_a_job_whose_time_is_up_is_kept_and_the_others_go_on(
     """Submitit sends its signal 30 seconds before the end, as Slurm does."""
     done = expkit(
         *("-m", *TINY, "tracking.log_model=false", "train.eval_every=1000000"),
-        *("train.max_steps=1000000,4", "hydra/launcher=submitit_local"),
+        *("train.max_steps=1000000,4,5", "hydra/launcher=submitit_local"),
         "hydra.launcher.timeout_min=1",
     )
     assert done.returncode == 1
     _, jobs = runs(MlflowClient(f"sqlite:///{project}/outputs/mlflow.db"))
-    assert len(jobs) == 2
-    assert states(jobs) == {"max_steps=1000000": "KILLED", "max_steps=4": "FINISHED"}
+    assert len(jobs) == 3
+    others = {"max_steps=4": "FINISHED", "max_steps=5": "FINISHED"}
+    assert states(jobs) == {"max_steps=1000000": "KILLED", **others}
     assert "killed: max_steps=1000000: was stopped by a signal; resume=auto" in done.stdout
     assert "no result" not in done.stdout
     (killed,) = [run for run in jobs if run.info.status == "KILLED"]
@@ -289,6 +312,7 @@ def test_a_logged_config_is_swept_over_as_well(expkit: Command, project: Path) -
     [
         (("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), signal.SIGTERM),  # to the sweep
         (("sweep.process_per_job=true",), signal.SIGINT),  # to all processes, as a terminal does
+        (("hydra/launcher=submitit_local",), signal.SIGINT),
     ],
 )
 def test_signals_end_the_sweep_and_its_jobs_after_their_steps(

@@ -146,6 +146,16 @@ def test_what_is_left_is_sent_by_another_process(
     assert client.get_run(run_id).data.tags["x"] == "y"
 
 
+def test_an_outbox_that_has_no_time_for_a_second_attempt_says_why(
+    opened: Outbox, away: Away, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.is_away = True
+    opened.log({"train/loss": 1.0}, 0)
+    assert opened.close(wait=0.0) == 1
+    assert away.attempts == 1
+    assert "MLflow does not answer (no route to host)" in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_sends_nothing_twice(
     client: MlflowClient, run_id: str, tmp_path: Path
 ) -> None:

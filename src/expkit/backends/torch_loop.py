@@ -60,5 +60,4 @@ class TorchLoop:
             examples = training.steps.examples(done - 1)
             if on_step(StepResult(done, summed(loss), grad_norm, learning_rate, examples)):
                 break
-            model.train()
         unwrap(accelerator, training.model)

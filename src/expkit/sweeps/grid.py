@@ -3,11 +3,10 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
@@ -24,6 +23,7 @@ from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
+from hydra_plugins.expkit_launchers import ElsewhereLauncher
 
 HAS_FAILED = ("FAILED", "KILLED")
 
@@ -59,14 +59,18 @@ def sweep(
         size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
         hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
         stops = config["sweep"]["on_failure"] == "stop"
+        if stops and isinstance(launcher, ElsewhereLauncher):
+            launcher.on_loss = opened.stop
         for _ in range(1 + retries(config)):
-            launch_all(opened, launcher, waiting, size, stops=stops)
+            try:
+                launch_all(opened, launcher, waiting, size, stops=stops)
+            except UserError:  # a cluster that takes no more jobs; some may have ended before
+                rows = opened.rows(jobs)
+                if any(row.run_id for row in rows):
+                    sum_up(opened, rows)
+                raise
             rows = opened.rows(jobs)
-            waiting = [
-                going_on(job, row)
-                for job, row in zip(jobs, rows, strict=True)
-                if row.state in HAS_FAILED
-            ]
+            waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
         sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
@@ -123,28 +127,28 @@ def launch_all(
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
-        if launched(opened, launcher, [job.launched_as() for job in batch], start):
+        if have_ended(opened, launcher, batch, start):
             continue
         if stops:
             return
         for job, row in zip(batch, opened.rows(batch), strict=True):
             if row.state in ("KILLED", "NOT STARTED"):
-                launched(opened, launcher, [going_on(job, row).launched_as()], job.number)
+                have_ended(opened, launcher, [job], job.number)
 
 
-def going_on(job: Job, row: Row) -> Job:
-    """The job, to be launched again: its run goes on from the last checkpoint if there is one."""
-    from expkit import checkpoint  # takes torch along
-
-    if row.run_id and checkpoint.exists(run_folder(row.run_id)):
-        return replace(job, overrides=(*job.overrides, f"resume={row.run_id}"))
-    return job
+def have_ended(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int) -> bool:
+    """Let the launcher run jobs; whether all of them have ended, in whatever way."""
+    returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
+    for job, done in zip(jobs, returns or (), strict=False):
+        if done.status == JobStatus.FAILED:
+            opened.end_lost(job)
+    return returns is not None
 
 
 def launched(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0
-) -> bool:
-    """Let the launcher run jobs by their overrides; whether it came to its end."""
+) -> Sequence[JobReturn] | None:
+    """What jobs, given by their overrides, have returned; None if the launcher gave up."""
     in_this_process = isinstance(launcher, BasicLauncher)
     try:
         with nullcontext() if in_this_process else ends_jobs_first(opened.end_jobs):
@@ -153,11 +157,11 @@ def launched(
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
         say(f"the launcher gave up: {reason(error)}")
-        return False
+        return None
     for job, done in zip(jobs, returns, strict=False):
         if done.status == JobStatus.FAILED:  # without a word, or before there was a run to say it
             say(f"no result: {' '.join(job)}: {reason(done._return_value)}")
-    return True
+    return returns
 
 
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:

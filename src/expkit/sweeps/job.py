@@ -111,8 +111,8 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
-    """What was asked for: not what the sweep adds to it, nor an address with a password."""
-    hidden = ("run_name=", "resume=", "tracking.uri=")
+    """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
+    hidden = ("run_name=", "tracking.uri=")
     return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
 
@@ -149,8 +149,7 @@ def attempt(
 
     from expkit.experiment import run
 
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGTERM, terminate)
+    end_on_signals()
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads()))  # of tokenizers
@@ -168,7 +167,8 @@ def attempt(
         AcceleratorState._reset_state(reset_partial_state=True)
         gc.enable()
         gc.collect()
-        gc.freeze()  # the libraries: looking at them once more takes half a second a job
+        if not gc.get_freeze_count():
+            gc.freeze()  # the libraries: looking at them once more takes half a second a job
     return FAILED
 
 
@@ -179,8 +179,14 @@ def threads() -> int:
     return int(os.environ.get(THREADS) or torch.get_num_threads())
 
 
-def terminate(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM ends a run as Ctrl-C does."""
+def end_on_signals() -> None:
+    """SIGTERM and SIGUSR2, which is what schedulers send, end a run as Ctrl-C does."""
+    if current_thread() is main_thread():
+        for number in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(number, _terminate)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

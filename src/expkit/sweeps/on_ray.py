@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +34,11 @@ class Resources:
 
 
 def launch(
-    resources: Resources, work: Work, jobs: Sequence[Sequence[str]], first: int
+    resources: Resources,
+    work: Work,
+    jobs: Sequence[Sequence[str]],
+    first: int,
+    on_loss: Callable[[], None],
 ) -> list[JobReturn]:
     """Run the jobs, as many at once as there is room for; returns when all have ended.
 
@@ -49,15 +53,16 @@ def launch(
         )
         sent = ray.put(work)
         references = [task.remote(sent, job, number) for number, job in enumerate(jobs, first)]
-        return [_result(*pair) for pair in zip(references, jobs, strict=True)]
+        return [_result(*pair, on_loss) for pair in zip(references, jobs, strict=True)]
 
 
-def _result(reference: Any, overrides: Sequence[str]) -> JobReturn:
+def _result(reference: Any, overrides: Sequence[str], on_loss: Callable[[], None]) -> JobReturn:
     try:
         result = ray.get(reference)
         assert isinstance(result, JobReturn)
         return result
     except Exception as error:  # whatever became of the task, the others go on
+        on_loss()
         return without_result(overrides, error)
 
 

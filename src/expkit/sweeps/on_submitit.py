@@ -1,11 +1,9 @@
-"""Jobs of a sweep by submitit: a Slurm job for each, or a process of this machine.
+"""Jobs of a sweep by submitit: a Slurm job for each, or a process of this machine."""
 
-All of them are waited for, whatever becomes of one (hydra-submitit-launcher gives up with the first that
-dies, while others are at work or in the queue).
-"""
-
+import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,11 +12,13 @@ import submitit
 from hydra.core.utils import JobReturn, JobStatus
 
 from expkit.errors import ConfigError, UserError
+from expkit.interrupts import unheard
 from expkit.sweeps.elsewhere import Work, execute, without_result
-from expkit.sweeps.job import terminate
+from expkit.sweeps.job import end_on_signals
 
 # What submitit takes for all clusters; the names of all other options get the cluster's before them.
 COMMON = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "stderr_to_stdout", "timeout_min")
+TASKS = {"nodes", "ntasks_per_node", "tasks_per_node"}  # would run each job several times
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,11 @@ class Submission:
 
 
 def launch(
-    submission: Submission, work: Work, jobs: Sequence[Sequence[str]], first: int
+    submission: Submission,
+    work: Work,
+    jobs: Sequence[Sequence[str]],
+    first: int,
+    on_loss: Callable[[], None],
 ) -> list[JobReturn]:
     """Run the jobs; returns when all have ended. Ctrl-C cancels what is left of them.
 
@@ -42,24 +46,25 @@ def launch(
     executor = _executor(submission)
     try:
         numbers = range(first, first + len(jobs))
-        submitted = executor.map_array(partial(carry_out, work), jobs, numbers)
+        with unheard(signal.SIGINT):  # of a terminal: jobs of this machine are asked by SIGTERM
+            submitted = executor.map_array(partial(carry_out, work), jobs, numbers)
     except submitit.core.utils.FailedJobError as error:
         raise UserError(f"{submission.cluster} refuses the jobs: {error}") from error
     try:
-        return [_result(*pair) for pair in zip(submitted, jobs, strict=True)]
+        return [_result(*pair, on_loss) for pair in zip(submitted, jobs, strict=True)]
     except KeyboardInterrupt:
         for job in submitted:
-            job.cancel(check=False)
+            _cancel(job)
         raise
 
 
 def carry_out(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
     """One job, in the process that submitit has started.
 
-    Its run ends as KILLED when it is told that its time is up, whatever it does at that moment.
+    Its run ends as KILLED when it is told that its time is up; submitit's own way would leave it as it
+    is.
     """
-    for signum in (signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(signum, terminate)
+    end_on_signals()
     try:
         return execute(work, overrides, number)
     except KeyboardInterrupt:
@@ -67,6 +72,10 @@ def carry_out(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
 
 
 def _executor(submission: Submission) -> submitit.Executor:
+    for name in TASKS.intersection(submission.options):
+        raise ConfigError(
+            [f"hydra.launcher.{name}: a job is one task; launch.processes=N starts its processes"]
+        )
     try:
         executor = submitit.AutoExecutor(submission.folder, cluster=submission.cluster)
     except RuntimeError as error:
@@ -82,7 +91,17 @@ def _executor(submission: Submission) -> submitit.Executor:
     return executor
 
 
-def _result(job: submitit.Job[JobReturn], overrides: Sequence[str]) -> JobReturn:
+def _cancel(job: submitit.Job[JobReturn]) -> None:
+    if isinstance(job, submitit.LocalJob):
+        with suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)  # its own `cancel` gives a second to finish
+    else:
+        job.cancel(check=False)
+
+
+def _result(
+    job: submitit.Job[JobReturn], overrides: Sequence[str], on_loss: Callable[[], None]
+) -> JobReturn:
     try:
         return job.results()[0]
     except Exception as error:  # whatever became of the job, the others go on
@@ -90,4 +109,5 @@ def _result(job: submitit.Job[JobReturn], overrides: Sequence[str]) -> JobReturn
             f"its process has left no result; what it printed is in {job.paths.folder}"
         )
         said.__cause__ = error
+        on_loss()
         return without_result(overrides, said)

@@ -17,6 +17,7 @@ from expkit.config.project import output_dir
 Entry = dict[str, Any]  # its kind, and the arguments of the function below with that name
 
 PARAM_BATCH = 100  # MLflow's own limit
+LOCK_TIMEOUT = 10.0  # seconds, while somebody else's request takes long; it is tried again
 
 
 def send(client: MlflowClient, run_id: str, entry: Entry) -> None:
@@ -44,7 +45,7 @@ def _inputs(client: MlflowClient, run_id: str, context: str, values: list[Any]) 
     ]
     # MLflow looks whether it knows a dataset and then adds it: of two runs that bring the same one
     # at the same moment it refuses one.
-    with FileLock(output_dir() / ".datasets.lock"):
+    with FileLock(output_dir() / ".datasets.lock", timeout=LOCK_TIMEOUT):
         client.log_inputs(run_id, inputs)
 
 

@@ -189,13 +189,14 @@ class Outbox:
                 if attempts >= ATTEMPTS and entry["kind"] != "metrics" and self._answers():
                     self._failure = self._failure or error
                     return True
-                if attempts == TELL_AT:
+                gives_up = time.monotonic() + wait > self._give_up_at
+                if attempts == TELL_AT or (gives_up and attempts < TELL_AT):
                     _tell(
                         f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
                 self._arrived = None  # it may have taken what it did not answer to
-                if time.monotonic() + wait > self._give_up_at:
+                if gives_up:
                     return False
                 if self._closing.is_set():
                     time.sleep(min(wait, 1.0))

@@ -258,7 +258,8 @@ def open_run(
 
     Args:
         facts: what decides the result; see expkit.config.fingerprint.
-        resume: "never"; "auto": a run of the same facts that was cut off goes on; or its id.
+        resume: "never", but a job that its sweep launches again goes on; "auto": a run of the same
+            facts that was cut off goes on; or its id.
         can_go_on: whether the folder of a run that has failed holds a state to go on from.
 
     Raises:
@@ -371,10 +372,10 @@ def _to_go_on(
     resume: str,
     can_go_on: Callable[[Path], bool],
 ) -> MlflowRun | None:
-    if resume == "never":
-        return None
-    if resume == "auto":
+    if resume in ("never", "auto"):
         newest = newest_run(client, experiment, digest_of_facts(facts))
+        if resume == "never" and not _is_of_this_sweep(newest, can_go_on):
+            return None
         if newest and newest.info.status == "RUNNING":
             say(
                 f"run {newest.info.run_id} of the same experiment is running on "
@@ -404,6 +405,17 @@ def _to_go_on(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
         )
     return run
+
+
+def _is_of_this_sweep(run: MlflowRun | None, can_go_on: Callable[[Path], bool]) -> bool:
+    """Whether it is an earlier attempt at the job that this process carries out."""
+    parent = os.environ.get(SWEEP_VARIABLE)
+    return bool(
+        run
+        and parent
+        and run.data.tags.get(SWEEP) == parent
+        and can_go_on(run_folder(run.info.run_id))
+    )
 
 
 def sweep_tags() -> dict[str, str]:

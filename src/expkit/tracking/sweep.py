@@ -116,6 +116,17 @@ class SweepRun:
         """Ask the jobs of this host to stop after their steps, and wait for that."""
         _end_jobs(self._client, self._experiment, self.id)
 
+    def end_lost(self, job: Job) -> None:
+        """Close the run of a job whose process is gone; it may have been on another machine."""
+        for run in runs_with(self._client, self._experiment, SWEEP, self.id):
+            is_open = run.info.status == "RUNNING"
+            if is_open and run.data.tags.get(FINGERPRINT) == job.fingerprint:
+                self._client.set_terminated(run.info.run_id, status="KILLED")
+
+    def stop(self) -> None:
+        """No other job is to start."""
+        self.tag(STOPPED, "true")
+
     def tag(self, name: str, value: str) -> None:
         """Something else to know about the sweep."""
         self._client.set_tag(self.id, name, value)
