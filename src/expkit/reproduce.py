@@ -1,14 +1,13 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError
 from expkit.secrets import hidden, watch_tracebacks
-from expkit.sweeps.job import terminate
+from expkit.sweeps.job import end_on_signals
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -25,7 +24,7 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, terminate)
+    end_on_signals()
     watch_tracebacks()
     try:
         agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))

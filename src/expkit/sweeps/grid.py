@@ -23,7 +23,6 @@ from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
 from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
-from hydra_plugins.expkit_launchers import ElsewhereLauncher
 
 HAS_FAILED = ("FAILED", "KILLED")
 
@@ -59,7 +58,7 @@ def sweep(
         size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
         hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
         stops = config["sweep"]["on_failure"] == "stop"
-        if stops and isinstance(launcher, ElsewhereLauncher):
+        if stops and hasattr(launcher, "on_loss"):  # Hydra imports classes of its own
             launcher.on_loss = opened.stop
         for _ in range(1 + retries(config)):
             try:
