@@ -1,6 +1,7 @@
 """Fixtures: small data, small models, a store of their own for each test."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A shell lets what it starts in the background ignore Ctrl-C, and the commands of tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # In the ordinary suite always the same examples; `--hypothesis-profile chaos` makes other ones each time.
 settings.register_profile("suite", derandomize=True, database=None, deadline=None)
