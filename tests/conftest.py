@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -163,6 +164,13 @@ def encoded_by(chunks: Iterable[Columns]) -> Dataset:
         for name, values in chunk.items():
             joined.setdefault(name, []).extend(values)
     return Dataset.from_dict(joined)
+
+
+def free_port() -> int:
+    """One of this machine that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def composed(*overrides: str) -> DictConfig:

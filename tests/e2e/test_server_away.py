@@ -1,7 +1,6 @@
 """A real MLflow server that goes away in the middle of a run."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,17 +12,11 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from conftest import CHECKOUT, TINY, Command
+from conftest import CHECKOUT, TINY, Command, free_port
 from expkit.tracking.outbox import FILE, read
 
 AWAY = 20.0  # seconds
 LONG = (*TINY, "train.log_every=1", "train.eval_every=500", "backend=torch", "run_name=long")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

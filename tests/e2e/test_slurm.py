@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import TINY, Command
+from conftest import TINY, Command, free_port
 from expkit.tracking.past import ERROR, INTERRUPTED
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
@@ -96,12 +96,6 @@ def write_settings(folder: Path) -> None:
         **ports,
     )
     (folder / "slurm.conf").write_text(settings)
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def is_at_work() -> bool:

@@ -8,7 +8,6 @@ import re
 import secrets
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY, Command
+from conftest import CHECKOUT, TINY, Command, free_port
 from expkit.errors import UserError
 from expkit.tracking import store
 from expkit.tracking.outbox import FILE, Outbox, read
@@ -44,12 +43,6 @@ EXPECTED = re.compile(
 )  # of one that is about to be made
 STEPS = [1, 2, 3, 4]
 BY_STEP = ("train/loss", "train/learning_rate", "train/grad_norm")
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @dataclass
