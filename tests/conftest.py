@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from omegaconf import DictConfig
 
+from expkit.config import texts
 from expkit.config.project import conf_dir
 from expkit.data.splits import Columns
 from forked import run_module
@@ -176,7 +177,9 @@ def free_port() -> int:
 def composed(*overrides: str) -> DictConfig:
     """The configuration that `python -m expkit` would run with these overrides."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", list(overrides))
+        cfg = compose("config", list(overrides))
+    texts.restore(cfg, overrides)
+    return cfg
 
 
 def only_run(project: Path) -> "Run":
