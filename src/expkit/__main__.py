@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, project_root
-from expkit.errors import INTERRUPTED, ConfigError, UserError, complain
-from expkit.ranks import is_main
+from expkit.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
+from expkit.ranks import is_main, misdescribed
 from expkit.secrets import watch_tracebacks
 from expkit.sweeps.job import end_on_signals, task, work_has_begun
 
@@ -23,6 +23,9 @@ def main() -> None:
     """Entry point of `python -m expkit`."""
     # Hydra then raises what it would print, so that there is one way to print it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if why := misdescribed():
+        print(f"expkit: {why}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     end_on_signals()
     OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
     watch_tracebacks()

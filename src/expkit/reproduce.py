@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.ranks import misdescribed
 from expkit.secrets import hidden, watch_tracebacks
 from expkit.sweeps.job import end_on_signals
 
@@ -24,6 +25,8 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
+    if why := misdescribed():
+        sys.exit(f"expkit.reproduce: {why}")
     end_on_signals()
     watch_tracebacks()
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from expkit.config import fitting, texts
+from expkit.config import fitting, surroundings, texts
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
 from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
@@ -52,6 +52,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
     problems += texts.problems(cfg)
+    problems += surroundings.problems()
     converted: dict[str, Any] = {}
     modules = plain.get("trusted_modules")
     trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
