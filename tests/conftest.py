@@ -182,10 +182,15 @@ def composed(*overrides: str) -> DictConfig:
     return cfg
 
 
-def only_run(project: Path) -> "Run":
-    """The run in the project's store, which has one."""
+def runs_of(project: Path) -> list["Run"]:
+    """The runs in the project's store, the newest first."""
     from mlflow import MlflowClient  # after its telemetry has been switched off
 
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def only_run(project: Path) -> "Run":
+    """The run in the project's store, which has one."""
+    (run,) = runs_of(project)
     return run

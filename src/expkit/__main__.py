@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
-from expkit.config.project import conf_dir, project_root
+from expkit.config.project import conf_dir, decided_once, project_root
 from expkit.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
 from expkit.ranks import is_main, misdescribed
 from expkit.secrets import watch_tracebacks
@@ -32,7 +32,8 @@ def main() -> None:
     watch_composition()
     run_hydra = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     try:
-        run_hydra(task)()
+        with decided_once():
+            run_hydra(task)()
     except UserError as error:
         sys.exit(complain(error))
     except Exception as error:

@@ -24,6 +24,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from expkit.config.project import PROJECT_VARIABLE, project_root
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
 from expkit.interrupts import unheard
@@ -60,7 +61,12 @@ def launch(
             OmegaConf.to_container(cfg, resolve=True),
             dict(choices),
             is_promising,
-            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
+            {
+                **os.environ,
+                PROJECT_VARIABLE: str(project_root()),
+                THREADS: share,
+                "OMP_NUM_THREADS": share,
+            },
             Path(folder) / "run",
         )
         try:

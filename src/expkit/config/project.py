@@ -1,11 +1,16 @@
 """Where the config groups and the project's outputs lie."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from expkit.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
+# A variable of the processes that expkit starts. Users do not set it, and no command reads it.
+PROJECT_VARIABLE = "EXPKIT_PROJECT"
+_decided: Path | None = None
 
 
 def conf_dir() -> Path:
@@ -16,12 +21,32 @@ def conf_dir() -> Path:
 
 
 def project_root() -> Path:
-    """The nearest folder at or above the working directory that looks like a project."""
+    """The folder that was decided on, else the nearest at or above the working directory that is one."""
+    if _decided is not None:
+        return _decided
     here = Path.cwd()
     for folder in (here, *here.parents):
         if any((folder / mark).exists() for mark in PROJECT_MARKS):
             return folder
     return here
+
+
+@contextmanager
+def decided_once() -> Iterator[None]:
+    """Keep the project of the working directory, wherever Hydra or a component goes meanwhile."""
+    global _decided
+    _decided = project_root()
+    try:
+        yield
+    finally:
+        _decided = None
+
+
+def take_over(root: str | None) -> None:
+    """In a process that expkit has started: keep the project of the process that started it."""
+    global _decided
+    if root is not None:
+        _decided = Path(root)
 
 
 def output_dir() -> Path:

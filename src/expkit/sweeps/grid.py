@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from expkit.config.overrides import as_typed
-from expkit.config.project import run_folder
+from expkit.config.project import PROJECT_VARIABLE, project_root, run_folder
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason
 from expkit.interrupts import ends_jobs_first
@@ -164,9 +164,17 @@ def launched(
 
 
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
-    """Give every job the id of its sweep and its share of the cores, in its environment."""
-    variables = {SWEEP_VARIABLE: sweep, **({THREADS: str(threads)} if threads else {})}
+    """Give every job the project, the id of its sweep and its share of the cores, in its environment."""
+    variables = {
+        PROJECT_VARIABLE: str(project_root()),
+        SWEEP_VARIABLE: sweep,
+        **({THREADS: str(threads)} if threads else {}),
+    }
     with open_dict(master):
+        folder = (
+            f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}"  # relative to this process
+        )
+        master.hydra.overrides.hydra.append(folder)
         for name, value in variables.items():
             master.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}={quoted(value)}")
 
