@@ -130,3 +130,20 @@ def test_the_command_translates(expkit: Command, project: Path) -> None:
     done = expkit(run, "--file", "asked.jsonl", module="expkit.predict")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "expkit.predict: asked.jsonl, line 1: zh=5 is no text\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["--text", "-great"], ["-great"]),
+        (["--text=-great"], ["-great"]),
+        (["--text", "--", "-1"], ["--", "-1"]),
+        (["--text", "a", "--b c", "-h2", "--trust", "mine"], ["a", "--b c", "-h2"]),
+        (["--trust", "mine", "--text", "-5", ""], ["-5", ""]),
+    ],
+)
+def test_a_text_may_begin_with_a_hyphen(arguments: list[str], texts: list[str]) -> None:
+    from expkit.predict import _marked, _parser
+
+    options = _parser().parse_args(list(_marked(["0123abcd", *arguments])))
+    assert (options.run_id, options.text) == ("0123abcd", texts)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
-from expkit.config.project import conf_dir, decided_once, project_root
+from expkit.config.project import conf_dir, decided_once, project_root, require_outputs
 from expkit.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
 from expkit.ranks import is_main, misdescribed
 from expkit.secrets import watch_tracebacks
@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(complain(error))
     except Exception as error:
         if isinstance(error, OSError) and error.filename:
-            sys.exit(complain(UserError(f"{error.filename}: {error.strerror}")))
+            sys.exit(complain(_of_file(error)))
         if work_has_begun.is_set():
             raise
         # Hydra raises exceptions of many kinds while it composes.
@@ -47,6 +47,14 @@ def main() -> None:
         if is_main():
             print("expkit: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _of_file(error: OSError) -> UserError:
+    try:
+        require_outputs()
+    except UserError as why:
+        return why
+    return UserError(f"{error.filename}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The project is decided once, and all processes of a command keep it."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from conftest import TINY, Command, only_run, runs_of
-from expkit.config.project import decided_once, project_root, take_over
+from expkit.config.project import decided_once, project_root, require_outputs, take_over
+from expkit.errors import UserError
 
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=train.jsonl")
 OPTIONS = [
@@ -91,3 +94,53 @@ def test_hydras_own_folder_is_not_taken_for_that_of_the_run(expkit: Command, pro
     assert f"hydra.run.dir=mine: nothing is written there; the files of a run are in {project}" in (
         done.stdout.replace("\n", " ")
     )
+
+
+def _dangling(outputs: Path) -> None:
+    outputs.symlink_to("/nowhere/outputs")
+
+
+def _file(outputs: Path) -> None:
+    outputs.touch()
+
+
+def _below_a_dangling_link(outputs: Path) -> None:
+    outputs.symlink_to(outputs.parent / "gone" / "deeper")
+
+
+@pytest.mark.parametrize("make", [_dangling, _file, _below_a_dangling_link])
+@pytest.mark.parametrize("options", [(), ("-m",)])
+def test_outputs_that_are_none_are_one_message(
+    make: Callable[[Path], None], options: tuple[str, ...], project: Path, expkit: Command
+) -> None:
+    (project / "outputs").rmdir()
+    (project / "pyproject.toml").touch()
+    make(project / "outputs")
+    done = expkit(*options, *TINY, "lora=none", "train.max_steps=1")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"expkit: {project}/outputs: is a ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_outputs_that_must_not_be_written(project: Path) -> None:
+    (project / "outputs").chmod(0o555)
+    with pytest.raises(UserError, match="must not be written to"):
+        require_outputs()
+
+
+@pytest.mark.parametrize("options", [("seed=1,2",), ()])
+def test_a_sweep_does_not_go_on_with_one_run(
+    options: tuple[str, ...], project: Path, expkit: Command
+) -> None:
+    done = expkit("-m", *TINY, *options, "resume=0123abcd")
+    assert done.returncode == 2
+    assert "resume=0123abcd: is for a single run; a sweep goes on with resume=auto" in done.stderr
+    assert not (project / "outputs" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("option", ["--config-path=mine", "--config-path=/tmp"])
+def test_another_config_path_says_what_to_use(option: str, expkit: Command) -> None:
+    done = expkit(option)
+    assert done.returncode == 2
+    assert "--config-dir FOLDER adds yours" in done.stderr

@@ -1,5 +1,6 @@
 """Where the config groups and the project's outputs lie."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,24 @@ def take_over(root: str | None) -> None:
 def output_dir() -> Path:
     """Runs, caches and the MLflow store of this project."""
     return project_root() / "outputs"
+
+
+def require_outputs() -> None:
+    """Raise a UserError if runs cannot be kept in `output_dir`."""
+    folder = output_dir()
+    there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    if there.is_symlink() and not there.exists():
+        raise UserError(
+            f"{there}: is a link to {there.readlink()}, which does not exist; make that folder or "
+            "remove the link"
+        )
+    if not there.is_dir():
+        raise UserError(f"{there}: is a file, and expkit keeps runs in a folder there; rename it")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{there}: must not be written to, and expkit keeps runs in {folder}; change its "
+            "permissions or work in another folder"
+        )
 
 
 def is_file_name(text: str) -> bool:

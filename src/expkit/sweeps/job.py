@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
 from expkit.config.overrides import as_typed
-from expkit.config.project import PROJECT_VARIABLE, output_dir, take_over
+from expkit.config.project import PROJECT_VARIABLE, output_dir, require_outputs, take_over
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
@@ -106,6 +106,7 @@ def check_where_typed(cfg: DictConfig) -> None:
     typed_in = Path(hydra_config.runtime.cwd)
     with chdir(typed_in):
         check(cfg, as_typed(hydra_config.overrides.task))
+    require_outputs()
     for key in PATHS if typed_in != Path.cwd() else ():
         path = OmegaConf.select(cfg, key)
         if path and (typed_in / path).exists():  # model.path may also be a name on the hub
