@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -79,7 +80,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (here / "my-checkpoint" / "config.json").write_text("{}")
     (here / "my-checkpoint" / "model.safetensors").touch()
     (here / "FOLDER" / "run.yaml").write_text("defaults: [config]\n")
-    (here / "my_pkg.py").write_text("class MyOptimizer:\n    def __init__(self, **options): ...\n")
+    (here / "my_pkg").mkdir()
+    own = "class MyOptimizer:\n    def __init__(self, **options): ...\n"
+    (here / "my_pkg" / "__init__.py").write_text(own)
     monkeypatch.syspath_prepend(str(here))
     monkeypatch.chdir(here)
     return here
@@ -104,6 +107,11 @@ def recorded(shell: str, script: str, folder: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_is_right(page: Path, folder: Path) -> None:
+    for name, text in re.findall(
+        r"^```\w+\n# (\S+\.\w+)\n(.*?)^```", page.read_text(), re.M | re.S
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)  # which the page says to write
+        (folder / name).write_text(text)
     for script in scripts(page):
         first, *others = (recorded(shell, script, folder) for shell in SHELLS)
         assert all(other == first for other in others), script
@@ -111,7 +119,7 @@ def test_every_command_is_right(page: Path, folder: Path) -> None:
             if program == "make" and not arguments[0].startswith("-"):
                 target = rf"^{re.escape(arguments[0])}:"
                 assert re.search(target, (CHECKOUT / "Makefile").read_text(), re.M), arguments
-            if "-m" not in arguments or "..." in arguments:
+            if "-m" not in arguments or any("..." in text for text in arguments):
                 continue
             module, *given = arguments[arguments.index("-m") + 1 :]
             if module == "expkit":
@@ -135,17 +143,17 @@ def would_run(given: list[str], folder: Path) -> None:
         if re.fullmatch(r"data\.\w+_file", key):
             (folder / value).parent.mkdir(parents=True, exist_ok=True)
             (folder / value).touch()
-    found = (
-        [f"hydra.searchpath=[file://{folder / options.config_dir}]"] if options.config_dir else []
-    )
+    searched = create_config_search_path(str(conf_dir()))
+    if options.config_dir:
+        own = f"file://{folder / options.config_dir}"
+        searched.prepend("command-line", own, SearchPathQuery(provider="schema"))
     OmegaConf.register_new_resolver("project_root", lambda: str(folder), replace=True)
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        mode = RunMode.MULTIRUN if options.multirun else RunMode.RUN
-        name = options.config_name or "config"
-        master = loader.load_configuration(name, [*found, *options.overrides], mode)
-        typed = [text for text in options.overrides if not text.startswith("hydra")]
-        plan(loader, master, list(islice(combinations(loader, master, typed), 3)))
+    setup_globals()
+    loader = ConfigLoaderImpl(searched)
+    mode = RunMode.MULTIRUN if options.multirun else RunMode.RUN
+    master = loader.load_configuration(options.config_name or "config", options.overrides, mode)
+    typed = [text for text in options.overrides if not text.startswith("hydra")]
+    plan(loader, master, list(islice(combinations(loader, master, typed), 3)))
 
 
 def combinations(loader: Any, master: Any, typed: list[str]) -> Iterator[list[str]]:

@@ -265,31 +265,6 @@ class WarmUp:
     warmup_ratio: float = at_least(0, below=1)
 
 
-@dataclass(kw_only=True)
-class Optuna:
-    """The texts among the options of `hydra/sweeper=optuna`; sweeps/study.py checks the rest."""
-
-    sampler: str
-    pruner: str
-    study_name: str | None
-    storage: str | None
-
-
-@dataclass(kw_only=True)
-class Submitit:
-    """The texts among the options of `hydra/launcher=submitit_local` and `submitit_slurm`."""
-
-    submitit_folder: str
-    name: str
-    partition: str | None
-    qos: str | None
-    comment: str | None
-    constraint: str | None
-    exclude: str | None
-    gres: str | None
-    account: str | None
-
-
 GROUPS: dict[str, type] = {
     "train": Train,
     "eval": Eval,
@@ -318,10 +293,5 @@ COMPONENTS: dict[str, type] = {
     "expkit.optim.constant": WarmUp,
     "expkit.optim.linear": WarmUp,
     "expkit.optim.cosine": WarmUp,
-}
-PLUGINS: dict[str, type] = {
-    "hydra_plugins.expkit_sweepers.OptunaSweeper": Optuna,
-    "hydra_plugins.expkit_launchers.LocalLauncher": Submitit,
-    "hydra_plugins.expkit_launchers.SlurmLauncher": Submitit,
 }
 COMPONENT_GROUPS = ("task", "data", "model", "optimizer", "scheduler", "backend")

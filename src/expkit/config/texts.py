@@ -19,10 +19,14 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import DictConfig, OmegaConf, StringNode
 
-from expkit.config.schema import COMPONENTS, GROUPS, PLUGINS, Root
+from expkit.config.schema import COMPONENTS, GROUPS, Root
 from expkit.config.targets import TargetError, signature_of, targets_in
 
 HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
+OF_PLUGINS = (
+    *("study_name", "storage", "submitit_folder", "name", "partition", "qos", "comment"),
+    *("constraint", "exclude", "gres", "account", "address"),
+)  # options of our sweepers and launchers that are texts
 ONE, SEVERAL = "str", re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
 
 
@@ -127,8 +131,10 @@ def _typed(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
 
 def _parameters(target: str) -> Mapping[str, str]:
     """The types of a component's parameters, as far as expkit or its source says them."""
-    if schema := COMPONENTS.get(target) or PLUGINS.get(target):
-        return _annotations(schema)
+    if target in COMPONENTS:
+        return _annotations(COMPONENTS[target])
+    if target.startswith("hydra_plugins."):
+        return dict.fromkeys(OF_PLUGINS, ONE)
     try:
         signature = signature_of(target)
     except TargetError:  # said by checks.py

@@ -1,13 +1,13 @@
 """The jobs of a sweep, composed and checked before the first one starts."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -136,9 +136,8 @@ def fingerprint_of(jobs: Sequence[Job]) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a value of an override; a backslash has to be doubled before a quote only."""
-    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
-    return f"'{escaped}'"
+    """As a value of an override."""
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _values(overrides: Sequence[str]) -> dict[str, str]:
