@@ -104,9 +104,9 @@ def test_a_tag_is_o_or_a_prefix_and_a_type() -> None:
     assert parse("O") == ("", "")
     assert parse("B-PER") == ("B", "PER")
     assert parse("I-work-of-art") == ("I", "work-of-art")
-    assert [parse(t) for t in ("", "o", "PER", "B", "B-", "X-PER", "BI-PER", "-PER", "B_PER", "B- ")] == (
-        [None] * 10
-    )
+    assert [
+        parse(t) for t in ("", "o", "PER", "B", "B-", "X-PER", "BI-PER", "-PER", "B_PER", "B- ")
+    ] == ([None] * 10)
     assert (type_of("I-work-of-art"), type_of("O")) == ("work-of-art", "O")
     assert (inside("B-PER"), inside("I-PER"), inside("O")) == ("I-PER", "I-PER", "O")
     with pytest.raises(ValueError, match="'PER' is no tag"):

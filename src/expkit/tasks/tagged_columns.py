@@ -6,7 +6,7 @@ from typing import Any
 from expkit.data.splits import Split, Splits
 from expkit.errors import DataError, UserError, nearest
 from expkit.tasks import tags
-from expkit.tasks.labels import class_names, label_of, names_of_ids, require_distinct
+from expkit.tasks.labels import class_names, found_names, label_of, names_of_ids
 
 Tags = list[str]
 
@@ -67,7 +67,7 @@ class TaggedColumns:
             for i, values in enumerate(split.values(self._tags_column))
         ]
 
-    def _names_of_ids(self, split: Split) -> Sequence[str]:
+    def _names_of_ids(self, split: Split) -> list[str]:
         own = class_names(getattr(split.rows.features[self._tags_column], "feature", None))
         return names_of_ids(own, self._names)
 
@@ -94,21 +94,16 @@ class TaggedColumns:
             DataError: there is none.
         """
         names = self._names or self._names_of_ids(split)
-        found = set(map(tags.type_of, names)) or self._found_types(split)
-        if not found - {tags.OUTSIDE}:
+        found = {tags.type_of(name): 0 for name in names}
+        if not names:
+            for i, sentence in enumerate(self.given(split)):
+                found = {tags.type_of(tag): i for tag in sentence} | found
+            found_names(split, self._tags_column, found)
+        if not found.keys() - {tags.OUTSIDE}:
             raise DataError(
                 f"{split.source}: every tag in {self._tags_column!r} is 'O'; there is nothing to learn"
             )
-        return sorted(found - {tags.OUTSIDE})
-
-    def _found_types(self, split: Split) -> set[str]:
-        """Raises DataError if two of the types that occur look the same."""
-        first: dict[str, int] = {}
-        for i, sentence in enumerate(self.given(split)):
-            for tag in sentence:
-                first.setdefault(tags.type_of(tag), i)
-        require_distinct(split, self._tags_column, first)
-        return set(first)
+        return sorted(found.keys() - {tags.OUTSIDE})
 
     def require_types(self, split: Split, labels: Sequence[str]) -> None:
         """Raise a DataError for an entity whose type is not among those of `labels`."""

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 OUTSIDE = "O"
 PREFIXES = "BIESLUMW"
-CONTINUING = "IELM"  # what goes on with an entity
 # In the order in which they are tried: of schemes that fit equally well, the first is taken.
 SCHEMES = {
     "BIO": ("B", "B", "I", "I"),
@@ -79,7 +78,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         if parts is None:
             raise ValueError(f"{tag!r} is no tag")
         prefix, kind = parts
-        if prefix and is_open and prefix in CONTINUING and found[-1].type == kind:
+        if prefix and is_open and prefix in "IELM" and found[-1].type == kind:
             found[-1] = Entity(kind, found[-1].start, i + 1)
         elif prefix:
             found.append(Entity(kind, i, i + 1))
