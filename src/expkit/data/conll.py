@@ -20,6 +20,8 @@ Row = tuple[int, list[str]]  # the cells of a line with its number
 TAG = re.compile(r"O|[BIESLUMW]-\S+")
 GAP = re.compile(r"[ \t]+")  # between the columns of a line
 METADATA = re.compile(r"#[ \w]+ = ")  # of a sentence in CoNLL-U
+# Of CoNLL-2000. A column of other tags may hold the entities that are meant.
+CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP"}
 NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 # CoNLL-U: the words 1 and 2 are written as one in line 1-2; the word 1.1 is in no text.
 NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
@@ -89,7 +91,7 @@ def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None)
     lines = list(chain.from_iterable(sentences))
     with_tab = next((number for number, line in lines if "\t" in line), None)
     at_gaps = _most((len(_at_gaps(line)) for _, line in lines), width)
-    at_tabs = _most((line.count("\t") + 1 for _, line in lines), width)
+    at_tabs = _most((line.lstrip("\t").count("\t") + 1 for _, line in lines), width)
     by_tabs = with_tab is not None and at_gaps < len(lines) and at_tabs >= at_gaps
     separated = f"a tab, as in line {with_tab}" if by_tabs else "a space or a tab"
     expected = f"{width} columns, as data.conll.columns names" if width else "a word and a tag"
@@ -119,7 +121,8 @@ def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
     last = max(len(cells) for _, cells in rows) - 1
     tags = {k: set(column) for k, column in enumerate(columns) if all(map(TAG.fullmatch, column))}
     types = {k: {tag[2:] for tag in found} - {""} for k, found in tags.items()}
-    rivals = [k for k in types if k != last and types[k] & (types.get(last) or types[k])]
+    # Words can look like tags; in the first column they do not count where the last one holds tags.
+    rivals = [k for k in types if k != last and (k or last not in types) and types[k] - CHUNKS]
     kind = _first_column(sentences) if last > 1 else "word"
     word, tag = int(kind != "word"), rivals[0] if rivals else last
     names = [kind or "_", *["_"] * last]
