@@ -97,7 +97,8 @@ class TaggedColumns:
         found = {tags.type_of(name): 0 for name in names}
         if not names:
             for i, sentence in enumerate(self.given(split)):
-                found = {tags.type_of(tag): i for tag in sentence} | found
+                for tag in sentence:
+                    found.setdefault(tags.type_of(tag), i)
             found_names(split, self._tags_column, found)
         if not found.keys() - {tags.OUTSIDE}:
             raise DataError(
