@@ -130,7 +130,7 @@ def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
     option = f"data.conll.columns=[{','.join(names)}]"
     line = next((n for n, cells in rows if not TAG.fullmatch(cells[-1])), rows[0][0])
     if not kind or (kind == "id" and len(columns) <= last):
-        doubt = f"{rows[0][1][0]!r:.60} and so on in the first column may be no words"
+        doubt = f"the first column, here {rows[0][1][0]!r:.60}, may hold no words"
     elif rivals and last in types:
         doubt = f"column {tag + 1} holds tags as well as the last one"
     elif rivals or (kind == "id" and last not in types):

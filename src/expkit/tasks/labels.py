@@ -81,9 +81,10 @@ class LabelColumn:
         for i, value in enumerate(split.values(self._column)):
             label = label_of(value if not own else own[value] if value in ids else None)
             if label is None:
+                plain = "a text that is not blank, a whole number, true or false"
                 raise DataError(
-                    f"{split.where(i)}: {self._column}={value!r:.60} is no label; expected a text that is "
-                    f"not blank, a whole number, true or false{f', or 0 to {ids[-1]}' if own else ''}"
+                    f"{split.where(i)}: {self._column}={value!r:.60} is no label; expected "
+                    f"{f'an id from 0 to {ids[-1]}' if own else plain}"
                 )
             yield label
 
