@@ -130,3 +130,10 @@ def test_the_command_translates(expkit: Command, project: Path) -> None:
     done = expkit(run, "--file", "asked.jsonl", module="expkit.predict")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "expkit.predict: asked.jsonl, line 1: zh=5 is no text\n"
+
+
+def test_a_file_of_words_and_tags_has_the_columns_of_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "asked.conll"
+    file.write_text("1 Anna B-PER O\n2 sings O O\n")
+    task = make(composed("task=token_classification"), "task")
+    assert _inputs(task, _read(file, ["id", "word", "tag", "_"])) == [{"tokens": ["Anna", "sings"]}]

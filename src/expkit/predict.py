@@ -86,7 +86,7 @@ def predict(
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
 
 
-def _read(file: Path | None, columns: Sequence[str] | None) -> "Split":
+def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
     from expkit.config.fitting import FILE_SUFFIXES
     from expkit.data.files import read
     from expkit.errors import nearest

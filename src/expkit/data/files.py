@@ -77,7 +77,9 @@ def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | No
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
     except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(f"{file}: cannot be used: {str(error).splitlines()[0]:.200}") from None
+        raise DataError(
+            f"{file}: cannot be used: {str(error).partition(chr(10))[0]:.200}"
+        ) from None
     return Split(
         rows,
         name=file.stem,
