@@ -71,7 +71,7 @@ def test_a_label_that_training_does_not_know(tmp_path: Path) -> None:
 @pytest.mark.parametrize("third", [None, "", " ", "a ", "A"])
 def test_a_value_that_is_no_label_or_almost_another(third: Any, tmp_path: Path) -> None:
     data = splits(tmp_path, pairs("a", "b", third), pairs("a", "b"))
-    with pytest.raises(DataError, match="train.jsonl, line 3: label"):
+    with pytest.raises(DataError, match=r"train.jsonl, line 3: label"):
         task().setup(data)
 
 
