@@ -85,7 +85,8 @@ def predict(
     run.require_trusted("task", trusted)
     task = make_task(run.config)
     model_uri = run.model_uri()
-    records = [task.record(text)] if text else _inputs(task, _read(file))
+    columns = (run.config.data.get("conll") or {}).get("columns")
+    records = [task.record(text)] if text else _inputs(task, _read(file, columns))
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -100,7 +101,7 @@ def predict(
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
 
 
-def _read(file: Path | None) -> "Split":
+def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
     from expkit.config.fitting import FILE_SUFFIXES
     from expkit.data.files import read
     from expkit.errors import nearest
@@ -110,7 +111,7 @@ def _read(file: Path | None) -> "Split":
         raise UserError(
             f"--file {file}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
         )
-    return read(file)
+    return read(file, columns=columns)
 
 
 def _inputs(task: Any, split: "Split") -> "list[Record]":

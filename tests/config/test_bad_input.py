@@ -54,6 +54,66 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("objective='eval/f2'", "eval/accuracy", "did you mean 'eval/f1'"),
     ),
     "objective of no split": (("objective=f1",), ("objective='f1'", "eval/")),
+    "a label twice": (
+        ("task.labels=[pos,pos,neg]",),
+        ("task.labels=['pos', 'pos', 'neg']", "each of them once", "'pos' is there 2 times"),
+    ),
+    "a tag twice": (
+        ("task=token_classification", "task.labels=[O,B-X,O]"),
+        ("task.labels=", "'O' is there 2 times"),
+    ),
+    "one label": (("task.labels=[pos]",), ("task.labels=['pos']", "at least two names")),
+    "one tag": (
+        ("task=token_classification", "task.labels=[O]"),
+        ("task.labels=['O']", "at least two names"),
+    ),
+    "an empty label": (("task.labels=[pos,'']",), ("task.labels=['pos', '']", "none blank")),
+    "a blank label": (("task.labels=[pos,' ']",), ("task.labels=['pos', ' ']", "none blank")),
+    "columns without a tag": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[id,word,ner]",
+        ),
+        ("data.conll=", "['id', 'word', 'ner']", "one of them word, one tag"),
+    ),
+    "columns with two words": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[word,word,tag]",
+        ),
+        ("data.conll=", "one of them word, one tag"),
+    ),
+    "columns as a text": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=word",
+        ),
+        ("data.conll=", "a name for each"),
+    ),
+    "no columns": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[]",
+        ),
+        ("data.conll=", "a name for each"),
+    ),
+    "another key of columns": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "+data.conll.column=[word,tag]",
+        ),
+        ("data.conll=", "expected columns=null"),
+    ),
     "missing file": (
         ("data=files", "data.train_file={}/trian.jsonl", "data.validation_file={}/train.jsonl"),
         ("data.train_file=", "trian.jsonl", "no such file", "did you mean 'train.jsonl'"),
@@ -262,3 +322,22 @@ def test_a_broken_module_of_the_users_own_is_named(
     message = complaint(["backend._target_=own_broken.Mine", "trusted_modules=[own_broken]"])
     assert "backend._target_=own_broken.Mine" in message
     assert expected in message
+
+
+def test_home_folder_in_data_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    files = ["data=files", "data.validation_file='~/train.jsonl'"]
+    check(composed(*files, "data.train_file='~/train.jsonl'"), [])
+    message = complaint([*files, "data.train_file='~/trian.jsonl'"])
+    assert "data.train_file='~/trian.jsonl': no such file; in " in message
+    assert "did you mean 'train.jsonl'?" in message
+    assert "~nobody-at-all/train.jsonl" in complaint(
+        [*files, "data.train_file='~nobody-at-all/train.jsonl'"]
+    )
+
+
+def test_columns_that_are_named(folder: Path) -> None:
+    file = f"{folder}/train.jsonl"
+    files = ["data=files", f"data.train_file={file}", f"data.validation_file={file}"]
+    for columns in ("[word,tag]", "[id,word,_,tag,_]", "[tag,pos,word]", "null"):
+        check(composed(*files, f"data.conll.columns={columns}"), [])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield from wrong
     else:
         yield from _objective(plain)
+    yield from _labels(plain["task"])
     yield from _files(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
@@ -79,6 +81,7 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
     if data["_target_"] != "expkit.data.files.load":
         return
+    yield from _conll(data.get("conll", {"columns": None}))
     for key in ("train_file", "validation_file", "test_file"):
         if data.get(key) is None:
             continue
@@ -87,10 +90,29 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"data.{key}={data[key]!r}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
         elif unusable := _unusable(file):
             yield f"data.{key}={data[key]!r}: {unusable}"
-        elif not file.is_file():
+        elif not (file := file.expanduser()).is_file():
             beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
             where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
             yield f"data.{key}={data[key]!r}: no such file{'; ' + where if where else ''}"
+
+
+def _conll(conll: Mapping[str, Any]) -> Iterator[str]:
+    columns = conll.get("columns")
+    names = [] if columns is None else columns if isinstance(columns, list) else [columns]
+    once = all(names.count(name) == 1 for name in ("word", "tag")) and names.count("id") < 2
+    if conll.keys() != {"columns"} or (columns is not None and not once):
+        yield (
+            f"data.conll={conll}: expected columns=null, or a name for each column in order: one of them "
+            "word, one tag, and id where words are numbered; _ or another one is not read"
+        )
+
+
+def _labels(task: Mapping[str, Any]) -> Iterator[str]:
+    names = task.get("labels") if task["_target_"].startswith("expkit.tasks.") else None
+    name, count = Counter(names or [""]).most_common(1)[0]
+    if names and (count > 1 or len(names) == 1 or not all(map(str.strip, names))):
+        first = f"; {name!r} is there {count} times" if count > 1 else ""
+        yield f"task.labels={names!r}: expected at least two names, each of them once and none blank{first}"
 
 
 def _unusable(path: Path) -> str | None:

@@ -134,6 +134,7 @@ class FileData:
     test_file: str | None
     max_train_examples: int | None = at_least(1)
     max_eval_examples: int | None = at_least(1)
+    conll: dict[str, Any]  # checked in fitting.py
 
 
 @dataclass(kw_only=True)

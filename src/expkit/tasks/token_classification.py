@@ -35,8 +35,8 @@ class TokenClassification:
 
     Args:
         tokens_column: the words of a sentence, a list of texts.
-        tags_column: a tag for each word in BIO, IOB1, IOBES or BILOU, or the ids of such tags.
-        labels: names of the tags in the order of their ids; None: those of a hub data set, else
+        tags_column: a tag for each word in a scheme of `tags.py`, or the ids of such tags.
+        labels: names of the tags in the order of their ids; None: those that the data give to ids, else
             the tags that occur in the training data.
         label_all_tokens: train on all sub-words of a word; it is still scored by the first.
         max_length: in tokens.
