@@ -1,4 +1,4 @@
-"""Language codes, which decide what a word is."""
+"""Language codes, which decide what a word is and whether spaces stand between words."""
 
 from difflib import get_close_matches
 from functools import cache
@@ -7,6 +7,14 @@ from babel import Locale
 from babel.core import get_global
 
 from expkit.errors import UserError
+
+# ISO 15924 codes of the scripts in which no spaces stand between words: those whose lines may break
+# between any two characters, or only where a dictionary says so (classes ID and SA of
+# https://www.unicode.org/reports/tr14), and Tibetan, Balinese and Javanese.
+WITHOUT_SPACES = frozenset(
+    "Bali Bopo Hani Hans Hant Hira Hrkt Java Jpan Kana Khmr Kits Lana Laoo Mymr Nshu Tale Talu Tang "
+    "Tavt Thai Tibt Yiii".split()
+)
 
 
 @cache
@@ -20,10 +28,10 @@ def primary_subtag(code: str, key: str = "language") -> str:
         UserError: there is no such language in CLDR (https://cldr.unicode.org), as Babel has it.
     """
     known = Locale("en").languages
-    primary = code.replace("-", "_").split("_")[0].lower()
+    primary = _subtags(code)[0].lower()
     if primary not in known:
         primary = get_global("language_aliases").get(primary, primary).split("_")[0]
-    if primary not in known:
+    if primary not in known and primary not in get_global("likely_subtags"):
         meant = _meant(primary)
         hint = f"; did you mean {meant!r}?" if meant else ""
         raise UserError(
@@ -31,6 +39,29 @@ def primary_subtag(code: str, key: str = "language") -> str:
             f"(Chinese) or ja (Japanese){hint}"
         )
     return primary
+
+
+@cache
+def script_of(code: str, key: str = "language") -> str:
+    """The script that a code names, as zh_Latn does, or else the usual one of language and country.
+
+    Returns:
+        A code of ISO 15924 such as Thai or Hant; "" if CLDR knows none.
+
+    Raises:
+        UserError: see `primary_subtag`.
+    """
+    primary = primary_subtag(code, key)
+    rest = _subtags(code)[1:]
+    if named := [subtag.title() for subtag in rest if len(subtag) == 4 and subtag.isalpha()]:
+        return named[0]
+    likely = get_global("likely_subtags")
+    keys = [*(f"{primary}_{subtag.upper()}" for subtag in rest), primary]
+    return next((likely[key].split("_")[1] for key in keys if key in likely), "")
+
+
+def _subtags(code: str) -> list[str]:
+    return code.replace("-", "_").split("_")
 
 
 def _meant(given: str) -> str | None:

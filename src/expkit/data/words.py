@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from expkit.languages import primary_subtag
+from expkit.errors import UserError
+from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
 
 Span = tuple[int, int]  # first character, and the one after the last
 
@@ -32,9 +33,9 @@ def word_spans(text: str, language: str) -> list[Span]:
             (fugashi) with unidic-lite, any other language at spaces and punctuation.
 
     Raises:
-        UserError: there is no such language.
+        UserError: see `segmenter`.
     """
-    cut = {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language))
+    cut = segmenter(language)
     if cut is None:
         return [match.span() for match in RUN.finditer(text)]
     letters, starts = _letters(text)
@@ -43,6 +44,27 @@ def word_spans(text: str, language: str) -> list[Span]:
         for first, end in _found(letters, cut(letters))
         for inner_start, inner_end in _without_punctuation(text[starts[first] : starts[end]])
     ]
+
+
+def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]] | None:
+    """What finds the words of a language without spaces between them; None for one with spaces.
+
+    The dictionary of jieba is one of Mandarin: it does not serve Cantonese, Wu or Classical Chinese.
+
+    Raises:
+        UserError: there is no such language, or nothing here finds its words.
+    """
+    script = script_of(language, key)
+    found = {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language))
+    if script not in WITHOUT_SPACES:
+        return None
+    if found is None:
+        raise UserError(
+            f"{key}={language!r}: has no spaces between its words (script {script}), and expkit finds "
+            "words without spaces in Chinese (zh) and Japanese (ja) only; "
+            "task.whole_word_mask=false hides single tokens instead of words"
+        )
+    return found
 
 
 def _letters(text: str) -> tuple[str, Sequence[int]]:
