@@ -11,9 +11,22 @@ from expkit.errors import UserError
 # ISO 15924 codes of the scripts in which no spaces stand between words: those whose lines may break
 # between any two characters, or only where a dictionary says so (classes ID and SA of
 # https://www.unicode.org/reports/tr14), and Tibetan, Balinese and Javanese.
-WITHOUT_SPACES = frozenset(
-    "Bali Bopo Hani Hans Hant Hira Hrkt Java Jpan Kana Khmr Kits Lana Laoo Mymr Nshu Tale Talu Tang "
-    "Tavt Thai Tibt Yiii".split()
+WITHOUT_SPACES = (
+    *(
+        "Bali",
+        "Bopo",
+        "Hani",
+        "Hans",
+        "Hant",
+        "Hira",
+        "Hrkt",
+        "Java",
+        "Jpan",
+        "Kana",
+        "Khmr",
+        "Kits",
+    ),
+    *("Lana", "Laoo", "Mymr", "Nshu", "Tale", "Talu", "Tang", "Tavt", "Thai", "Tibt", "Yiii"),
 )
 
 
@@ -28,7 +41,7 @@ def primary_subtag(code: str, key: str = "language") -> str:
         UserError: there is no such language in CLDR (https://cldr.unicode.org), as Babel has it.
     """
     known = Locale("en").languages
-    primary = _subtags(code)[0].lower()
+    primary = code.replace("-", "_").split("_")[0].lower()
     if primary not in known:
         primary = get_global("language_aliases").get(primary, primary).split("_")[0]
     if primary not in known and primary not in get_global("likely_subtags"):
@@ -43,25 +56,19 @@ def primary_subtag(code: str, key: str = "language") -> str:
 
 @cache
 def script_of(code: str, key: str = "language") -> str:
-    """The script that a code names, as zh_Latn does, or else the usual one of language and country.
+    """The script that a code names, as zh_Latn does, else the usual one of language and country.
 
-    Returns:
-        A code of ISO 15924 such as Thai or Hant; "" if CLDR knows none.
+    It is a code of ISO 15924 such as Thai or Hant, or empty if CLDR knows none.
 
     Raises:
         UserError: see `primary_subtag`.
     """
-    primary = primary_subtag(code, key)
-    rest = _subtags(code)[1:]
-    if named := [subtag.title() for subtag in rest if len(subtag) == 4 and subtag.isalpha()]:
-        return named[0]
-    likely = get_global("likely_subtags")
+    primary, likely = primary_subtag(code, key), get_global("likely_subtags")
+    rest = code.replace("-", "_").split("_")[1:]
+    named = (subtag.title() for subtag in rest if len(subtag) == 4 and subtag.isalpha())
     keys = [*(f"{primary}_{subtag.upper()}" for subtag in rest), primary]
-    return next((likely[key].split("_")[1] for key in keys if key in likely), "")
-
-
-def _subtags(code: str) -> list[str]:
-    return code.replace("-", "_").split("_")
+    usual = (likely[key].split("_")[1] for key in keys if key in likely)
+    return next(named, next(usual, ""))
 
 
 def _meant(given: str) -> str | None:

@@ -47,24 +47,20 @@ def word_spans(text: str, language: str) -> list[Span]:
 
 
 def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]] | None:
-    """What finds the words of a language without spaces between them; None for one with spaces.
-
-    The dictionary of jieba is one of Mandarin: it does not serve Cantonese, Wu or Classical Chinese.
+    """What finds words that have no spaces between them; None for a language that has.
 
     Raises:
-        UserError: there is no such language, or nothing here finds its words.
+        UserError: there is no such language, or nothing here finds its words (jieba knows Mandarin only).
     """
     script = script_of(language, key)
-    found = {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language))
     if script not in WITHOUT_SPACES:
         return None
-    if found is None:
-        raise UserError(
-            f"{key}={language!r}: has no spaces between its words (script {script}), and expkit finds "
-            "words without spaces in Chinese (zh) and Japanese (ja) only; "
-            "task.whole_word_mask=false hides single tokens instead of words"
-        )
-    return found
+    if found := {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language)):
+        return found
+    raise UserError(
+        f"{key}={language!r}: has no spaces between its words (script {script}), and expkit finds such "
+        "words in Chinese (zh) and Japanese (ja) only; set task.whole_word_mask=false"
+    )
 
 
 def _letters(text: str) -> tuple[str, Sequence[int]]:

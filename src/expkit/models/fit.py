@@ -1,34 +1,41 @@
-"""Whether a tokenizer and a model fit each other, checked once before anything is encoded.
-
-Either what they disagree on can be settled, in the model's config or in the tokenizer, both of which are
-saved with the model, or a message says why they cannot work together.
-"""
+"""What a tokenizer and a model have to agree on, settled or refused before anything is encoded."""
 
 import inspect
+from collections.abc import Iterator
 
-import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.display import say
 from expkit.errors import UserError
 
 
 def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Settle what model and tokenizer have to agree on: vocabulary, padding, inputs, ends of texts.
+    """Settle padding, inputs and attention, so that predictions do not depend on the batch.
+
+    What changes is saved with the model and with the tokenizer.
 
     Raises:
         UserError: they do not fit each other.
     """
-    _require_vocabulary(model, tokenizer)
-    _settle_padding(model, tokenizer)
-    _settle_inputs(model, tokenizer)
-    if model.config.is_encoder_decoder:
-        _require_end(model, tokenizer)
+    if tokenizer.pad_token_id is None and tokenizer.eos_token_id is not None:
+        tokenizer.pad_token = tokenizer.eos_token
+    _set_inputs(model, tokenizer)
+    if misfits := list(_misfits(model, tokenizer)):
+        raise UserError(
+            f"model: {type(model).__name__} with {type(tokenizer).__name__}: {'; '.join(misfits)}; "
+            "use the tokenizer that the model was trained with"
+        )
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = (
+            tokenizer.pad_token_id
+        )  # by which heads of decoders find the last token
+    reads_last = getattr(model.config, "summary_type", None) == "last"  # XLNet
+    tokenizer.padding_side = "left" if reads_last else "right"
     if getattr(model.config, "attention_type", None) == "block_sparse":
-        # BigBird takes sparse attention from a certain length of the batch on, and full attention below.
-        model.base_model.set_attention_type("original_full")
+        # BigBird takes sparse attention for long batches and full attention for short ones.
         model.config.attention_type = "original_full"
-        say("model: attention is full at every length, so that it does not depend on the batch")
+        for module in model.modules():
+            if hasattr(module, "set_attention_type"):
+                module.set_attention_type("original_full")
 
 
 def positions_of(config: PretrainedConfig) -> int | None:
@@ -37,8 +44,8 @@ def positions_of(config: PretrainedConfig) -> int | None:
     return positions if positions and positions > 0 else None
 
 
-def positions_behind_padding(model: PreTrainedModel) -> int:
-    """How many positions stay unused, as RoBERTa and its kin number them from behind the padding's id."""
+def unused_positions(model: PreTrainedModel) -> int:
+    """RoBERTa and its kin number positions from behind the id of the padding token."""
     for name, module in model.named_modules():
         padding = getattr(module, "padding_idx", None)
         if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
@@ -46,76 +53,47 @@ def positions_behind_padding(model: PreTrainedModel) -> int:
     return 0
 
 
-def _require_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    embedding = model.get_input_embeddings()
-    largest = max(tokenizer.get_vocab().values(), default=0)
-    if isinstance(embedding, torch.nn.Embedding) and largest >= embedding.num_embeddings:
-        raise UserError(
-            f"model: {type(tokenizer).__name__} gives ids up to {largest}, but the embedding of "
-            f"{type(model).__name__} has {embedding.num_embeddings} rows; use the tokenizer that the "
-            "model was trained with, or enlarge the checkpoint with resize_token_embeddings"
-        )
+def read_as_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let the tokenizer of an encoder-decoder read `</s>` in a text as text: it would end it there.
+
+    Elsewhere special tokens end nothing, and people put `[SEP]` or markers into texts on purpose.
+    """
+    if model.config.is_encoder_decoder:
+        tokenizer.split_special_tokens = True
+        tokenizer.init_kwargs["split_special_tokens"] = True  # to be saved
 
 
-def _settle_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Pad with the tokenizer's token, on the right, or on the left of a head that reads the last position."""
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token_id is None:
-            raise UserError(
-                f"model: {type(tokenizer).__name__} has neither a padding token nor one for the end of a "
-                'text; name a token of its vocabulary as "pad_token" in tokenizer_config.json'
-            )
-        tokenizer.pad_token = tokenizer.eos_token
-    pad, name = tokenizer.pad_token_id, type(model).__name__
-    numbered_from = positions_behind_padding(model)
-    if numbered_from not in (0, pad + 1):
-        raise UserError(
-            f"model: {name} counts positions from its padding token {numbered_from - 1}, but "
-            f"{type(tokenizer).__name__} pads with token {pad}; use the tokenizer that it was trained with"
-        )
-    embedding = model.get_input_embeddings()
-    if getattr(embedding, "padding_idx", None) is not None:
-        embedding.padding_idx = pad  # the row that gets no gradient
-    for config in (model.config, model.config.get_text_config(), model.generation_config):
-        if config is not None:
-            config.pad_token_id = pad
-    reads_last = getattr(model.config, "summary_type", None) == "last"  # XLNet
-    tokenizer.padding_side = "left" if reads_last else "right"
-
-
-def _settle_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Leave out inputs that the model does not take, and token types if it has a single one."""
-    taken = inspect.signature(model.forward).parameters
-    names = [name for name in tokenizer.model_input_names if name in taken]
-    types = _token_types(model)
-    if types < 2:
-        names = [name for name in names if name != "token_type_ids"]
-    tokenizer.model_input_names = names
-    tokenizer.init_kwargs["model_input_names"] = names  # what save_pretrained writes
-    given = tokenizer("a", "a").get("token_type_ids", [0])
-    if max(given) >= max(types, 1):
-        raise UserError(
-            f"model: {type(tokenizer).__name__} gives token types up to {max(given)}, but "
-            f"{type(model).__name__} has {types}; use the tokenizer that the model was trained with"
-        )
+def _set_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Leave out what the model does not take, and token types if it knows a single one."""
+    taken = set(inspect.signature(model.forward).parameters)
+    if _token_types(model) < 2:
+        taken.discard("token_type_ids")
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
+    tokenizer.init_kwargs["model_input_names"] = tokenizer.model_input_names  # to be saved
 
 
 def _token_types(model: PreTrainedModel) -> int:
-    """How many kinds of segments a model tells apart.
-
-    GPT-2 and others take `token_type_ids` as well, but look them up among the words.
-    """
+    """How many kinds of segments a model knows; GPT-2 looks `token_type_ids` up among the words."""
     if any(name.endswith(".seg_embed") for name, _ in model.named_parameters()):
         return 4  # of XLNet and Funnel: two texts, the classification token, padding
     return getattr(model.config, "type_vocab_size", None) or 0
 
 
-def _require_end(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """A decoder learns from the token at the end of a text when to stop, and classifiers read it."""
-    end = model.config.eos_token_id
-    if end not in tokenizer("a")["input_ids"]:
-        raise UserError(
-            f"model: {type(model).__name__} ends texts with token {end} (eos_token_id), which "
-            f"{type(tokenizer).__name__} does not put there; use the tokenizer that the model was "
-            "trained with"
-        )
+def _misfits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """What cannot be settled."""
+    config, pad = model.config, tokenizer.pad_token_id
+    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    largest = max(tokenizer.get_vocab().values(), default=0) if rows else 0
+    if rows and largest >= rows:
+        yield f"the tokenizer has ids up to {largest}, the model an embedding of {rows} rows"
+    types = max(tokenizer("a", "a").get("token_type_ids", []), default=0)
+    if types and types >= _token_types(model):
+        yield f"the tokenizer gives token type {types}, the model knows {_token_types(model)} types"
+    if pad is None:
+        yield "the tokenizer names no pad_token (tokenizer_config.json), nor an eos_token to pad with"
+    # Positions are counted from the padding token, and decoders start with it.
+    elif pad != config.pad_token_id and (unused_positions(model) or config.is_encoder_decoder):
+        yield f"the model pads with token {config.pad_token_id}, the tokenizer with {pad}"
+    end = config.eos_token_id if config.is_encoder_decoder else None
+    if end is not None and end not in tokenizer("a")["input_ids"]:
+        yield f"a text of the model ends with token {end} (eos_token_id), one of the tokenizer does not"
