@@ -10,12 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import ClassLabel, Dataset
-from transformers import (
-    BatchEncoding,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -263,12 +258,8 @@ def _encoded(
     tokenizer: PreTrainedTokenizerBase,
     config: PretrainedConfig,
     places: Iterable[str],
-) -> BatchEncoding:
+) -> Any:
     """Model inputs without padding; a text without a token gets the one that begins or ends texts.
-
-    Args:
-        texts: of one column, or of two for pairs.
-        places: where each text stands, for messages.
 
     Raises:
         DataError: there is no such token, or a text holds the token that ends texts.
