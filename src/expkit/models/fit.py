@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from expkit.display import say
 from expkit.errors import UserError
 
 
@@ -24,14 +25,16 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
             f"model: {type(model).__name__} with {type(tokenizer).__name__}: {'; '.join(misfits)}; "
             "use the tokenizer that the model was trained with"
         )
+    # Heads of decoders read the last token that is not this one.
     for config in (model.config, model.config.get_text_config()):
-        config.pad_token_id = (
-            tokenizer.pad_token_id
-        )  # by which heads of decoders find the last token
+        config.pad_token_id = tokenizer.pad_token_id
     reads_last = getattr(model.config, "summary_type", None) == "last"  # XLNet
     tokenizer.padding_side = "left" if reads_last else "right"
     if getattr(model.config, "attention_type", None) == "block_sparse":
         # BigBird takes sparse attention for long batches and full attention for short ones.
+        say(
+            "model: attention is full at all lengths, so that predictions do not depend on the batch"
+        )
         model.config.attention_type = "original_full"
         for module in model.modules():
             if hasattr(module, "set_attention_type"):
@@ -82,7 +85,11 @@ def _token_types(model: PreTrainedModel) -> int:
 def _misfits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
     """What cannot be settled."""
     config, pad = model.config, tokenizer.pad_token_id
-    rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    model_pad = getattr(config, "pad_token_id", None)
+    try:
+        rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # CANINE hashes characters
+        rows = None
     largest = max(tokenizer.get_vocab().values(), default=0) if rows else 0
     if rows and largest >= rows:
         yield f"the tokenizer has ids up to {largest}, the model an embedding of {rows} rows"
@@ -92,8 +99,8 @@ def _misfits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iter
     if pad is None:
         yield "the tokenizer names no pad_token (tokenizer_config.json), nor an eos_token to pad with"
     # Positions are counted from the padding token, and decoders start with it.
-    elif pad != config.pad_token_id and (unused_positions(model) or config.is_encoder_decoder):
-        yield f"the model pads with token {config.pad_token_id}, the tokenizer with {pad}"
-    end = config.eos_token_id if config.is_encoder_decoder else None
+    elif pad != model_pad and (unused_positions(model) or config.is_encoder_decoder):
+        yield f"the model pads with token {model_pad}, the tokenizer with {pad}"
+    end = getattr(config, "eos_token_id", None) if config.is_encoder_decoder else None
     if end is not None and end not in tokenizer("a")["input_ids"]:
         yield f"a text of the model ends with token {end} (eos_token_id), one of the tokenizer does not"
