@@ -25,12 +25,13 @@ from expkit.data.splits import Splits
 from expkit.data.steps import Steps
 from expkit.display import Progress, say
 from expkit.errors import Pruned, UserError
-from expkit.evaluation import EvalSet, Evaluation, evaluate
+from expkit.evaluation import EvalSet, Evaluation, evaluate, require_independence
 from expkit.faults import is_out_of_memory, out_of_disk
 from expkit.hub import go_online_if_asked
 from expkit.interrupts import stops_after_step
 from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
+from expkit.models.fit import fit, positions_of, unused_positions
 from expkit.monitor import Monitor
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
@@ -181,6 +182,7 @@ def prepare(cfg: DictConfig) -> Prepared:
         for name, split in splits.named().items()
         if name != "train"
     }
+    require_independence(model, task, eval_sets["validation"])
     backend: Backend = make(cfg, "backend")
     gc.enable()  # see sweeps/job.py
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
@@ -220,6 +222,7 @@ def build_base(
     set_seed(cfg.seed)
     head = task.head()
     model = builder.build(head, tokenizer)
+    fit(model, tokenizer)
     if head.configure:
         head.configure(model, tokenizer)
     return model
@@ -234,21 +237,12 @@ def require_positions(
         max_length: tokens, special ones included.
         key: where `max_length` was given, for the message.
     """
-    positions = getattr(model.config, "max_position_embeddings", None)
-    longest = positions - _unused_positions(model) if positions else max_length
+    positions = positions_of(model.config)
+    longest = positions - unused_positions(model) if positions else max_length
     if max_length > longest:
         raise UserError(
             f"{key}={max_length}: {type(model).__name__} takes at most {longest} tokens"
         )
-
-
-def _unused_positions(model: PreTrainedModel) -> int:
-    """RoBERTa and its kin number positions from behind the id of the padding token."""
-    for name, module in model.named_modules():
-        padding = getattr(module, "padding_idx", None)
-        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
-            return int(padding) + 1
-    return 0
 
 
 def train(
