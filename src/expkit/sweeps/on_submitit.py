@@ -12,9 +12,8 @@ import submitit
 from hydra.core.utils import JobReturn, JobStatus
 
 from expkit.errors import ConfigError, UserError
-from expkit.interrupts import unheard
+from expkit.interrupts import end_on_signals, unheard
 from expkit.sweeps.elsewhere import Work, execute, without_result
-from expkit.sweeps.job import end_on_signals
 
 # What submitit takes for all clusters; the names of all other options get the cluster's before them.
 COMMON = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "stderr_to_stdout", "timeout_min")
