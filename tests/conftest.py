@@ -98,7 +98,7 @@ def expkit(project: Path) -> Command:
     """Run `python -m expkit...` in the project as a user does, but with all imports done before."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return run_module(module, arguments, project, os.environ | SURROUNDINGS, timeout)
 
@@ -110,7 +110,7 @@ def python(project: Path) -> Command:
     """The same in a Python of its own; joblib starts no processes from one that was forked off."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
@@ -137,7 +137,7 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         folder = project / "outputs" / "runs"
         while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
             assert process.poll() is None, process.communicate()[0]

@@ -30,7 +30,7 @@ def test_the_step_is_finished_and_kept_and_goes_on(
 ) -> None:
     process = started(*LONG, f"backend={backend}")
     process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGUSR2)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 130, output
     assert "stopping after this step" in output
     assert "Traceback" not in output
@@ -69,7 +69,7 @@ def test_a_second_signal_stops_at_once(
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 130, output
     assert "eval/loss" not in output
     assert only_run(project).info.status == "KILLED"
@@ -95,7 +95,7 @@ def test_what_closes_a_terminal_or_a_job_of_a_cluster_is_as_ctrl_c(
     for _ in range(2):  # once by the terminal itself and once by its shell, to all processes
         for member in [*psutil.Process(process.pid).children(recursive=True), process]:
             os.kill(member.pid, number)
-    output = process.communicate(timeout=120)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 130, output
     assert "stopping after this step" in output
     assert "Traceback" not in output
@@ -115,6 +115,6 @@ def test_a_signal_that_is_ignored_from_the_start_stays_so(
         signal.signal(signal.SIGHUP, before)
     for member in [*psutil.Process(process.pid).children(recursive=True), process]:
         os.kill(member.pid, signal.SIGHUP)
-    output = process.communicate(timeout=300)[0]
+    output = process.communicate(timeout=900)[0]
     assert process.returncode == 0, output
     assert only_run(project).info.status == "FINISHED"

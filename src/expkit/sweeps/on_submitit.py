@@ -20,20 +20,7 @@ from expkit.sweeps.elsewhere import Work, execute, without_result
 
 # What submitit takes for all clusters; the names of all other options get the cluster's before them.
 COMMON = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "stderr_to_stdout", "timeout_min")
-# States of Slurm that a job does not leave any more.
-ENDED = tuple(
-    [
-        "BOOT_FAIL",
-        "CANCELLED",
-        "COMPLETED",
-        "DEADLINE",
-        "FAILED",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "PREEMPTED",
-        "TIMEOUT",
-    ]
-)
+ENDED = "BF,CA,CD,DL,F,NF,OOM,PR,TO"  # states of Slurm, from BOOT_FAIL to TIMEOUT
 LOOKS_EVERY = 10  # seconds between two questions to Slurm
 TASKS = {"nodes", "ntasks_per_node", "tasks_per_node"}  # would run each job several times
 
@@ -131,10 +118,9 @@ def _result(
 
 
 def _gone_as(job: submitit.Job[JobReturn]) -> str | None:
-    """Wait for a job; how it has ended if Slurm says so and there is no result.
+    """Wait for a job; how it has ended if Slurm says so, twice, and there is no result.
 
-    Submitit asks `sacct`, which knows nothing on a Slurm without accounting. Who has left no result when
-    `squeue` has been asked again has either died, or its file system is very slow.
+    Submitit asks `sacct`, which knows nothing on a Slurm without accounting.
     """
     before = None
     for seconds in count(1):
@@ -151,8 +137,7 @@ def _gone_as(job: submitit.Job[JobReturn]) -> str | None:
 
 def _state_of_ended(job_id: str) -> str | None:
     """What Slurm says of a job that has ended; None of others, and if Slurm does not answer."""
-    command = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", "--format=%T %r"]
+    command = ["squeue", "--noheader", f"--states={ENDED}", f"--jobs={job_id}", "--format=%T %r"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "Invalid job id" in asked.stderr:  # it is forgotten some minutes after its end
-        return "unknown to squeue"
-    return asked.stdout.strip() if asked.stdout.startswith(ENDED) else None
+    # It is forgotten some minutes after its end.
+    return "unknown" if "Invalid job id" in asked.stderr else asked.stdout.strip() or None
