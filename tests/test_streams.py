@@ -66,11 +66,12 @@ def test_every_way_to_write(redirection: str, is_read: bool, project: Path) -> N
         assert (project / "all").read_text().count("said") == 3
 
 
-def test_a_reader_that_is_slow_gets_all_of_it(project: Path) -> None:
+@pytest.mark.parametrize("option", ["-B", "-u"])
+def test_a_reader_that_is_slow_gets_all_of_it(option: str, project: Path) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    write = "from expkit.streams import outlive_readers as o; o(); print('x' * 2**20, flush=True)"
-    process = subprocess.Popen([sys.executable, "-c", write], stdout=writer)
+    write = "from expkit.streams import outlive_readers as o; o(); print('x' * 2**20)"
+    process = subprocess.Popen([sys.executable, option, "-c", write], stdout=writer)
     os.close(writer)
     with os.fdopen(reader) as lines:
         assert len(lines.read()) == 2**20 + 1

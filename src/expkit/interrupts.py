@@ -14,7 +14,7 @@ from expkit.ranks import count, is_main
 # What ends a process besides Ctrl-C: `kill`, a terminal that closes, and what schedulers send some
 # time before they kill. Not all systems have all of them.
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
-ENDING = tuple(signal.Signals[name] for name in NAMES if hasattr(signal, name))
+ENDING = tuple(number for number in signal.Signals if number.name in NAMES)
 SIGNALS = (signal.SIGINT, *ENDING)
 ENDS_WITHIN = 30.0  # seconds that a run has to send its last entries after a signal
 

@@ -9,7 +9,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def outlive_readers() -> None:
     """What standard output and error do not take is lost from here on, and nothing else."""
+    if os.name == "nt":  # whose consoles take text in another way
+        return
     # Else the next file that is opened, such as a database, would be the standard output.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -26,13 +28,16 @@ def outlive_readers() -> None:
         if stream is getattr(sys, f"__{name}__"):  # else somebody catches what is said
             options = ("encoding", "errors", "line_buffering", "write_through")
             like = {option: getattr(stream, option) for option in options if stream}
-            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(_Unfailing(number)), **like))
+            raw = _Unfailing(number)
+            buffer: Any = raw if like.get("write_through") else io.BufferedWriter(raw)
+            setattr(sys, name, io.TextIOWrapper(buffer, **like))
 
 
 def is_read() -> bool:
     """Whether standard output has taken everything so far."""
     sys.stdout.flush()
-    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    buffer = getattr(sys.stdout, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
     return not (isinstance(raw, _Unfailing) and raw.has_failed)
 
 
@@ -42,14 +47,17 @@ class _Unfailing(io.FileIO):
         self.has_failed = False
 
     def write(self, data: "ReadableBuffer") -> int:
-        """Returns how much was taken; what cannot be written counts as written."""
+        """All of it; what cannot be written counts as written."""
+        left = whole = memoryview(data).cast("B")
         try:
-            while (written := super().write(data)) is None:  # whoever reads is only slow
-                select.select([], [self], [])
-            return written
+            while left:
+                written = super().write(left)
+                if written is None:  # whoever reads is only slow
+                    select.select([], [self], [])
+                left = left[written or 0 :]
         except OSError as error:
             if not isinstance(error, BrokenPipeError) and not self.has_failed:
                 with suppress(OSError):
                     os.write(2, f"expkit: output is lost: {error.strerror}\n".encode())
             self.has_failed = True
-            return memoryview(data).nbytes
+        return len(whole)
