@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +125,9 @@ def python(project: Path) -> Command:
 
 
 @pytest.fixture
-def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
-    """A run of `python -m expkit` that has written its first checkpoint."""
+def started(project: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """A run of `python -m expkit` that has written its first checkpoint; it ends with the test."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -137,6 +138,7 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        processes.append(process)
         deadline = time.monotonic() + 600
         folder = project / "outputs" / "runs"
         while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
@@ -145,7 +147,10 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             time.sleep(0.05)
         return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

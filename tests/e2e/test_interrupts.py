@@ -91,7 +91,7 @@ def test_what_closes_a_terminal_or_a_job_of_a_cluster_is_as_ctrl_c(
     started: Callable[..., subprocess.Popen[str]],
     project: Path,
 ) -> None:
-    process = started(*LONG, *options)
+    process = started(*LONG, *options, "train.max_steps=1000000")
     for _ in range(2):  # once by the terminal itself and once by its shell, to all processes
         for member in [*psutil.Process(process.pid).children(recursive=True), process]:
             os.kill(member.pid, number)
