@@ -221,4 +221,4 @@ def test_a_job_that_dies_is_noticed_without_accounting(project: Path) -> None:
         process.kill()
         subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=False)
     assert "has left no result (state FAILED NonZeroExitCode)" in output.read_text()
-    assert states(runs(project)) == {"sweep seed": "FAILED", "seed=1": "KILLED"}
+    assert sorted(states(runs(project)).values()) == ["FAILED", "KILLED"]
