@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expkit import streams
 from expkit.errors import FAILED, UserError
 from expkit.secrets import hidden, watch_tracebacks
-from expkit.streams import is_read, outlive_readers
 
 if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
@@ -19,7 +19,7 @@ RECORDS_AT_ONCE = 64
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
-    outlive_readers()
+    streams.outlive_readers()
     options = _parser().parse_args(arguments)
     watch_tracebacks()
     try:
@@ -85,7 +85,8 @@ def predict(
         else:
             for record, rows in zip(chunk, answers, strict=True):
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
-        if not is_read():  # `| head`, or a disk that is full
+        sys.stdout.flush()
+        if 1 in streams.failed:  # `| head`, or a disk that is full
             sys.exit(FAILED)
 
 

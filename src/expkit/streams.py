@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+failed: set[int] = set()  # descriptors that have not taken all
+
+
 def outlive_readers() -> None:
     """What standard output and error do not take is lost from here on, and nothing else."""
     if os.name == "nt":  # whose consoles take text in another way
@@ -28,24 +31,12 @@ def outlive_readers() -> None:
         if stream is getattr(sys, f"__{name}__"):  # else somebody catches what is said
             options = ("encoding", "errors", "line_buffering", "write_through")
             like = {option: getattr(stream, option) for option in options if stream}
-            raw = _Unfailing(number)
+            raw = _Unfailing(number, "w", closefd=False)
             buffer: Any = raw if like.get("write_through") else io.BufferedWriter(raw)
             setattr(sys, name, io.TextIOWrapper(buffer, **like))
 
 
-def is_read() -> bool:
-    """Whether standard output has taken everything so far."""
-    sys.stdout.flush()
-    buffer = getattr(sys.stdout, "buffer", None)
-    raw = getattr(buffer, "raw", buffer)
-    return not (isinstance(raw, _Unfailing) and raw.has_failed)
-
-
 class _Unfailing(io.FileIO):
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, "w", closefd=False)
-        self.has_failed = False
-
     def write(self, data: "ReadableBuffer") -> int:
         """All of it; what cannot be written counts as written."""
         left = whole = memoryview(data).cast("B")
@@ -56,8 +47,8 @@ class _Unfailing(io.FileIO):
                     select.select([], [self], [])
                 left = left[written or 0 :]
         except OSError as error:
-            if not isinstance(error, BrokenPipeError) and not self.has_failed:
+            if not isinstance(error, BrokenPipeError) and self.fileno() not in failed:
                 with suppress(OSError):
                     os.write(2, f"expkit: output is lost: {error.strerror}\n".encode())
-            self.has_failed = True
+            failed.add(self.fileno())
         return len(whole)
