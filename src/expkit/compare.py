@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from expkit.errors import UserError
 from expkit.secrets import hidden, watch_tracebacks
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.compare`."""
+    outlive_readers()
     options = _parser().parse_args(arguments)
     watch_tracebacks()
     try:

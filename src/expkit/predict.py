@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.errors import UserError
+from expkit import streams
+from expkit.errors import FAILED, UserError
 from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ RECORDS_AT_ONCE = 64
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
+    streams.outlive_readers()
     options = _parser().parse_args(arguments)
     watch_tracebacks()
     try:
@@ -84,6 +86,9 @@ def predict(
         else:
             for record, rows in zip(chunk, answers, strict=True):
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
+        sys.stdout.flush()
+        if 1 in streams.failed:  # `| head`, or a disk that is full
+            sys.exit(FAILED)
 
 
 def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":

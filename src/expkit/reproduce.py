@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.interrupts import end_on_signals
 from expkit.secrets import hidden, watch_tracebacks
-from expkit.sweeps.job import end_on_signals
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,6 +25,7 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
+    outlive_readers()
     end_on_signals()
     watch_tracebacks()
     try:

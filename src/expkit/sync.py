@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError, complain
 from expkit.secrets import watch_tracebacks
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
     )
+    outlive_readers()
     watch_tracebacks()
     try:
         is_done = sync(parser.parse_args(arguments).runs)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from expkit.errors import UserError, complain
 from expkit.secrets import without_password
+from expkit.streams import outlive_readers
 from expkit.tracking.store import tracking_uri
 
 HOST = "127.0.0.1"
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
     port = parser.parse_args(arguments).port
+    outlive_readers()
     uri = tracking_uri(None)
     try:
         command = server(uri, port)

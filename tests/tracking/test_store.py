@@ -45,7 +45,7 @@ def test_processes_that_start_on_a_fresh_store_do_not_break_each_other(project: 
         for _ in range(4)
     ]
     for process in started:
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors.decode()
     client = MlflowClient(store.tracking_uri(None))
     experiment = client.get_experiment_by_name("together")

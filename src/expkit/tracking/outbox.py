@@ -71,7 +71,7 @@ class Outbox:
         self._is_short = False
         self._clock = 0
         self._failure: Exception | None = None
-        self._give_up_at = float("inf")
+        self._give_up_at = self._leave_at = float("inf")
         self._closing = threading.Event()
         self.unsent = 1  # until the thread says otherwise
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
@@ -117,16 +117,24 @@ class Outbox:
         Args:
             wait: seconds, for an MLflow that is away.
         """
-        self._give_up_at = time.monotonic() + wait
+        self._give_up_at = min(self._give_up_at, time.monotonic() + wait)
         self._closing.set()
         if self._thread.ident is None:
             self.start()
         self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive() and time.monotonic() < self._leave_at:
+            self._thread.join(0.1)
         with suppress(OSError):  # of a disk that is full, and was complained about
             self._file.close()
+        if self._thread.is_alive():  # it still sends, so nobody else may until this process ends
+            return max(self._queue.qsize(), 1)
         self._lock.release()
         return self.unsent
+
+    def hurry(self, seconds: float) -> None:
+        """Let `close`, now or later, return within that time, whatever is left."""
+        self._leave_at = min(self._leave_at, time.monotonic() + seconds)
+        self._give_up_at = min(self._give_up_at, self._leave_at)
 
     def done(self) -> None:
         """All has arrived. What a run that was cut off has said is kept: it may go on."""

@@ -26,7 +26,8 @@ from expkit.config.project import project_root, run_folder
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
-from expkit.interrupts import ignore_termination
+from expkit.faults import shortage
+from expkit.interrupts import ends_first, ignore_termination
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.processes import failure_told, from_main
@@ -166,9 +167,16 @@ class Run:
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Send what is left, and how the run ended.
 
+        After a signal it takes half a minute at most, and after a Ctrl-C then no time at all.
+
         Raises:
+            UserError: the disk or the memory was too small for what was to be sent.
             Exception: what MLflow has refused.
         """
+        with ends_first(self._outbox.hurry):
+            self._close(status, error)
+
+    def _close(self, status: str, error: BaseException | None) -> None:
         if error is not None:
             self._say_why(error)
         with suppress(OSError):  # of a full disk: that it has ended is queued all the same
@@ -177,10 +185,18 @@ class Run:
         unsent = self._outbox.close()
         if unsent:
             say(
-                f"MLflow did not answer; {unsent} entries of run {self.id} wait in "
+                f"MLflow has not taken all; {unsent} entries of run {self.id} wait in "
                 f"{self.folder / outbox.FILE}: {self._sync_command()} sends them"
             )
-        self._outbox.raise_failure()
+        try:
+            self._outbox.raise_failure()
+        except Exception as refused:
+            if why := shortage(refused):
+                raise UserError(
+                    f"{why}; MLflow has not got all of run {self.id}, whose files are in "
+                    f"{self.folder}: resume=auto with the same command sends them again"
+                ) from refused
+            raise
         if not unsent:
             self._outbox.done()
 
@@ -279,7 +295,7 @@ def open_run(
         **sweep_tags(),
     }
     if cut_off:
-        run = _gone_on_with(client, cut_off, tags)
+        run = _gone_on_with(client, cut_off, tags, can_go_on)
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         try:
@@ -299,7 +315,7 @@ def open_run(
         try:
             ignore_termination()  # by a launcher that ends the others of a run that fails
             run.close("KILLED" if interrupted else "FAILED", error)
-        except (MlflowException, OSError) as second:
+        except (MlflowException, OSError, UserError) as second:
             say(f"the end of the run could not be logged: {second}")  # the first error matters
         raise
     run.close("FINISHED")
@@ -349,9 +365,16 @@ def latest_run_id() -> str:
     return _opened[-1]
 
 
-def _gone_on_with(client: MlflowClient, past: MlflowRun, tags: Mapping[str, str]) -> Run:
-    run_id = past.info.run_id
-    if past.info.status == "KILLED" and outbox.has_finished(run_folder(run_id)):
+def _gone_on_with(
+    client: MlflowClient,
+    past: MlflowRun,
+    tags: Mapping[str, str],
+    can_go_on: Callable[[Path], bool],
+) -> Run:
+    run_id, folder = past.info.run_id, run_folder(past.info.run_id)
+    # One that was killed while it sent its last entries has its last checkpoint, and sends them again.
+    is_unsent = past.info.status == "KILLED" and outbox.has_finished(folder)
+    if is_unsent and not can_go_on(folder):
         raise UserError(
             f"run {run_id} has finished, but MLflow does not know all of it: "
             "python -m expkit.sync sends the rest"

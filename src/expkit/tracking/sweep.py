@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.entities import Run as MlflowRun
 
+from expkit.interrupts import ends_first
 from expkit.secrets import hidden
 from expkit.tracking import store
 from expkit.tracking.note import NOTE, note_of
@@ -218,8 +219,9 @@ def open_sweep(
     try:
         yield SweepRun(client, experiment, run_id, name, resume)
     except KeyboardInterrupt:
-        _end_jobs(client, experiment, run_id)
-        client.set_terminated(run_id, "KILLED")
+        with ends_first():
+            _end_jobs(client, experiment, run_id)
+            client.set_terminated(run_id, "KILLED")
         raise
     except BaseException:
         client.set_terminated(run_id, "FAILED")
