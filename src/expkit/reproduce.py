@@ -1,11 +1,14 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.config.project import project_root
+from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
 from expkit.secrets import hidden, watch_tracebacks
 from expkit.sweeps.job import end_on_signals
 
@@ -82,7 +85,11 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    there = _go_where_it_was_started(logged.tags())
+    try:
+        check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    except ConfigError as error:
+        raise UserError(f"{error}\nrelative paths were looked for in {there}") from error
     go_online_if_asked(cfg)
     _use_threads(logged.tags())
     changed = _changes(logged, cfg)
@@ -107,6 +114,16 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg.run_name = f"{name} again"
     cfg.trusted_modules = sorted(trusted)
     return cfg
+
+
+def _go_where_it_was_started(tags: Mapping[str, str]) -> Path:
+    """Relative paths of its configuration were typed there; returns the working directory."""
+    from expkit.tracking.past import FOLDER
+
+    folder = project_root() / tags.get(FOLDER, Path.cwd())
+    if folder.is_dir():
+        os.chdir(folder)
+    return Path.cwd()
 
 
 def _use_threads(tags: Mapping[str, str]) -> None:

@@ -3,6 +3,8 @@
 import json
 import os
 import platform
+import shlex
+import socket
 import subprocess
 import time
 import traceback
@@ -41,6 +43,7 @@ from expkit.tracking.past import (
     DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
+    FOLDER,
     INTERRUPTED,
     KIND,
     OVERRIDES,
@@ -74,6 +77,7 @@ class Run:
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
+        self._client = client
         self._address = str(client.tracking_uri)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
@@ -155,12 +159,14 @@ class Run:
 
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts; it stays."""
-        self._outbox.put({"kind": "artifact", "path": str(folder), "folder": name, "moves": False})
+        path = str(folder.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
     def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
         """The model in a folder, as one that MLflow can load and serve."""
+        path = str(folder.relative_to(self.folder))
         self._outbox.put(
-            {"kind": "model", "folder": str(folder), "pipeline": pipeline, "example": example}
+            {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
         )
 
     def close(self, status: str, error: BaseException | None = None) -> None:
@@ -176,13 +182,21 @@ class Run:
             self._outbox.put({"kind": "end", "status": status, "time": now})
         unsent = self._outbox.close()
         if unsent:
-            say(
-                f"MLflow did not answer; {unsent} entries of run {self.id} wait in "
-                f"{self.folder / outbox.FILE}: {self._sync_command()} sends them"
-            )
+            self._say_unsent(unsent)
         self._outbox.raise_failure()
         if not unsent:
             self._outbox.done()
+
+    def _say_unsent(self, unsent: int) -> None:
+        why, first = "MLflow did not answer", ""
+        if self._outbox.is_deleted:
+            store.end(self._client, self.id, "KILLED")
+            why = f"somebody has deleted run {self.id} in MLflow"
+            first = f"{store.restoring(self._client, self.id)}, and then "
+        say(
+            f"{why}; {unsent} entries of run {self.id} wait in "
+            f"{self.folder / outbox.FILE}: {first}{self._sync_command()} sends them"
+        )
 
     def _say_why(self, error: BaseException) -> None:
         """The disk may be full; what is put into the outbox is then sent all the same."""
@@ -201,7 +215,8 @@ class Run:
     def _sync_command(self) -> str:
         if self._address == store.tracking_uri(None):
             return "python -m expkit.sync"
-        return f"MLFLOW_TRACKING_URI={without_password(self._address)} python -m expkit.sync"
+        uri = shlex.quote(without_password(self._address))
+        return f"MLFLOW_TRACKING_URI={uri} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
         """Where an artifact is written before it is sent."""
@@ -215,7 +230,8 @@ class Run:
         self._log_file(file, None)
 
     def _log_file(self, file: Path, folder: str | None) -> None:
-        self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
+        path = str(file.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": folder, "moves": True})
 
 
 class SilentRun:
@@ -276,6 +292,7 @@ def open_run(
         **store.source_tags(),
         **environment(),
         FINGERPRINT: digest_of_facts(facts),
+        FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **sweep_tags(),
     }
     if cut_off:
@@ -390,9 +407,12 @@ def _to_go_on(
     run_id, tags = run.info.run_id, run.data.tags
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
-        "has finished": run.info.status == "FINISHED",
+        "was deleted": run.info.lifecycle_stage == "deleted",
+        f"has finished; {_further(run_id)}": run.info.status == "FINISHED",
         # Of another host nobody here can know; its name says that the user does.
-        "is running": run.info.status == "RUNNING" and store.is_alive_here(tags),
+        "is running": run.info.status == "RUNNING"
+        and tags.get(store.HOST) == socket.gethostname()
+        and store.is_at_work(run),
         "was ended by its search": is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
@@ -405,6 +425,14 @@ def _to_go_on(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
         )
     return run
+
+
+def _further(run_id: str) -> str:
+    """How to train the model of a finished run for longer."""
+    return (
+        f"model=checkpoint model.path={run_folder(run_id) / 'model'} in place of all other options "
+        "of model starts a new run from its weights, with a new optimizer and schedule"
+    )
 
 
 def _is_of_this_sweep(run: MlflowRun | None, can_go_on: Callable[[Path], bool]) -> bool:
