@@ -8,6 +8,7 @@ from pathlib import Path
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -144,7 +145,7 @@ def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     )
     found = []
     if is_file_name(run_id):  # of others MLflow's language for queries may make something else
-        alike = newest(f"attributes.run_id LIKE '{run_id}%'", max_results=100)
+        alike = newest(f"attributes.run_id LIKE '{run_id}%'", ViewType.ALL, max_results=100)
         found = [run for run in alike if run.info.run_id.startswith(run_id)]
     if len(found) == 1:
         return found[0]

@@ -405,9 +405,11 @@ def _to_go_on(
         return newest if newest and (was_cut_off(newest) or failed) else None
     run = find_run(client, resume)
     run_id, tags = run.info.run_id, run.data.tags
+    if store.is_deleted(run):
+        how = store.restoring(client, run_id)
+        raise UserError(f"resume={resume}: run {run_id} was deleted; {how}")
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
-        "was deleted": run.info.lifecycle_stage == "deleted",
         f"has finished; {_further(run_id)}": run.info.status == "FINISHED",
         # Of another host nobody here can know; its name says that the user does.
         "is running": run.info.status == "RUNNING"
@@ -430,8 +432,8 @@ def _to_go_on(
 def _further(run_id: str) -> str:
     """How to train the model of a finished run for longer."""
     return (
-        f"model=checkpoint model.path={run_folder(run_id) / 'model'} in place of all other options "
-        "of model starts a new run from its weights, with a new optimizer and schedule"
+        "a new run can start from its weights, with a new optimizer and schedule: in place of all "
+        f"other options of model, model=checkpoint model.path={run_folder(run_id) / 'model'}"
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path, PureWindowsPath
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 
@@ -67,6 +67,8 @@ def kept_address(given: str, key: str) -> str:
     if not why and given.startswith("sqlite"):
         try:
             url = make_url(given)
+            if "?" in given:
+                parse_qsl(given.partition("?")[2], strict_parsing=True)
             url.get_dialect().import_dbapi()
             with warnings.catch_warnings():
                 warnings.simplefilter("error", SAWarning)  # ?mode=memory would only be left out
@@ -78,7 +80,8 @@ def kept_address(given: str, key: str) -> str:
             is_of_windows = os.name != "nt" and PureWindowsPath(url.database or "").drive
             if file.is_dir() or is_of_windows or "uri" in url.query or url.get_dialect().is_async:
                 why = "expected the path of a file on this machine: sqlite:///relative or sqlite:////absolute"
-            given = url.set(database=str(file)).render_as_string(hide_password=False)
+            else:
+                given = url.set(database=str(file)).render_as_string(hide_password=False)
     if why:
         raise UserError(f"{key}={without_password(given)}: {why}")
     return given
