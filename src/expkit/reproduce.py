@@ -76,6 +76,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.hub import go_online_if_asked
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
+    from expkit.tracking.past import FOLDER
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
@@ -85,11 +86,13 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    there = _go_where_it_was_started(logged.tags())
+    folder = project_root() / logged.tags().get(FOLDER, Path.cwd())
+    if folder.is_dir():
+        os.chdir(folder)
     try:
         check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
     except ConfigError as error:
-        raise UserError(f"{error}\nrelative paths were looked for in {there}") from error
+        raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
     _use_threads(logged.tags())
     changed = _changes(logged, cfg)
@@ -114,16 +117,6 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg.run_name = f"{name} again"
     cfg.trusted_modules = sorted(trusted)
     return cfg
-
-
-def _go_where_it_was_started(tags: Mapping[str, str]) -> Path:
-    """Relative paths of its configuration were typed there; returns the working directory."""
-    from expkit.tracking.past import FOLDER
-
-    folder = project_root() / tags.get(FOLDER, Path.cwd())
-    if folder.is_dir():
-        os.chdir(folder)
-    return Path.cwd()
 
 
 def _use_threads(tags: Mapping[str, str]) -> None:

@@ -190,11 +190,10 @@ class Outbox:
                     return True
                 gives_up = time.monotonic() + wait > self._give_up_at
                 gives_up = gives_up or (self.is_deleted and self._closing.is_set())
-                if attempts == TELL_AT or (gives_up and attempts < TELL_AT):
-                    gone = f"run {self._run_id} was deleted in MLflow"
-                    away = gone if self.is_deleted else "MLflow does not answer"
+                told = attempts == TELL_AT or (gives_up and attempts < TELL_AT)
+                if told and not self.is_deleted:  # that is for the run to say
                     _tell(
-                        f"{away} ({_first_line(error)}); training goes on, and what is "
+                        f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
                 self._arrived = None  # it may have taken what it did not answer to

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import shlex
-import socket
 import subprocess
 import time
 import traceback
@@ -107,6 +106,10 @@ class Run:
         """How much has been logged; all of it is on disk when this returns."""
         return self._outbox.position()
 
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted it in MLflow."""
+        return self._outbox.is_deleted
+
     def tag(self, name: str, value: str) -> None:
         """A fact about the run."""
         self._outbox.put({"kind": "tags", "values": {name: value}})
@@ -191,7 +194,7 @@ class Run:
         why, first = "MLflow did not answer", ""
         if self._outbox.is_deleted:
             store.end(self._client, self.id, "KILLED")
-            why = f"somebody has deleted run {self.id} in MLflow"
+            why = f"run {self.id} was deleted in MLflow"
             first = f"{store.restoring(self._client, self.id)}, and then "
         say(
             f"{why}; {unsent} entries of run {self.id} wait in "
@@ -410,11 +413,11 @@ def _to_go_on(
         raise UserError(f"resume={resume}: run {run_id} was deleted; {how}")
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
-        f"has finished; {_further(run_id)}": run.info.status == "FINISHED",
-        # Of another host nobody here can know; its name says that the user does.
-        "is running": run.info.status == "RUNNING"
-        and tags.get(store.HOST) == socket.gethostname()
-        and store.is_at_work(run),
+        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
+        f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
+        " in place of all other options of model": run.info.status == "FINISHED",
+        # Of a folder that is not shared nobody here can know; its name says that the user does.
+        "is running": run.info.status == "RUNNING" and bool(outbox.is_written(run_folder(run_id))),
         "was ended by its search": is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
@@ -427,14 +430,6 @@ def _to_go_on(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
         )
     return run
-
-
-def _further(run_id: str) -> str:
-    """How to train the model of a finished run for longer."""
-    return (
-        "a new run can start from its weights, with a new optimizer and schedule: in place of all "
-        f"other options of model, model=checkpoint model.path={run_folder(run_id) / 'model'}"
-    )
 
 
 def _is_of_this_sweep(run: MlflowRun | None, can_go_on: Callable[[Path], bool]) -> bool:

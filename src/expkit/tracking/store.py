@@ -27,8 +27,8 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, ViewType
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy import make_url
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
@@ -162,7 +162,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
     if found := client.get_experiment_by_name(name):
         if found.lifecycle_stage == "deleted":
-            how = _restoring(client, found)
+            how = _restoring(client, f"experiments restore --experiment-id {found.experiment_id}")
             raise UserError(f"{shown}: was deleted; {how}, or take another name")
         folder = local_path(found.artifact_location) if local else None
         if folder and not folder.parent.is_dir():
@@ -213,16 +213,10 @@ def unless_deleted(client: MlflowClient, run_id: str) -> Iterator[None]:
 
 def restoring(client: MlflowClient, run_id: str) -> str:
     """Says which command brings a deleted run back."""
-    run = client.get_run(run_id)
-    experiment = client.get_experiment(run.info.experiment_id)
-    return _restoring(client, experiment if experiment.lifecycle_stage == "deleted" else run)
+    return _restoring(client, f"runs restore --run-id {run_id}")
 
 
-def _restoring(client: MlflowClient, what: MlflowRun | Experiment) -> str:
-    if isinstance(what, Experiment):
-        command = f"experiments restore --experiment-id {what.experiment_id}"
-    else:
-        command = f"runs restore --run-id {what.info.run_id}"
+def _restoring(client: MlflowClient, command: str) -> str:
     uri = shlex.quote(without_password(str(client.tracking_uri)))
     return f"MLFLOW_TRACKING_URI={uri} python -m mlflow {command} restores it"
 
