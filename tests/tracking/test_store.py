@@ -80,6 +80,8 @@ def test_a_tilde_is_the_home_folder(project: Path, monkeypatch: pytest.MonkeyPat
         ("sqlite:////what?/x.db", "? is written as %3F"),
         ("sqlite:///file:x?mode=memory&uri=true", "path of a file"),
         ("sqlite:///C:\\runs\\x.db", "path of a file"),
+        ("sqlite:///file:x.db", "path of a file"),
+        ("sqlite:///C:/runs/x.db", "path of a file"),
         ("sqlite:///outputs/", "path of a file"),
         ("sqlite+nothing:///x.db", "sqlite.nothing"),
         ("sqlite+aiosqlite:///x.db", ""),

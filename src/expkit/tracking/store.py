@@ -73,12 +73,15 @@ def kept_address(given: str, key: str) -> str:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", SAWarning)  # ?mode=memory would only be left out
                 url.get_dialect()().create_connect_args(url)
-            file = project_root() / Path(url.database or "").expanduser()
+            name = url.database or ""
+            file = project_root() / Path(name).expanduser()
         except (SQLAlchemyError, SAWarning, ImportError, RuntimeError, ValueError) as error:
             why = f"{str(error).splitlines()[0]}; in a path, ? is written as %3F"
         else:
-            is_of_windows = os.name != "nt" and PureWindowsPath(url.database or "").drive
-            if file.is_dir() or is_of_windows or "uri" in url.query or url.get_dialect().is_async:
+            is_of_windows = os.name != "nt" and PureWindowsPath(name).drive
+            is_of_sqlite = "uri" in url.query or name.startswith("file:")
+            is_async = url.get_dialect().is_async
+            if file.is_dir() or is_of_windows or is_of_sqlite or is_async:
                 why = "expected the path of a file on this machine: sqlite:///relative or sqlite:////absolute"
             else:
                 given = url.set(database=str(file)).render_as_string(hide_password=False)
