@@ -275,7 +275,7 @@ def train(
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
-            must_stop=lambda: processes.any_of(must_stop()),
+            must_stop=lambda: processes.any_of(must_stop() or bool(tracked.is_deleted())),
             is_promising=lambda share, value: (
                 is_promising is None or processes.from_main(lambda: is_promising(share, value))
             ),
@@ -293,6 +293,13 @@ def train(
             if not monitor.is_over:
                 with precision.matmul(training.precision):
                     prepared.backend.fit(training, monitor.on_step)
+        except KeyboardInterrupt:
+            if not tracked.is_deleted():
+                raise
+            raise UserError(
+                f"training has stopped because the run was deleted in MLflow; {tracked.folder} keeps "
+                f"its checkpoint, and when the run is restored, resume={tracked.id} goes on"
+            ) from None
         except Pruned:
             if ranks.is_main():
                 checkpoint.remove(tracked.folder)  # nobody goes on with it

@@ -1,11 +1,14 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.config.project import project_root
+from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
 from expkit.interrupts import end_on_signals
 from expkit.secrets import hidden, watch_tracebacks
 from expkit.streams import outlive_readers
@@ -75,6 +78,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.hub import go_online_if_asked
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
+    from expkit.tracking.past import FOLDER
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
@@ -84,7 +88,13 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    folder = project_root() / logged.tags().get(FOLDER, Path.cwd())
+    if folder.is_dir():
+        os.chdir(folder)
+    try:
+        check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    except ConfigError as error:
+        raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
     _use_threads(logged.tags())
     changed = _changes(logged, cfg)

@@ -67,6 +67,7 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     from mlflow.exceptions import MlflowException
 
     from expkit.display import say
+    from expkit.tracking import store
     from expkit.tracking.outbox import Outbox
 
     try:
@@ -83,6 +84,8 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
         return False
     if not unsent:
         box.done()
+    if box.is_deleted:
+        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, run_id)}")
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
     return not unsent
 

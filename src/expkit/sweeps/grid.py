@@ -98,8 +98,8 @@ def begin(config: Mapping[str, Any]) -> None:
 
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     """The summary, on the parent run and in the terminal."""
-    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
     show(opened.name, opened.id, rows)
+    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:

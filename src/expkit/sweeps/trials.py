@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from expkit.config.project import output_dir
 from expkit.errors import ConfigError, UserError
 from expkit.sweeps.space import Space
-from expkit.tracking.store import HOST, is_alive, owner_tags
+from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -235,8 +235,11 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
         return JournalStorage(JournalFileBackend(file, _Lock(file)))
+    address = settings.storage
+    if address.startswith("sqlite"):
+        address = kept_address(address, "hydra.sweeper.storage")
     try:
-        return optuna.storages.get_storage(settings.storage)
+        return optuna.storages.get_storage(address)
     except Exception as error:  # whatever a database or its driver raises
         reason = str(error).strip().splitlines()[0]
         raise UserError(

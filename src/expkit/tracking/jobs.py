@@ -13,7 +13,7 @@ from expkit.comparison.groups import DIGEST
 from expkit.errors import UserError
 from expkit.tracking.logged import data_digests, find_run
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
-from expkit.tracking.store import connect
+from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
@@ -72,8 +72,7 @@ def select(ids: Sequence[str]) -> Selection:
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiments]
+    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiment_ids(client)]
     found = [run for run in newest if run is not None]
     if not found:
         raise UserError(

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import time
 import traceback
@@ -42,6 +43,7 @@ from expkit.tracking.past import (
     DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
+    FOLDER,
     INTERRUPTED,
     KIND,
     OVERRIDES,
@@ -75,6 +77,7 @@ class Run:
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
+        self._client = client
         self._address = str(client.tracking_uri)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
@@ -103,6 +106,10 @@ class Run:
     def position(self) -> int:
         """How much has been logged; all of it is on disk when this returns."""
         return self._outbox.position()
+
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted it in MLflow."""
+        return self._outbox.is_deleted
 
     def tag(self, name: str, value: str) -> None:
         """A fact about the run."""
@@ -156,12 +163,14 @@ class Run:
 
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts; it stays."""
-        self._outbox.put({"kind": "artifact", "path": str(folder), "folder": name, "moves": False})
+        path = str(folder.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
     def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
         """The model in a folder, as one that MLflow can load and serve."""
+        path = str(folder.relative_to(self.folder))
         self._outbox.put(
-            {"kind": "model", "folder": str(folder), "pipeline": pipeline, "example": example}
+            {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
         )
 
     def close(self, status: str, error: BaseException | None = None) -> None:
@@ -184,10 +193,7 @@ class Run:
             self._outbox.put({"kind": "end", "status": status, "time": now})
         unsent = self._outbox.close()
         if unsent:
-            say(
-                f"MLflow has not taken all; {unsent} entries of run {self.id} wait in "
-                f"{self.folder / outbox.FILE}: {self._sync_command()} sends them"
-            )
+            self._say_unsent(unsent)
         try:
             self._outbox.raise_failure()
         except Exception as refused:
@@ -199,6 +205,17 @@ class Run:
             raise
         if not unsent:
             self._outbox.done()
+
+    def _say_unsent(self, unsent: int) -> None:
+        why, first = "MLflow has not taken all", ""
+        if self._outbox.is_deleted:
+            store.end(self._client, self.id, "KILLED")
+            why = f"run {self.id} was deleted in MLflow"
+            first = f"{store.restoring(self._client, self.id)}, and then "
+        say(
+            f"{why}; {unsent} entries of run {self.id} wait in "
+            f"{self.folder / outbox.FILE}: {first}{self._sync_command()} sends them"
+        )
 
     def _say_why(self, error: BaseException) -> None:
         """The disk may be full; what is put into the outbox is then sent all the same."""
@@ -217,7 +234,8 @@ class Run:
     def _sync_command(self) -> str:
         if self._address == store.tracking_uri(None):
             return "python -m expkit.sync"
-        return f"MLFLOW_TRACKING_URI={without_password(self._address)} python -m expkit.sync"
+        uri = shlex.quote(without_password(self._address))
+        return f"MLFLOW_TRACKING_URI={uri} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
         """Where an artifact is written before it is sent."""
@@ -231,7 +249,8 @@ class Run:
         self._log_file(file, None)
 
     def _log_file(self, file: Path, folder: str | None) -> None:
-        self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
+        path = str(file.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": folder, "moves": True})
 
 
 class SilentRun:
@@ -292,6 +311,7 @@ def open_run(
         **store.source_tags(),
         **environment(),
         FINGERPRINT: digest_of_facts(facts),
+        FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **sweep_tags(),
     }
     if cut_off:
@@ -411,11 +431,16 @@ def _to_go_on(
         return newest if newest and (was_cut_off(newest) or failed) else None
     run = find_run(client, resume)
     run_id, tags = run.info.run_id, run.data.tags
+    if store.is_deleted(run):
+        how = store.restoring(client, run_id)
+        raise UserError(f"resume={resume}: run {run_id} was deleted; {how}")
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
-        "has finished": run.info.status == "FINISHED",
-        # Of another host nobody here can know; its name says that the user does.
-        "is running": run.info.status == "RUNNING" and store.is_alive_here(tags),
+        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
+        f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
+        " in place of all other options of model": run.info.status == "FINISHED",
+        # Of a folder that is not shared nobody here can know; its name says that the user does.
+        "is running": run.info.status == "RUNNING" and bool(outbox.is_written(run_folder(run_id))),
         "was ended by its search": is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
