@@ -10,7 +10,12 @@ from expkit.tracking.jobs import Job
 
 ADAMW = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": "0.001", "optimizer.betas": "b"}
 SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.lr": "0.1", "optimizer.momentum": "0.9"}
-TASK = {"task._target_": "expkit.Text", "objective": "eval/f1", "train.epochs": "2"}
+TASK = {
+    "task._target_": "expkit.Text",
+    "objective": "eval/f1",
+    "direction": "maximize",
+    "train.epochs": "2",
+}
 
 
 def job(
@@ -91,7 +96,7 @@ def test_each_task_has_its_best_and_brings_its_own_data_and_model() -> None:
 
 
 def test_less_is_better_where_the_objective_says_so() -> None:
-    objective = {"objective": "eval/perplexity"}
+    objective = {"objective": "eval/perplexity", "direction": "minimize"}
     groups = grouped(
         [
             job({"optimizer.lr": lr, **objective}, perplexity=value)
