@@ -78,7 +78,8 @@ def test_no_two_names_have_one_key(first: str, second: str) -> None:
     assert (escaped(first) == escaped(second)) == (first == second)
     for make in (lambda n: key_of(f"eval/f1_{n}"), lambda n: param_key(["task", n])):
         assert (make(first) == make(second)) == (first == second)
-        assert accepted(make(first)) and len(make(first)) <= KEY_LIMIT
+        assert accepted(make(first))
+        assert len(make(first)) <= KEY_LIMIT
 
 
 @given(st.lists(st.text(".ab_&", max_size=3), max_size=4, min_size=1), st.data())
@@ -99,7 +100,8 @@ def test_a_store_keeps_all_of_them(project: Path) -> None:
         [RunTag(key_of(name), name) for name in names],
     )
     data = client.get_run(run).data
-    assert data.metrics == metrics and len(metrics) == len(names)
+    assert data.metrics == metrics
+    assert len(metrics) == len(names)
     assert {data.params[param_key(["weights", name])] for name in names} == set(names)
     assert all(data.tags[key_of(name)] == name for name in names)
     assert len(list(combinations(names, 2))) > 100

@@ -37,7 +37,7 @@ def draw_plainly(draw: Callable[[Path], object], file: Path) -> None:
     from matplotlib import rc_context
 
     with warnings.catch_warnings(), rc_context({"text.parse_math": False}):
-        warnings.filterwarnings("ignore", module="matplotlib|expkit")
+        warnings.simplefilter("ignore")
         draw(file)
 
 

@@ -7,6 +7,7 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 
 import ast
 import importlib.util
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -66,8 +67,10 @@ def attribute_of(target: str, name: str) -> Any:
     raise TargetError(f"the source of {target} cannot be read")
 
 
-def _attribute_in(file: Path, owner: str, name: str) -> Any:
-    node = next((node for names, node in _definitions(file) if owner in names), None)
+def _attribute_in(file: Path, owner: str, name: str, before: float = math.inf) -> Any:
+    """What is called `owner` before a line: a class may have the name of its own base class."""
+    found = (d for names, d in _definitions(file) if owner in names and d.lineno < before)
+    node = next(reversed([*found]), None)
     if isinstance(node, ast.ImportFrom) and (source := _imported_file(file, node)):
         original = next(a.name for a in node.names if (a.asname or a.name) == owner)
         return _attribute_in(source, original, name)
@@ -80,7 +83,11 @@ def _attribute_in(file: Path, owner: str, name: str) -> Any:
             except ValueError:
                 raise TargetError(f"{file}: {owner}.{name} is no literal") from None
     for base in map(ast.unparse, node.bases):
-        read = attribute_of(base, name) if "." in base else _attribute_in(file, base, name)
+        read = (
+            attribute_of(base, name)
+            if "." in base
+            else _attribute_in(file, base, name, node.lineno)
+        )
         if read is not None:
             return read
     return None

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
-from expkit.pictures import HIGHEST, drawn, label
+from expkit.pictures import drawn, label
 from expkit.tracking.row import Row
 
 CURVES = 40  # at most, in one picture
+NAMED = 100  # of more jobs in a panel there are points, and no names
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
@@ -69,8 +70,10 @@ def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
     for row in rows:
         if row.value is not None:
             by_objective.setdefault(row.objective, []).append(row)
-    height = 1.2 * len(by_objective) + 0.35 * sum(map(len, by_objective.values()))
-    figure = Figure(figsize=(8, min(max(height, 2.5), HIGHEST)), layout="constrained")
+    height = 1.2 * len(by_objective) + 0.35 * sum(
+        min(len(group), NAMED) for group in by_objective.values()
+    )
+    figure = Figure(figsize=(8, max(height, 2.5)), layout="constrained")
     panels = figure.subplots(
         len(by_objective),
         1,
@@ -80,7 +83,8 @@ def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
     for panel, (objective, group) in zip(panels[:, 0], by_objective.items(), strict=True):
         values = [row.value for row in group]
         panel.plot(values, range(len(group)), "o")
-        panel.set_yticks(range(len(group)), [label(row.name) for row in group])
+        if len(group) <= NAMED:
+            panel.set_yticks(range(len(group)), [label(row.name) for row in group])
         panel.invert_yaxis()
         panel.margins(y=0.2)
         panel.grid(axis="x", alpha=0.3)
