@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from expkit.pictures import label
 
-MOST_LABELS = 40  # in a matrix; of more labels the pairs that are confused most are shown
-MOST_PAIRS = 30
+MOST = 40  # labels in a picture; of more, those that are confused most
 LABEL_LIMIT = 40  # characters
 
 
@@ -21,34 +21,21 @@ def draw_confusion(
     *,
     shares: bool = False,
 ) -> None:
-    """The confusion matrix, true labels in rows.
-
-    Args:
-        true: the label of each item, one of `labels`.
-        predicted: the same.
-        shares: whether to show the shares of each row, not counts.
-    """
-    counts = Counter(zip(true, predicted, strict=True))
-    if len(labels) > MOST_LABELS:
-        _draw_pairs(counts, len(labels), file)
-    else:
-        _draw_matrix(counts, labels, file, shares)
-
-
-def _draw_matrix(
-    counts: Counter[tuple[str, str]], labels: Sequence[str], file: Path, shares: bool
-) -> None:
+    """The confusion matrix, true labels in rows; with `shares` of all items of a row."""
     from matplotlib.figure import Figure
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    cells = np.array([[counts[row, column] for column in labels] for row in labels])
+    counts = Counter(zip(true, predicted, strict=True))
+    shown = labels if len(labels) <= MOST else _most_confused(counts, labels)
+    cells = np.array([[counts[row, column] for column in shown] for row in shown])
     if shares:
-        cells = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
-    size = max(4.0, 0.7 * len(labels) + 2)
+        of_row = Counter(true)
+        cells = cells / [[max(of_row[row], 1)] for row in shown]
+    size = max(4.0, 0.7 * len(shown) + 2)
     figure = Figure(figsize=(size, size), layout="constrained")
-    ConfusionMatrixDisplay(
-        cells, display_labels=[label(name, LABEL_LIMIT) for name in labels]
-    ).plot(
+    if shown is not labels:
+        figure.suptitle(f"the {len(shown)} of {len(labels):,} labels that are confused most")
+    ConfusionMatrixDisplay(cells, display_labels=[label(n, LABEL_LIMIT) for n in shown]).plot(
         ax=figure.add_subplot(),
         cmap="Blues",
         colorbar=False,
@@ -58,17 +45,7 @@ def _draw_matrix(
     figure.savefig(file, dpi=120)
 
 
-def _draw_pairs(counts: Counter[tuple[str, str]], labels: int, file: Path) -> None:
-    """The pairs of a true and another predicted label that occur most often, as bars."""
-    from matplotlib.figure import Figure
-
-    wrong = Counter({pair: count for pair, count in counts.items() if pair[0] != pair[1]})
-    pairs = wrong.most_common(MOST_PAIRS)
-    figure = Figure(figsize=(9, 0.3 * len(pairs) + 1.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.barh(range(len(pairs)), [count for _, count in pairs])
-    names = [" → ".join(label(name, LABEL_LIMIT) for name in pair) for pair, _ in pairs]
-    axes.set_yticks(range(len(pairs)), names)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"confusions: {len(pairs)} of {len(wrong):,} pairs, {labels:,} labels")
-    figure.savefig(file, dpi=120)
+def _most_confused(counts: Counter[tuple[str, str]], labels: Sequence[str]) -> list[str]:
+    """The labels of the pairs that are confused most often, the most frequent pair first."""
+    pairs = [pair for pair, _ in counts.most_common() if pair[0] != pair[1]]
+    return list(dict.fromkeys([*chain.from_iterable(pairs), *labels]))[:MOST]

@@ -20,6 +20,7 @@ from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
 from expkit.tracking.store import connect
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
+METRICS = "task.metrics."  # the beginning of parameters
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
 
 
@@ -150,15 +151,15 @@ def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
 
 
 def _direction_by_metric(params: Mapping[str, str]) -> str:
-    """Of a run that was logged before runs said it."""
+    """Of a run that was logged before runs said it; no metric of others is imported for that."""
     metrics: dict[str, dict[str, Any]] = {}
     for key, value in params.items():
-        name, _, last = key.removeprefix("task.metrics.").rpartition(".")
-        if key.startswith("task.metrics.") and last in ("_target_", "names"):
-            metrics.setdefault(name, {})[last] = value if last == "_target_" else json.loads(value)
-    task = {"metrics": {k: m for k, m in metrics.items() if is_allowed(m["_target_"])}}
+        name, _, last = key.removeprefix(METRICS).rpartition(".")
+        if key.startswith(METRICS) and last in ("_target_", "names"):
+            metrics.setdefault(name, {})[last] = json.loads(value) if last == "names" else value
+    ours = {name: node for name, node in metrics.items() if is_allowed(node.get("_target_", ""))}
     try:
-        return direction_of({"task": task, "objective": params.get("objective", "")})
+        return direction_of({"task": {"metrics": ours}, "objective": params.get("objective", "")})
     except ConfigError:
         return ""
 
