@@ -149,6 +149,7 @@ def test_a_metric_that_says_nothing_is_refused_as_objective_alone(name: str) -> 
     [
         (("direction=minimize",), r"direction=minimize: .*F1 says maximize for eval/f1"),
         (("objective=eval/loss", "direction=maximize"), "says minimize for eval/loss"),
+        (("+task.metrics.x.names=[a]", "objective=eval/a"), "task.metrics.x=.*needs a _target_"),
         (("direction=max",), "direction='max': allowed: minimize, maximize"),
         (
             ("+task.metrics.x._target_=own_metrics.Wrong", "objective=eval/x"),

@@ -82,14 +82,12 @@ def _resolved(cfg: DictConfig, key: str) -> Any:
 
 def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
     allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
-    optional = [
-        f.name for f in fields(Root) if f.default is not MISSING
-    ]  # logged runs may lack them
+    required = [f.name for f in fields(Root) if f.default is MISSING]  # logged runs may lack others
     for key, value in plain.items():
         if key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
-    for key in allowed:
-        if key not in plain and key not in optional:
+    for key in (*GROUPS, *COMPONENT_GROUPS, *required):
+        if key not in plain:
             yield _absent(key)
     for group in COMPONENT_GROUPS:
         node = plain.get(group)

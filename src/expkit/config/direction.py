@@ -52,13 +52,11 @@ def owner_of(task: Mapping[str, Any], score: str) -> Mapping[str, Any] | None:
 def known_scores(task: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The scores that are known before they are computed, each with its metric."""
     metrics = task.get("metrics")
-    if isinstance(
-        metrics, Mapping
-    ):  # a task of the user's own may take something else by that name
-        for key, node in metrics.items():
-            declared = _attribute(str(node["_target_"]))
-            names = node.get("names", declared if isinstance(declared, Mapping) else [key])
-            yield from ((str(name), node) for name in names)
+    # A task of the user's own may take something else by that name.
+    for key, node in metrics.items() if isinstance(metrics, Mapping) else ():
+        declared = _attribute(str(node["_target_"]))
+        names = node.get("names", declared if isinstance(declared, Mapping) else [key])
+        yield from ((str(name), node) for name in names)
 
 
 def _said_by_metric(task: Mapping[str, Any], score: str) -> tuple[str, Any]:

@@ -42,7 +42,7 @@ def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     metrics = task.get("metrics")
     # A task of the user's own may take something else by that name.
     for key, metric in metrics.items() if isinstance(metrics, dict) else ():
-        if not isinstance(metric, dict):
+        if not isinstance(metric, dict) or "_target_" not in metric:
             yield f"task.metrics.{key}={metric!r}: a metric needs a _target_"
             continue
         names = metric.get("names", [])

@@ -11,7 +11,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from expkit.comparison.groups import DIGEST
-from expkit.config.direction import direction_of
+from expkit.config.direction import DIRECTIONS, direction_of
 from expkit.config.trust import is_allowed
 from expkit.errors import ConfigError, UserError
 from expkit.names import key_of
@@ -50,8 +50,8 @@ class Job:
     @property
     def direction(self) -> str:
         """Of the objective; empty if neither the run nor a metric of expkit says it."""
-        given = self.params.get("direction", "null")
-        return _direction_by_metric(self.params) if given == "null" else given
+        given = self.params.get("direction", "")
+        return given if given in DIRECTIONS else _direction_by_metric(self.params)
 
 
 @dataclass(frozen=True)
