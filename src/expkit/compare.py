@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +71,7 @@ def compare(options: argparse.Namespace) -> None:
     from expkit.comparison import plot, report
     from expkit.comparison.groups import grouped, metrics_to_show
     from expkit.display import say
+    from expkit.pictures import draw_plainly
     from expkit.tracking.jobs import select
 
     if options.plot:
@@ -86,7 +88,7 @@ def compare(options: argparse.Namespace) -> None:
             text = report.markdown(groups, selection.jobs, metrics, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
-            plot.draw(groups, options.plot)
+            draw_plainly(partial(plot.draw, groups), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):

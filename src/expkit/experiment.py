@@ -18,6 +18,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from expkit import checkpoint, precision, processes, ranks
 from expkit.backends.interface import Backend, Training
 from expkit.components import make, make_task
+from expkit.config.direction import direction_of
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
@@ -33,6 +34,7 @@ from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.models.fit import fit, positions_of, unused_positions
 from expkit.monitor import Monitor
+from expkit.names import key_of
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
 from expkit.secrets import without_password
@@ -80,7 +82,7 @@ def run(
         digest = digest_of_facts(identity)
         if past := processes.from_main(lambda: finished_before(cfg.tracking, digest)):
             say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
-            return float(past.data.metrics[cfg.objective])
+            return float(past.data.metrics[key_of(cfg.objective)])
     opened = open_run(cfg.tracking, name, identity, resume=cfg.resume, can_go_on=checkpoint.exists)
     with opened as tracked, processes.failures_told(tracked.folder), explained(tracked):
         say(f"run {tracked.name} ({tracked.id})")
@@ -102,6 +104,7 @@ def run(
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
+        tracked.draw()
     if ranks.is_main():
         checkpoint.remove(tracked.folder)
         show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
@@ -269,6 +272,7 @@ def train(
             tracked.log,
             progress,
             objective=cfg.objective,
+            direction=direction_of(_plain(cfg)),
             eval_every=cfg.train.eval_every,
             log_every=cfg.train.log_every,
             patience=cfg.train.patience,

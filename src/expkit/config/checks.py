@@ -6,13 +6,14 @@ Everything here works on names and files; no component is imported unless its so
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from expkit.config import fitting
+from expkit.config.direction import direction_of
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
 from expkit.config.targets import Signature, TargetError, package_of, signature_of
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
@@ -64,11 +65,12 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         problems += fitting.problems(_with(plain, converted))
     if problems:
         raise ConfigError(problems)
+    converted["direction"] = direction_of(_with(plain, converted))
     for key, value in converted.items():
         if type(value) is not type(
             OmegaConf.select(cfg, key)
         ):  # such as '3' out of the environment
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, value, force_add=True)
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
@@ -80,10 +82,11 @@ def _resolved(cfg: DictConfig, key: str) -> Any:
 
 def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
     allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
+    required = [f.name for f in fields(Root) if f.default is MISSING]  # logged runs may lack others
     for key, value in plain.items():
         if key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
-    for key in allowed:
+    for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain:
             yield _absent(key)
     for group in COMPONENT_GROUPS:

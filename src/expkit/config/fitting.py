@@ -9,8 +9,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from expkit.config.direction import direction_of, known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import nearest, shortened
+from expkit.errors import ConfigError, nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -42,24 +43,12 @@ def _resume(resume: str) -> Iterator[str]:
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
 
-def metric_names(task: Mapping[str, Any]) -> list[str]:
-    """The names under which a task's metrics are logged, `loss` included."""
-    names = ["loss"]
-    for key, metric in _given_metrics(task).items():
-        names += metric.get("names", [key])
-    return names
-
-
-def _given_metrics(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics by their keys; a task of the user's own may take something else by that name."""
-    metrics = task.get("metrics")
-    return metrics if isinstance(metrics, dict) else {}
-
-
 def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
-    for key, metric in _given_metrics(task).items():
-        if not isinstance(metric, dict):
+    metrics = task.get("metrics")
+    # A task of the user's own may take something else by that name.
+    for key, metric in metrics.items() if isinstance(metrics, dict) else ():
+        if not isinstance(metric, dict) or "_target_" not in metric:
             yield f"task.metrics.{key}={metric!r}: a metric needs a _target_"
             continue
         names = metric.get("names", [])
@@ -75,11 +64,16 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     objective = plain["objective"]
     if not objective.startswith("eval/"):
         yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
-    elif "metrics" in plain["task"]:
-        allowed = [f"eval/{name}" for name in metric_names(plain["task"])]
-        parts = tuple(f"{name}_" for name in allowed)  # such as eval/f1_PER, one for each type
-        if objective not in allowed and not objective.startswith(parts):
-            yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    score, task = objective.removeprefix("eval/"), plain["task"]
+    if "metrics" in task and score != "loss" and owner_of(task, score) is None:
+        allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
+        yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    try:
+        direction_of(plain)
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,8 @@ is checked against its signature alone.
 from dataclasses import dataclass, field
 from typing import Any
 
+from expkit.config.direction import DIRECTIONS
+
 
 def at_least(minimum: float, *, below: float | None = None) -> Any:
     """A number in [minimum, below)."""
@@ -31,6 +33,7 @@ class Root:
     seed: int = at_least(0, below=2**32)
     precision: str = one_of("auto", "fp32", "tf32", "bf16", "fp16")
     objective: str
+    direction: str | None = field(default=None, metadata={"choices": DIRECTIONS})
     run_name: str | None
     dry_run: bool
     resume: str  # never, auto, or the id of a run: checked in fitting.py

@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from filelock import FileLock
@@ -188,12 +189,17 @@ class Promise:
 
 
 def make_study(
-    settings: Settings, *, minimised: bool, space: Space, search: str, goes_on: bool
+    settings: Settings,
+    *,
+    direction: Literal["minimize", "maximize"],
+    space: Space,
+    search: str,
+    goes_on: bool,
 ) -> Trials:
     """The study of that name, made if it is new.
 
     Args:
-        minimised: whether less of the objective is better.
+        direction: whether to `minimize` or to `maximize` the objective.
         search: fingerprint of what is searched.
         goes_on: whether it may have trials already.
 
@@ -214,7 +220,7 @@ def make_study(
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            direction="minimize" if minimised else "maximize",
+            direction=direction,
             pruner=make_pruner(settings),
             load_if_exists=True,
         )

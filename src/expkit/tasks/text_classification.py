@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.errors import UserError
+from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
+from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import Head, Report
 from expkit.tasks.labels import LabelColumn
 
@@ -160,35 +161,18 @@ class TextClassification:
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = encoded["labels"][:]
-        predicted = np.argmax(predictions, axis=1).tolist()
+        true = [self._labels[i] for i in encoded["labels"][:]]
+        predicted = [self._labels[i] for i in np.argmax(predictions, axis=1)]
         table = {
             **{name: split.column(name) for name in self.columns},
-            "label": [self._labels[i] for i in true],
-            "predicted": [self._labels[i] for i in predicted],
+            "label": true,
+            "predicted": predicted,
             "probability": [round(max(p), 4) for p in predictions],
         }
         return Report(
             tables={"predictions": table},
-            figures={"confusion_matrix": lambda file: self._draw_confusion(true, predicted, file)},
+            figures={"confusion_matrix": partial(draw_confusion, true, predicted, self._labels)},
         )
-
-    def _draw_confusion(self, true: list[int], predicted: list[int], file: Path) -> None:
-        from matplotlib.figure import Figure
-        from sklearn.metrics import ConfusionMatrixDisplay
-
-        size = max(4.0, 0.6 * len(self._labels) + 2)
-        figure = Figure(figsize=(size, size), layout="constrained")
-        ConfusionMatrixDisplay.from_predictions(
-            true,
-            predicted,
-            labels=range(len(self._labels)),
-            display_labels=self._labels,
-            ax=figure.add_subplot(),
-            cmap="Blues",
-            colorbar=False,
-        )
-        figure.savefig(file, dpi=120)
 
     def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
         """Labels and cut texts of each split."""

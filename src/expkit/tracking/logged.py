@@ -18,7 +18,7 @@ from expkit.config.checks import targets_in
 from expkit.config.project import is_file_name
 from expkit.config.trust import refusal, remote_code
 from expkit.errors import UserError
-from expkit.tracking.params import flatten
+from expkit.tracking.params import leaves
 from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, KIND
 from expkit.tracking.store import connect, experiment_ids
 
@@ -119,7 +119,8 @@ def _config(run_id: str, text: str) -> DictConfig:
     if not isinstance(whole, dict):
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
     plain = {str(k): v for k, v in whole.items() if k not in ("hydra", "defaults")}
-    for key, value in flatten(plain):
+    for path, value in leaves(plain):
+        key = ".".join(map(str, path))
         if "${" in str(value) or "${" in key:
             raise UserError(
                 f"run {run_id}: {key}={value}: has to be a value; a logged configuration is resolved"

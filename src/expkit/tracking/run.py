@@ -31,6 +31,8 @@ from expkit.faults import shortage
 from expkit.interrupts import ends_first, ignore_termination
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
+from expkit.names import escaped, key_of
+from expkit.pictures import drawn
 from expkit.processes import failure_told, from_main
 from expkit.ranks import is_main
 from expkit.secrets import hidden, hidden_in, without_password
@@ -81,6 +83,7 @@ class Run:
         self._address = str(client.tracking_uri)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
+        self._pictures: list[tuple[str, str, Callable[[Path], None]]] = []
 
     def start(self, position: int | None = 0) -> None:
         """Begin to write.
@@ -101,7 +104,7 @@ class Run:
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of a step. Raises what MLflow has refused so far."""
         self._outbox.raise_failure()
-        self._outbox.log(metrics, step)
+        self._outbox.log({key_of(name): value for name, value in metrics.items()}, step)
 
     def position(self) -> int:
         """How much has been logged; all of it is on disk when this returns."""
@@ -113,7 +116,7 @@ class Run:
 
     def tag(self, name: str, value: str) -> None:
         """A fact about the run."""
-        self._outbox.put({"kind": "tags", "values": {name: value}})
+        self._outbox.put({"kind": "tags", "values": {key_of(name): value}})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
         """The flat config as parameters, and as a file that `--config-name run` runs again."""
@@ -140,20 +143,24 @@ class Run:
         self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
     def log_report(self, report: Report, folder: str) -> None:
-        """Tables, which the UI shows as such, and pictures."""
+        """Tables, which the UI shows as such, and facts; pictures wait for `draw`."""
         for name, columns in report.tables.items():
-            file = self._file(f"{folder}/{name}.json")
+            file = self._file(f"{folder}/{escaped(name)}.json")
             DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
             self._log_file(file, folder)
-            self._tables.append({"path": f"{folder}/{name}.json", "type": "table"})
+            self._tables.append({"path": f"{folder}/{file.name}", "type": "table"})
         if report.tables:
             self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
-        for name, draw in report.figures.items():
-            file = self._file(f"{folder}/{name}.png")
-            draw(file)
-            self._log_file(file, folder)
+        self._pictures += [(folder, name, draw) for name, draw in report.figures.items()]
         for name, fact in report.facts.items():
             self.tag(name, fact)
+
+    def draw(self) -> None:
+        """The pictures of all reports, when nothing else is left to be logged."""
+        for folder, name, draw in self._pictures:
+            file = self._file(f"{folder}/{escaped(name)}.png")
+            if drawn(draw, file):
+                self._log_file(file, folder)
 
     def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
         """What the metrics saw, complete, for `expkit.compare`."""

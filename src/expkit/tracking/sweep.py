@@ -14,6 +14,7 @@ from mlflow.entities import Run as MlflowRun
 
 from expkit.config.project import run_folder
 from expkit.interrupts import ends_first
+from expkit.names import key_of
 from expkit.secrets import hidden
 from expkit.tracking import store
 from expkit.tracking.note import NOTE, note_of
@@ -171,7 +172,8 @@ class SweepRun:
             state,
             objective,
             task=str(job.config.get("task", {}).get("_target_", "")),
-            value=run.data.metrics.get(objective) if state == "FINISHED" else None,
+            direction=str(job.config.get("direction", "")),
+            value=run.data.metrics.get(key_of(objective)) if state == "FINISHED" else None,
             run_id=run.info.run_id,
             seconds=(end - run.info.start_time) / 1000 if end else None,
             error=error,
@@ -291,5 +293,5 @@ def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
     for run in runs_with(client, experiment, FINGERPRINT, fingerprint):
         ours = run.data.tags.get(SWEEP) == os.environ[SWEEP_VARIABLE]
         if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
-            return run.data.metrics.get(str(config["objective"]))
+            return run.data.metrics.get(key_of(str(config["objective"])))
     return None
