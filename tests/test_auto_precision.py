@@ -251,7 +251,7 @@ def test_a_run_that_goes_on_takes_what_it_took_the_first_time(
     logged = logged_run(finished.info.run_id)
     assert logged.config.precision == "bf16", "so run.yaml and reproduce take it as well"
     again = composed(*options, "resume=auto")
-    assert run(again, {}) == finished.data.metrics["eval/accuracy"], (
+    assert run(again, {}) == finished.data.metrics[again.objective], (
         "is found as what was asked for"
     )
     assert again.precision == "auto"

@@ -21,7 +21,7 @@ from expkit.components import make, make_task
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
-from expkit.data.splits import Splits
+from expkit.data.splits import Splits, Texts
 from expkit.data.steps import Collate, Steps
 from expkit.display import Progress, say
 from expkit.errors import Pruned, UserError
@@ -143,7 +143,8 @@ def prepare(cfg: DictConfig) -> Prepared:
     task.setup(splits)
 
     builder = make(cfg, "model")
-    tokenizer = builder.tokenizer(task.texts(splits.train))
+    texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
+    tokenizer = builder.tokenizer(texts)
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 
     base = model = build_base(cfg, task, builder, tokenizer)
@@ -207,15 +208,10 @@ def encode(
     config: PretrainedConfig,
 ) -> dict[str, Dataset]:
     """The model inputs of each split, out of the cache where they have been made before."""
-    settings = OmegaConf.to_container(cfg.task, resolve=True)
-    assert isinstance(settings, dict)
-    source = inspect.getsourcefile(type(task))
     facts = {
-        "task": {key: value for key, value in settings.items() if key != "metrics"},
-        "source": digest_of(Path(source)) if source else "",
+        **read_by(cfg, task, splits),
         "tokenizer": digest_of_tokenizer(tokenizer),
         "model": config.model_type,
-        "train": splits.train.digest,  # labels are found there
     }
     with processes.main_first():
         return {
@@ -224,6 +220,18 @@ def encode(
             )
             for name, split in splits.named().items()
         }
+
+
+def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
+    """What decides which texts and labels the task finds in records."""
+    settings = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(settings, dict)
+    source = inspect.getsourcefile(type(task))
+    return {
+        "task": {key: value for key, value in settings.items() if key != "metrics"},
+        "source": digest_of(Path(source)) if source else "",
+        "train": splits.train.digest,  # labels are found there
+    }
 
 
 def build_base(
