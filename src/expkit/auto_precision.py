@@ -1,27 +1,23 @@
-"""`precision=auto`: whichever of fp32 and bf16 trains faster here, timed on the run's own batches.
-
-What was timed is kept under outputs/cache, by machine, model and shape: the next run does not wait for it.
-"""
+"""`precision=auto`: whichever of fp32 and bf16 trains faster here, timed on the run's own batches."""
 
 import json
 import os
 import platform
+import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch.nn.utils import get_total_norm
-from transformers import PreTrainedModel
 
-from expkit import randomness
 from expkit.config.fingerprint import digest_of_facts
 from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
@@ -35,7 +31,6 @@ from expkit.tracking.past import SWEEP_VARIABLE
 CANDIDATES = ("fp32", "bf16")
 BATCHES = 3
 ROUNDS = 3  # of which the fastest counts: in the first one libraries prepare for each shape
-ENOUGH = 3.0  # seconds, after which no third round begins
 REASON_LIMIT = 200  # characters
 
 Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
@@ -43,32 +38,22 @@ Figures = dict[str, float | str]  # by candidate: examples a second, or why it c
 
 @dataclass(frozen=True)
 class Trial:
-    """What is timed: forward and backward passes over some batches, without an optimizer.
-
-    Args:
-        model: as it is trained; `base` is the same without what LoRA puts around it.
-    """
+    """What is timed: forward and backward passes over the first batches, without an optimizer."""
 
     model: torch.nn.Module
-    base: PreTrainedModel
     task: Task
     steps: Steps
 
-    def batches(self) -> list[Batch]:
-        """The first one of each of the first steps."""
-        return [self.steps[i][0] for i in range(min(BATCHES, len(self.steps)))]
-
 
 def settle(wanted: str, trial: Trial) -> str:
-    """What `auto` stands for; every other precision stands for itself.
+    """What `auto` stands for, as the main process decides; every other precision stands for itself.
 
-    Of several processes the main one decides.
+    All jobs of a sweep take what its first one has taken, or the sweep would compare precisions.
     """
     return wanted if wanted != "auto" else from_main(partial(_settled, trial))
 
 
 def _settled(trial: Trial) -> str:
-    """All jobs of a sweep take what its first one has taken, or the sweep would compare precisions."""
     sweep = os.environ.get(SWEEP_VARIABLE)
     if not sweep:
         return _faster(trial)
@@ -86,27 +71,43 @@ def _faster(trial: Trial) -> str:
     figures = _figures(trial)
     rates = {name: figure for name, figure in figures.items() if isinstance(figure, float)}
     taken = max(rates, key=rates.__getitem__, default="fp32")
-    shown = [
-        f"{name} {f'fails ({figure})' if isinstance(figure, str) else f'{figure:.4g} samples/s'}"
+    shown = (
+        f"{name} fails ({figure})" if isinstance(figure, str) else f"{name} {figure:.4g} samples/s"
         for name, figure in figures.items()
-    ]
+    )
     say(f"precision=auto: {taken}; a few steps of each on this machine: {', '.join(shown)}")
     return taken
 
 
 def _figures(trial: Trial) -> Figures:
-    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(_facts(trial))}.json"
+    """Timed once for the same machine, model and shape, and kept in the cache."""
+    config: Any = trial.model.config
+    facts = {
+        "machine": [_processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__],
+        "model": [type(trial.model).__name__, json.dumps(config.to_dict(), default=str)],
+        "trained": sum(p.numel() for p in trial.model.parameters() if p.requires_grad),
+        "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
+    }
+    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(facts)}.json"
     figures: Figures = _once(file, partial(_timed, trial))
     return figures
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return platform.processor() + " ".join(sorted(set(re.findall(r"model.*|stepping.*", text))))
 
 
 def _once(file: Path, make: Callable[[], Any]) -> Any:
     """The JSON in `file`, which the first process makes while the others wait."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.parent / ".lock"):
+    with FileLock(file.parent / "precision.lock"):
         try:
             return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # not there, or damaged
             made = make()
         unfinished = file.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(made), encoding="utf-8")
@@ -114,98 +115,56 @@ def _once(file: Path, make: Callable[[], Any]) -> Any:
         return made
 
 
-def _facts(trial: Trial) -> dict[str, Any]:
-    """What the figures depend on."""
-    config = trial.base.config.to_dict()
-    return {
-        "machine": [_processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__],
-        "model": [type(trial.base).__name__, json.dumps(config, default=str, sort_keys=True)],
-        "trained": [p.numel() for p in trial.model.parameters() if p.requires_grad],
-        "task": type(trial.task).__qualname__,
-        "max_length": trial.task.max_length,
-        "batches": trial.steps.shape,
-    }
-
-
-def _processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        found = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    except OSError:
-        return platform.processor()
-    return " ".join(re.findall(r"^(?:model|cpu family|stepping).*", found, re.MULTILINE))
-
-
 def _timed(trial: Trial) -> Figures:
-    """Examples a second for each candidate, which take turns; the fastest of some turns counts."""
-    fastest: dict[tuple[str, int], float] = {}
+    fastest: dict[str, float] = {}
     failed: Figures = {}
-    started = perf_counter()
-    with _untouched(trial):
-        batches = trial.batches()
-        for turn, number, name in product(range(ROUNDS), range(len(batches)), CANDIDATES):
-            if name in failed or (turn == ROUNDS - 1 and perf_counter() - started > ENOUGH):
-                continue
-            try:
-                seconds = _step(trial, name, batches[number])
-            except (ArithmeticError, RuntimeError, TypeError) as error:
-                failed[name] = reason(error)[:REASON_LIMIT]
-            else:
-                fastest[name, number] = min(seconds, fastest.get((name, number), seconds))
+    with _untouched(trial.model):
+        batches = [trial.steps[i][0] for i in range(min(BATCHES, len(trial.steps)))]
+        for name in CANDIDATES * ROUNDS:  # by turns
+            if name not in failed:
+                try:
+                    seconds = sum(_step(trial, name, batch) for batch in batches)
+                except (ArithmeticError, RuntimeError, TypeError) as error:
+                    failed[name] = reason(error)[:REASON_LIMIT]
+                else:
+                    fastest[name] = min(seconds, fastest.get(name, seconds))
     examples = sum(len(batch["labels"]) for batch in batches)
-    return {
-        name: failed.get(name)
-        or examples / sum(fastest[name, number] for number in range(len(batches)))
-        for name in CANDIDATES
-    }
+    return {name: failed.get(name) or examples / fastest[name] for name in CANDIDATES}
 
 
 def _step(trial: Trial, name: str, batch: Batch) -> float:
-    """Seconds of a forward and a backward pass.
-
-    Raises:
-        ArithmeticError: loss or gradients are not finite.
-    """
-    trial.model.zero_grad(set_to_none=True)
-    device = trial.base.device
-    batch = {key: tensor.to(device) for key, tensor in batch.items()}
-    choose_attention(trial.base, name, trial.task.max_length)
-    _wait(device)
+    """Seconds of a forward and a backward pass. Raises ArithmeticError if they give no numbers."""
+    model = trial.model
+    model.zero_grad(set_to_none=True)
+    device = next(model.parameters()).device
+    choose_attention(model, name, trial.task.max_length)
     started = perf_counter()
-    with autocast(trial.model, name):
-        total, _ = trial.task.loss(trial.model, batch)
+    batch = {key: tensor.to(device) for key, tensor in batch.items()}
+    with autocast(model, name):
+        total, _ = trial.task.loss(model, batch)
         loss = total / max(items(batch), 1)
     loss.backward()
-    _wait(device)
+    shown = loss.item()  # a GPU has finished then
     seconds = perf_counter() - started
-    norm = get_total_norm([p.grad for p in trial.model.parameters() if p.grad is not None])
-    if not bool(torch.isfinite(loss + norm)):
-        raise ArithmeticError(f"the loss is {loss.item()}, the norm of its gradient {norm.item()}")
+    norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None]).item()
+    if not np.isfinite([shown, norm]).all():
+        raise ArithmeticError(f"the loss is {shown}, the norm of its gradient {norm}")
     return seconds
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 @contextmanager
-def _untouched(trial: Trial) -> Iterator[None]:
-    """Train meanwhile; buffers, modes, gradients and random generators are then as they were."""
-    modes = [(module, module.training) for module in trial.model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module, _ in modes
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    trial.model.train()
+def _untouched(model: torch.nn.Module) -> Iterator[None]:
+    """Train meanwhile; buffers, mode, gradients and random generators are afterwards as before."""
+    generators = random.getstate(), np.random.get_state()
+    mode, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
+    model.train()
     try:
-        with randomness.kept():
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
             yield
     finally:
-        trial.model.zero_grad(set_to_none=True)
-        for module, mode in modes:
-            module.training = mode
-        for module, name, buffer, before in buffers:
-            setattr(module, name, buffer.copy_(before))
+        model.zero_grad(set_to_none=True)
+        model.train(mode)
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.data.copy_(before)
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])

@@ -147,7 +147,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     tokenizer = builder.tokenizer(texts)
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 
-    base = model = build_base(cfg, task, builder, tokenizer)
+    model = build_base(cfg, task, builder, tokenizer)
     length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
     require_positions(model, task.max_length, length_key)
     encoded = encode(cfg, splits, task, tokenizer, model.config)
@@ -156,9 +156,8 @@ def prepare(cfg: DictConfig) -> Prepared:
         model = lora.apply(model, cfg.lora)
     model.to(processes.device())
     steps = steps_of(cfg, encoded["train"], collate)
-    trial = auto_precision.Trial(model, base, task, steps)
-    chosen = auto_precision.settle(cfg.precision, trial)
-    precision.choose_attention(base, chosen, task.max_length)
+    chosen = auto_precision.settle(cfg.precision, auto_precision.Trial(model, task, steps))
+    precision.choose_attention(model, chosen, task.max_length)
     say(
         f"model: {type(model).__name__}, trains {lora.trainable_parameters(model):,} of "
         f"{sum(p.numel() for p in model.parameters()):,} parameters in {chosen}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from expkit.errors import UserError
 
@@ -49,13 +49,8 @@ def matmul(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def choose_attention(model: torch.nn.Module, precision: str, max_length: int) -> None:
-    """Use the attention that is fastest for inputs of up to `max_length` tokens.
-
-    The model keeps the name of its own one, for another precision.
-    """
-    if not isinstance(model, PreTrainedModel):
-        return
+def choose_attention(model: Any, precision: str, max_length: int) -> None:
+    """Use the attention that is fastest for inputs of up to `max_length` tokens, or the model's own."""
     own = vars(model).setdefault("_own_attention", model.config._attn_implementation)
     is_short = not torch.cuda.is_available() and max_length <= PLAIN_ATTENTION_UP_TO
     wanted = "eager" if is_short and precision == "bf16" else own

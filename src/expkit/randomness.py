@@ -1,8 +1,6 @@
 """Where random numbers come from."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -18,15 +16,3 @@ def seed_batch(seed: int, step: int, position: int) -> None:
     random.seed(int(state[0]))
     np.random.seed(state)
     torch.manual_seed(int(state[0]))
-
-
-@contextmanager
-def kept() -> Iterator[None]:
-    """Every generator goes on afterwards as if nothing had been drawn meanwhile."""
-    python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
