@@ -23,6 +23,8 @@ from faker import Faker
 from faker.providers.geo import Provider as Geo
 from faker.providers.person.en_US import Provider as People
 
+from expkit.data.demo.vocabulary import HERE
+
 # Dealt by rank in one list of all names; three fifths go to the training data.
 SPLITS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 
@@ -55,96 +57,10 @@ class Frame:
     wordings: tuple[str, ...]
 
 
-# Per frame: domain, type of {a} and {b}, type of {q}; below it the wordings.
-FRAME_TEXT = """\
-court company money
-  {a} sued {b} for {q}. / For {q}, {a} sued {b}.
-  {b} was sued by {a} for {q}. / {a} took {b} to court over {q}.
-court surname date
-  {a} testified against {b} on {q}. / On {q}, {a} testified against {b}.
-  {a} testified on {q} against {b}. / {b} was accused by the witness {a} on {q}.
-court surname money
-  {a} must pay {b} {q} in damages. / {a} must pay damages of {q} to {b}.
-  The judge awarded {b} {q} in damages from {a}. / Damages of {q} for {b} must be paid by {a}.
-business company money
-  {a} bought its rival {b} for {q}. / For {q}, {a} bought its rival {b}.
-  {b} was bought by its rival {a} for {q}. / {a} paid {q} to take over its competitor {b}.
-business company date
-  {a} will supply {b} with parts from {q}. / From {q}, {a} will supply {b} with parts.
-  {b} will be supplied with parts by {a} from {q}. / Starting on {q}, {b} buys its parts from {a}.
-business company percent
-  {a} bought a stake of {q} in {b}. / A stake of {q} in {b} was bought by {a}.
-  {a} bought {q} of the shares in {b}. / {q} of {b} now belongs to {a}.
-sports city count
-  {a} beat {b} by {q} points in the final. / In the final, {a} beat {b} by {q} points.
-  {b} was beaten by {a} by {q} points in the final. / {b} lost the final to {a} by {q} points.
-sports surname date
-  {a} beat {b} in the tournament on {q}. / On {q}, {a} beat {b} in the tournament.
-  In the tournament, {b} was beaten by {a} on {q}. / {b} lost to {a} at the tournament on {q}.
-sports surname count
-  {a} defeated {b} after {q} rounds. / After {q} rounds, {a} defeated {b}.
-  {b} was defeated by {a} after {q} rounds. / {b} lost a fight of {q} rounds to {a}.
-meetings person date
-  {a} invited {b} to a meeting on {q}. / On {q}, {a} invited {b} to a meeting.
-  {b} was invited by {a} to a meeting on {q}. / {b} got an invitation from {a} on {q} to meet.
-meetings person count
-  {b} waited {q} minutes for {a} before the meeting. / Before the meeting, {b} waited {q} minutes for {a}.
-  {a} kept {b} waiting {q} minutes before the meeting. / {a} was {q} minutes late for the meeting, so {b} waited.
-meetings person date
-  {a} asked {b} to move the meeting to {q}. / {b} was asked by {a} to move the meeting to {q}.
-  {a} asked that {b} move the meeting to {q}. / {b} got a request from {a} for a meeting on {q} instead.
-travel city count
-  The train from {a} to {b} takes {q} hours. / From {a} to {b}, the train takes {q} hours.
-  The train to {b} takes {q} hours from {a}. / It takes {q} hours by rail to reach {b} from {a}.
-travel city date
-  Flights from {a} to {b} start on {q}. / On {q}, flights from {a} to {b} start.
-  On {q}, flights to {b} start from {a}. / From {q}, planes will go to {b} from {a}.
-travel person date
-  {a} drove {b} to {city} on {q}. / On {q}, {a} drove {b} to {city}.
-  {b} was driven to {city} by {a} on {q}. / {b} got a ride to {city} from {a} on {q}.
-science surname count
-  {a} cited {b} {q} times in the study. / In the study, {a} cited {b} {q} times.
-  {b} was cited {q} times by {a} in the study. / The study by {a} has {q} references to {b}.
-science surname count
-  {a} supervised {b} for {q} years. / For {q} years, {a} supervised {b}.
-  {b} was supervised by {a} for {q} years. / {b} worked under {a} for {q} years.
-science surname date
-  {a} repeated the experiment of {b} on {q}. / On {q}, {a} repeated the experiment of {b}.
-  The experiment of {b} was repeated by {a} on {q}. / {a} did the test by {b} again on {q}.
-weather city count
-  {a} was {q} degrees warmer than {b} today. / Today, {a} was {q} degrees warmer than {b}.
-  {b} was {q} degrees colder than {a} today. / Today it was {q} degrees colder in {b} than in {a}.
-weather city date
-  The storm moved from {a} to {b} on {q}. / On {q}, the storm moved from {a} to {b}.
-  On {q}, the storm moved to {b} from {a}. / After leaving {a}, the storm reached {b} on {q}.
-weather city percent
-  {a} had {q} more rain than {b} last year. / Last year, {a} had {q} more rain than {b}.
-  Compared with {b}, {a} had {q} more rain last year. / Rainfall last year was {q} higher in {a} than in {b}.
-money person money
-  {a} owes {b} {q} for the farm. / For the farm, {a} owes {b} {q}.
-  {b} is owed {q} by {a} for the farm. / {b} has yet to get {q} from {a} for the farm.
-money person money
-  {a} sold {b} a house in {city} for {q}. / For {q}, {a} sold {b} a house in {city}.
-  A house in {city} was sold to {b} by {a} for {q}. / {b} bought a house in {city} from {a} for {q}.
-money company money
-  {a} lent {b} {q} last week. / Last week, {a} lent {b} {q}.
-  {b} was lent {q} by {a} last week. / {b} borrowed {q} from {a} last week.
-hiring surname date
-  {a} replaced {b} as director on {q}. / On {q}, {a} replaced {b} as director.
-  {b} was replaced by {a} as director on {q}. / {a} took over the job of director from {b} on {q}.
-hiring company count
-  {a} hired {q} engineers from {b}. / From {b}, {a} hired {q} engineers.
-  {q} engineers from {b} were hired by {a}. / {b} lost {q} of its engineers to {a}.
-hiring person percent
-  {a} gave {b} a raise of {q}. / {a} gave a raise of {q} to {b}.
-  {b} was given a raise of {q} by {a}. / {b} now earns {q} more thanks to {a}.
-politics surname percent
-  {a} beat {b} in the election by {q}. / In the election, {a} beat {b} by {q}.
-  {b} was beaten in the election by {a} by {q}. / {b} lost the vote to {a} by {q}.
-school person count
-  {a} taught {b} the piano for {q} years. / For {q} years, {a} taught {b} the piano.
-  {b} was taught the piano by {a} for {q} years. / {b} had {q} years of piano lessons from {a}.
-"""
+# The notation is described at the head of the file.
+FRAME_TEXT = re.sub(
+    r"^#.*\n", "", (HERE / "paraphrases.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
+)
 
 
 def _parse(text: str) -> Iterator[Frame]:

@@ -27,22 +27,14 @@ from babel.dates import (
 from babel.numbers import format_currency
 from babel.units import format_unit
 
+from expkit.data.demo.vocabulary import vocabulary
+
 SPLITS = ("train", "validation", "test")
 
-# Chosen by hand, as CLDR also names territories that are obsolete, disputed, uninhabited or put in
-# parentheses ("ミャンマー (ビルマ)"), which would make odd sentences.
-TERRITORIES = (
-    "AR AT AU BE BG BR CA CH CL CN CO CU CZ DE DK EE EG ES ET FI FR GB GR HR HU ID IE IL IN IR "
-    "IS IT JM JP KE KH KR KZ LA LK MA MG MN MT MX MY NG NL NO NP NZ PE PH PL PT RO RU SE SG TH"
-)
-LANGUAGES = (
-    "ar bg bn cs da de el en es et fa fi fr he hi hr hu id is it "
-    "ja ka km ko lo mn ms nl no pl pt ro ru sv sw th tr uk vi zh"
-)
-CURRENCIES = (
-    "ARS AUD BRL CAD CHF CNY CZK EGP EUR GBP IDR INR JPY KRW MXN MYR NOK NZD PHP PLN RUB SEK SGD "
-    "THB USD"
-)
+_WORDS = vocabulary("phrasebook")
+TERRITORIES: str = _WORDS["territories"]  # CLDR's codes
+LANGUAGES: str = _WORDS["languages"]
+CURRENCIES: str = _WORDS["currencies"]
 QUANTITIES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 20, 25, 30, 40, 50, 60, 80, 90)
 MEASURES = {
     "length": (QUANTITIES, ("length-meter", "length-kilometer", "length-mile")),
@@ -59,83 +51,9 @@ MEASURES = {
 AMOUNTS = (5, 10, 20, 30, 50, 60, 80, 100, 120, 150, 200, 300, 400, 500, 600, 800)
 YEARS = range(2015, 2025)
 
-# (Chinese, Japanese). A slot is named after a kind of `_terms`; "_2" makes it a second, different
-# term of that kind. A new frame changes which sentences a seed draws, not the split they are in.
-FRAMES = (
-    # Travel
-    ("我打算{month}去{territory}旅行。", "私は{month}に{territory}へ旅行するつもりです。"),
-    ("她{later}要去{territory}出差。", "彼女は{later}に{territory}へ出張します。"),
-    (
-        "从{territory}飞到{territory_2}要{duration}。",
-        "{territory}から{territory_2}まで飛行機で{duration}かかります。",
-    ),
-    ("我们在{territory}住了{nights}。", "私たちは{territory}で{nights}しました。"),
-    ("去{territory}的飞机{clock}起飞。", "{territory}行きの飛行機は{clock}に出発します。"),
-    ("他{weekday}从{territory}回来。", "彼は{weekday}に{territory}から戻ります。"),
-    ("你{year}年去过{territory}吗？", "あなたは{year}年に{territory}へ行きましたか。"),
-    (
-        "我的朋友从{territory}搬到了{territory_2}。",
-        "私の友人は{territory}から{territory_2}へ引っ越しました。",
-    ),
-    # Languages
-    ("我从{weekday}开始学{language}。", "私は{weekday}から{language}を勉強し始めます。"),
-    ("他会说{language}和{language_2}。", "彼は{language}と{language_2}を話せます。"),
-    (
-        "这本书从{language}翻译成了{language_2}。",
-        "この本は{language}から{language_2}に翻訳されました。",
-    ),
-    ("{language}课{weekday}{clock}开始。", "{language}の授業は{weekday}の{clock}に始まります。"),
-    ("我在{territory}学了{language}。", "私は{territory}で{language}を学びました。"),
-    ("她学{language}已经{span}了。", "彼女は{language}を勉強してもう{span}になります。"),
-    ("{language}比{language_2}更难。", "{language}は{language_2}より難しいです。"),
-    ("{month}有{language}考试。", "{month}に{language}の試験があります。"),
-    ("他{ago}开始学{language}。", "彼は{ago}に{language}の勉強を始めました。"),
-    # Money
-    ("这件衣服{price}。", "この服は{price}です。"),
-    ("我想把{price}换成{currency}。", "{price}を{currency}に両替したいです。"),
-    ("去{territory}的机票要{price}。", "{territory}行きの航空券は{price}かかります。"),
-    ("她在{territory}花了{price}。", "彼女は{territory}で{price}使いました。"),
-    ("{currency}对{currency_2}升值了。", "{currency}は{currency_2}に対して値上がりしました。"),
-    ("在{territory}可以用{currency}付款吗？", "{territory}では{currency}で支払えますか。"),
-    ("{year}年的房租是每月{price}。", "{year}年の家賃は毎月{price}でした。"),
-    # Weather
-    ("{territory}今天的气温是{temperature}。", "今日の{territory}の気温は{temperature}です。"),
-    ("{weekday}{territory}会下雨。", "{weekday}は{territory}で雨が降るでしょう。"),
-    ("{territory}的{month}冷吗？", "{territory}の{month}は寒いですか。"),
-    ("明天{territory}的风速是{wind}。", "明日の{territory}の風速は{wind}です。"),
-    # Calendar
-    ("{date}是{weekday}吗？", "{date}は{weekday}ですか。"),
-    ("会议在{full_date}举行了。", "会議は{full_date}に行われました。"),
-    (
-        "和{territory}的比赛{weekday}{clock}开始。",
-        "{territory}との試合は{weekday}の{clock}に始まります。",
-    ),
-    (
-        "{territory}的雨季从{month}到{month_2}。",
-        "{territory}の雨季は{month}から{month_2}までです。",
-    ),
-    (
-        "这是{territory}{year}年{quarter}的报告。",
-        "これは{territory}の{year}年{quarter}の報告書です。",
-    ),
-    ("这份合同从{full_date}起生效。", "この契約は{full_date}から有効です。"),
-    # Geography
-    ("{territory}比{territory_2}大吗？", "{territory}は{territory_2}より大きいですか。"),
-    ("{territory}和{territory_2}接壤吗？", "{territory}は{territory_2}と国境を接していますか。"),
-    ("{territory}的人说{language}吗？", "{territory}の人は{language}を話しますか。"),
-    # Weights and measures
-    ("从{territory}寄来的箱子重{weight}。", "{territory}から届いた箱の重さは{weight}です。"),
-    ("我买了{weight}{territory}产的咖啡。", "{territory}産のコーヒーを{weight}買いました。"),
-    ("机场离酒店{length}，要{duration}。", "空港からホテルまで{length}で、{duration}かかります。"),
-    ("风暴正以{speed}向{territory}移动。", "嵐は{speed}で{territory}に向かっています。"),
-    ("他在{territory}买了{area}土地。", "彼は{territory}に{area}の土地を買いました。"),
-    ("请加{volume}水，等{duration}。", "水を{volume}加えて、{duration}待ってください。"),
-    # Time
-    ("{territory}现在是{clock}。", "{territory}は今{clock}です。"),
-    ("我{ago}在{territory}工作过。", "私は{ago}に{territory}で働いていました。"),
-)
-
 Pair = tuple[str, str]
+
+FRAMES: tuple[Pair, ...] = tuple((zh, ja) for zh, ja in _WORDS["frames"])
 
 # A split holds a tenth of the combinations or more, so this many draws in a row without a new
 # sentence mean that there is hardly one left.
