@@ -87,14 +87,7 @@ def run(
         if tracked.goes_on:
             state = processes.from_main(lambda: checkpoint.newest(tracked.folder))
         tracked.start(state.memory["logged"] if state else 0)
-        cfg = cfg.copy()
-        cfg.precision = processes.from_main(lambda: tracked.fact("precision", cfg.precision))
-        tracked.log_config(_plain(cfg), _runnable(cfg))
-        prepared = prepare(cfg)
-        if cfg.precision == "auto":
-            cfg.precision = prepared.training.precision
-            tracked.keep_facts({**identity, "precision": cfg.precision})
-            tracked.log_config(_plain(cfg), _runnable(cfg))
+        prepared = prepare_logged(cfg.copy(), tracked, identity)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
         monitor = train(cfg, prepared, tracked, state, is_promising)
@@ -132,6 +125,21 @@ def explained(tracked: AnyRun) -> Iterator[None]:
                 f"smaller eval.batch_size, or shorter inputs (task.max_length){again}"
             ) from error
         raise
+
+
+def prepare_logged(cfg: DictConfig, tracked: AnyRun, identity: Mapping[str, Any]) -> Prepared:
+    """Log the configuration, and the value that `precision=auto` stands for as soon as it is known.
+
+    A run that goes on takes the precision that it has taken before.
+    """
+    cfg.precision = processes.from_main(lambda: tracked.fact("precision", cfg.precision))
+    tracked.log_config(_plain(cfg), _runnable(cfg))
+    prepared = prepare(cfg)
+    if cfg.precision == "auto":
+        cfg.precision = prepared.training.precision
+        tracked.keep_facts({**identity, "precision": cfg.precision})
+        tracked.log_config(_plain(cfg), _runnable(cfg))
+    return prepared
 
 
 def prepare(cfg: DictConfig) -> Prepared:

@@ -172,7 +172,7 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
             f"model.character_coverage={coverage}: expected a share from {LEAST_COVERAGE} to 1"
         )
     if vocab_size == AUTO:
-        characters = set().union(*texts)
+        characters = {character for text in texts for character in text}
         vocab_size = fitted(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
     model = io.BytesIO()
     try:
