@@ -113,6 +113,7 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     for key in cfg:
         logged.require_trusted(str(key), trusted)
     name = logged.client.get_run(logged.id).info.run_name
+    cfg.precision = logged.tags().get("precision", cfg.precision)  # what auto stood for
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False

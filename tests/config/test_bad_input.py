@@ -48,6 +48,11 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
         ("optimizer.nesterov=true", "optimizer.momentum"),
     ),
+    "unknown size of a vocabulary": (
+        ("task=translation", "model.vocab_size=automatic"),
+        ("model.vocab_size='automatic'", "expected a whole number or auto"),
+    ),
+    "small vocabulary": (("task=translation", "model.vocab_size=63"), ("at least 64",)),
     "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, tf32, bf16, fp16")),
     "unknown metric as objective": (
         ("objective=eval/f2",),

@@ -210,6 +210,9 @@ def _typed(schema: type, values: Any, path: str, converted: dict[str, Any]) -> I
         if name not in known:
             yield f"{key}={value!r}: no such key; {nearest(name, known)}"
             continue
+        if value is not None and value == known[name].metadata.get("word"):
+            converted[key] = value
+            continue
         try:
             if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
                 raise ValueError  # OmegaConf would take any number
@@ -227,7 +230,8 @@ def _type_name(field: Field[Any]) -> str:
     base = name.removesuffix(" | None")
     base = str(field.type) if base in ("list", "dict", "tuple") else base
     text = TYPE_NAMES.get(base.replace("typing.", ""), base)
-    return f"{text} or null" if name.endswith(" | None") else text
+    word = "null" if name.endswith(" | None") else field.metadata.get("word")
+    return f"{text} or {word}" if word else text
 
 
 def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:

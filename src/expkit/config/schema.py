@@ -11,9 +11,9 @@ from typing import Any
 from expkit.config.direction import DIRECTIONS
 
 
-def at_least(minimum: float, *, below: float | None = None) -> Any:
-    """A number in [minimum, below)."""
-    return field(metadata={"min": minimum, "below": below})
+def at_least(minimum: float, *, below: float | None = None, word: str | None = None) -> Any:
+    """A number in [minimum, below), or a word that stands for one."""
+    return field(metadata={"min": minimum, "below": below, "word": word})
 
 
 def above(minimum: float, *, at_most: float | None = None) -> Any:
@@ -219,7 +219,7 @@ class Checkpoint:
 class TinyBert:
     """A BERT that starts from random weights."""
 
-    vocab_size: int = at_least(64)
+    vocab_size: int = at_least(64, word="auto")
     hidden_size: int = at_least(8)
     layers: int = at_least(1)
     heads: int = at_least(1)
@@ -231,7 +231,7 @@ class TinyBert:
 class TinySeq2Seq:
     """A Marian or a T5 that starts from random weights."""
 
-    vocab_size: int = at_least(64)
+    vocab_size: int = at_least(64, word="auto")
     character_coverage: float = at_least(0.98)
     hidden_size: int = at_least(8)
     layers: int = at_least(1)

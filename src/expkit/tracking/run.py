@@ -94,12 +94,15 @@ class Run:
         self._outbox.start(keep=position)
 
     def keep_facts(self, facts: Mapping[str, Any]) -> None:
-        """What decides the result, for a run that is to go on by its id."""
+        """What decides the result, for a run that is to go on."""
         file = self.folder / FACTS
-        if not file.exists():
-            unfinished = file.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-            unfinished.replace(file)
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+        unfinished.replace(file)
+
+    def fact(self, name: str, default: Any) -> Any:
+        """One of those that were kept."""
+        return json.loads((self.folder / FACTS).read_text(encoding="utf-8")).get(name, default)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of a step. Raises what MLflow has refused so far."""
@@ -119,11 +122,17 @@ class Run:
         self._outbox.put({"kind": "tags", "values": {key_of(name): value}})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
-        """The flat config as parameters, and as a file that `--config-name run` runs again."""
+        """The flat config as parameters, and as a file that `--config-name run` runs again.
+
+        Called once more when it is known what `precision=auto` stands for. MLflow would refuse to
+        change a parameter, and of two files of one place the thread might send the second one only.
+        """
         values = {param.key: param.value for param in params_of(config)}
+        if values.get("precision") == "auto":
+            del values["precision"]
         self._outbox.put({"kind": "params", "values": values})
         text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
-        self._log_text(text, "run.yaml")
+        self._log_text(text, f"{config.get('precision')}/run.yaml")
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
         """Name, source and digest of each split as an input of the run."""
@@ -334,7 +343,8 @@ def open_run(
     if _announced_in is not None:
         _announced_in.write_text(run.id, encoding="utf-8")
     try:
-        run.keep_facts(facts)
+        if not (run.folder / FACTS).exists():
+            run.keep_facts(facts)
         from_main(lambda: (run.id, run.name, run.goes_on))
         yield run
     except BaseException as error:
@@ -455,6 +465,8 @@ def _to_go_on(
         if holds:
             raise UserError(f"resume={resume}: run {run_id} {why}")
     then = json.loads((run_folder(run_id) / FACTS).read_text(encoding="utf-8"))
+    if facts.get("precision") == "auto":
+        facts = {**facts, "precision": then.get("precision")}  # it goes on in what it has taken
     if changed := differences(then, facts):
         raise ConfigError(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
