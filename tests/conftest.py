@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from omegaconf import DictConfig
 
+from expkit.config import texts
 from expkit.config.project import conf_dir
 from expkit.data.splits import Columns
 from forked import run_module
@@ -181,13 +182,20 @@ def free_port() -> int:
 def composed(*overrides: str) -> DictConfig:
     """The configuration that `python -m expkit` would run with these overrides."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", list(overrides))
+        cfg = compose("config", list(overrides))
+    texts.restore(cfg, overrides)
+    return cfg
+
+
+def runs_of(project: Path) -> list["Run"]:
+    """The runs in the project's store, the newest first."""
+    from mlflow import MlflowClient  # after its telemetry has been switched off
+
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
 def only_run(project: Path) -> "Run":
     """The run in the project's store, which has one."""
-    from mlflow import MlflowClient  # after its telemetry has been switched off
-
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (run,) = runs_of(project)
     return run

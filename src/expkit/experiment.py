@@ -408,9 +408,12 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 def _runnable(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config with Hydra's own settings, so that it runs again as a file."""
     settings = OmegaConf.load(conf_dir() / "config.yaml")
-    ours = [d for d in settings.defaults if str(next(iter(d), "")).startswith("override hydra/")]
+    defaults: Any = OmegaConf.to_container(settings.defaults)
+    ours = [
+        d for d in defaults if d == "sweeper" or str(next(iter(d))).startswith("override hydra/")
+    ]
     return {
-        "defaults": ["_self_", *map(dict, ours)],
+        "defaults": ["_self_", *ours],
         **_plain(cfg),
         "resume": "never",
         "hydra": OmegaConf.to_container(settings.hydra, resolve=False),

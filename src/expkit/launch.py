@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from expkit.config.project import PROJECT_VARIABLE, project_root
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
 from expkit.interrupts import SIGNALS, end_on_signals, ends_jobs_first
@@ -59,7 +60,12 @@ def launch(
             OmegaConf.to_container(cfg, resolve=True),
             dict(choices),
             is_promising,
-            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
+            {
+                **os.environ,
+                PROJECT_VARIABLE: str(project_root()),
+                THREADS: share,
+                "OMP_NUM_THREADS": share,
+            },
             Path(folder) / "run",
         )
         try:

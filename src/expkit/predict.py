@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +15,31 @@ if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
 
 RECORDS_AT_ONCE = 64
+OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
+IS_TEXT = "\0"  # no argument of a command can hold it
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
     streams.outlive_readers()
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(list(_marked(given)))
     watch_tracebacks()
     try:
         predict(options.run_id, options.text, options.file, frozenset(options.trust))
     except UserError as error:
         sys.exit(f"expkit.predict: {hidden(str(error))}")
+
+
+def _marked(arguments: Sequence[str]) -> Iterator[str]:
+    """Mark what follows `--text`: argparse takes a text that begins with a hyphen for an option."""
+    option = None
+    for argument in arguments:
+        if argument.partition("=")[0] in OPTIONS:
+            option = argument
+        elif option == "--text":
+            argument = IS_TEXT + argument
+        yield argument
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--text",
         nargs="+",
+        type=lambda text: text.removeprefix(IS_TEXT),
         metavar="TEXT",
         help="one text, or as many as the task has text columns",
     )

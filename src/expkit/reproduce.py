@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from expkit.config.project import project_root
 from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
 from expkit.interrupts import end_on_signals
+from expkit.ranks import misdescribed
 from expkit.secrets import hidden, watch_tracebacks
 from expkit.streams import outlive_readers
 
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
     outlive_readers()
+    if why := misdescribed():
+        sys.exit(f"expkit.reproduce: {why}")
     end_on_signals()
     watch_tracebacks()
     try:

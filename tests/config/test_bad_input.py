@@ -238,7 +238,14 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model.path='~nobody_at_all/x'",),
         ("model.path='~nobody", "home"),
     ),
-    "a character that needs quotes": (("run_name=größe",), ("run_name=größe", "key='value'")),
+    "a character that needs quotes": (("run_name=größe",), ("run_name=größe: Hydra", "quotes")),
+    "an equals sign in a text": (
+        ("run_name=a=b",),
+        (
+            "run_name=a=b: Hydra cannot read",
+            """write 'run_name='"'"'a=b'"'"''""",
+        ),
+    ),
     "nothing at all": (("",), ("'': not an override",)),
     "a tilde alone": (("~",), ("~: Could not delete",)),
     "several values without a sweep": (("seed=1,2",), ("seed=1,2", "--multirun")),

@@ -12,10 +12,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from expkit.config import fitting
+from expkit.config import fitting, surroundings, texts
 from expkit.config.direction import direction_of
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
-from expkit.config.targets import Signature, TargetError, package_of, signature_of
+from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.errors import ConfigError, nearest
 
@@ -41,6 +41,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: with every problem found.
     """
+    texts.restore(cfg, overrides)
     try:
         plain: dict[str, Any] = {str(key): _resolved(cfg, str(key)) for key in cfg}
     except OmegaConfBaseException as error:
@@ -51,6 +52,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
+    problems += texts.problems(cfg)
+    problems += surroundings.problems()
     converted: dict[str, Any] = {}
     modules = plain.get("trusted_modules")
     trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
@@ -104,18 +107,6 @@ def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator
 
 def _absent(key: str) -> str:
     return f"{key}: missing from the configuration"
-
-
-def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a `_target_`, at any depth, with its full key."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield path, node
-        for key, value in node.items():
-            yield from targets_in(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from targets_in(value, f"{path}[{index}]")
 
 
 def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:

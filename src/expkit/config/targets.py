@@ -8,8 +8,8 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 import ast
 import importlib.util
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,29 @@ class TargetError(Exception):
 
 @dataclass(frozen=True)
 class Signature:
-    """Parameter names of a callable, `self` left out."""
+    """Parameter names of a callable, `self` left out, and the annotations that its source has."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     takes_any: bool
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All parameters that can be given by name."""
         return self.required + self.optional
+
+
+def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_`, at any depth, with its full key."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from targets_in(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from targets_in(value, f"{path}[{index}]")
 
 
 def package_of(target: str) -> str:
@@ -195,6 +208,11 @@ def _from_arguments(args: ast.arguments, *, skip_first: bool) -> Signature:
             *(n for n, default in keyword if default is not None),
         ),
         takes_any=args.kwarg is not None,
+        annotations={
+            a.arg: ast.unparse(a.annotation)
+            for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)
+            if a.annotation
+        },
     )
 
 

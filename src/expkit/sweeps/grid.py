@@ -12,7 +12,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from expkit.config.overrides import as_typed
-from expkit.config.project import run_folder
+from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs, run_folder
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason, shortened
 from expkit.interrupts import ends_jobs_first
@@ -81,7 +81,9 @@ def begin(config: Mapping[str, Any]) -> None:
     """All has been checked; `config` is that of one of the jobs.
 
     Raises:
-        ConfigError: it is to be a dry run, or somebody else has started several processes.
+        ConfigError: it is to be a dry run or to go on with one run, or somebody else has started
+            several processes.
+        UserError: the outputs cannot be written.
     """
     if (processes := count()) > 1:
         raise ConfigError(
@@ -92,6 +94,11 @@ def begin(config: Mapping[str, Any]) -> None:
         )
     if config["dry_run"]:
         raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
+    if (resume := config["resume"]) not in ("never", "auto"):
+        raise ConfigError(
+            [f"resume={resume}: is for a single run; a sweep goes on with resume=auto"]
+        )
+    require_outputs()
     work_has_begun.set()
     hush()
 
@@ -173,9 +180,17 @@ def launched(
 
 
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
-    """Give every job the id of its sweep and its share of the cores, in its environment."""
-    variables = {SWEEP_VARIABLE: sweep, **({THREADS: str(threads)} if threads else {})}
+    """Give every job the project, the id of its sweep and its share of the cores, in its environment."""
+    variables = {
+        PROJECT_VARIABLE: str(project_root()),
+        SWEEP_VARIABLE: sweep,
+        **({THREADS: str(threads)} if threads else {}),
+    }
     with open_dict(master):
+        folder = (
+            f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}"  # relative to this process
+        )
+        master.hydra.overrides.hydra.append(folder)
         for name, value in variables.items():
             master.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}={quoted(value)}")
 

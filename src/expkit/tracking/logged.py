@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from expkit.config.checks import targets_in
 from expkit.config.project import is_file_name
+from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
 from expkit.errors import UserError
 from expkit.tracking.params import leaves
