@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +99,7 @@ def expkit(project: Path) -> Command:
     """Run `python -m expkit...` in the project as a user does, but with all imports done before."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return run_module(module, arguments, project, os.environ | SURROUNDINGS, timeout)
 
@@ -111,7 +111,7 @@ def python(project: Path) -> Command:
     """The same in a Python of its own; joblib starts no processes from one that was forked off."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
@@ -126,8 +126,9 @@ def python(project: Path) -> Command:
 
 
 @pytest.fixture
-def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
-    """A run of `python -m expkit` that has written its first checkpoint."""
+def started(project: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """A run of `python -m expkit` that has written its first checkpoint; it ends with the test."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -138,7 +139,8 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        deadline = time.monotonic() + 120
+        processes.append(process)
+        deadline = time.monotonic() + 600
         folder = project / "outputs" / "runs"
         while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
             assert process.poll() is None, process.communicate()[0]
@@ -146,7 +148,10 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             time.sleep(0.05)
         return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,18 @@ from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, decided_once, project_root, require_outputs
 from expkit.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
+from expkit.interrupts import end_on_signals
 from expkit.ranks import is_main, misdescribed
 from expkit.secrets import watch_tracebacks
-from expkit.sweeps.job import end_on_signals, task, work_has_begun
+from expkit.streams import outlive_readers
+from expkit.sweeps.job import task, work_has_begun
 
 
 def main() -> None:
     """Entry point of `python -m expkit`."""
     # Hydra then raises what it would print, so that there is one way to print it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    outlive_readers()
     if why := misdescribed():
         print(f"expkit: {why}", file=sys.stderr)
         sys.exit(BAD_INPUT)

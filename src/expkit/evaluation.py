@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Split
 from expkit.data.steps import Batch, Collate, mix
+from expkit.errors import UserError
+from expkit.models.head import inner_model
 from expkit.precision import autocast
 from expkit.processes import gathered
 from expkit.ranks import count, rank
@@ -20,6 +22,7 @@ from expkit.sharding import whole
 from expkit.tasks.interface import Task, items
 
 EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
+LARGEST_INFLUENCE = 1e-4  # of padding on logits in fp32, relative to their sum
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,29 @@ def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]
             yield
     finally:
         model.train(was_training)
+
+
+def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> None:
+    """Raise a UserError if the logits of the shortest example change beside the longest one.
+
+    Some models mix padding into what they compute, such as FNet, ConvBERT, and the decoder of Funnel.
+    """
+    lengths = data.encoded["length"][:]
+    short, long = int(np.argmin(lengths)), int(np.argmax(lengths))
+    device = next(model.parameters()).device
+    with whole(model), inference(model):
+        alone, beside = (
+            task.loss(model, {k: v.to(device) for k, v in data.batch(rows).items()})[1].float()
+            for rows in ([short], [short, long])
+        )
+    beside = beside[tuple(map(slice, alone.shape))]  # without padding and the other example
+    difference = float((alone - beside).abs().sum()) if alone.shape == beside.shape else 0.0
+    if not difference <= LARGEST_INFLUENCE * max(1.0, float(alone.abs().sum())):
+        raise UserError(
+            f"model: {type(inner_model(model) or model).__name__} does not leave padding out: its logits "
+            f"for {data.split.where(short)} differ by {difference:.2g} beside a longer example, so that "
+            "predictions would depend on the batch; use another type of model"
+        )
 
 
 def evaluate(

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.errors import UserError
+from expkit import streams
+from expkit.errors import FAILED, UserError
 from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ IS_TEXT = "\0"  # no argument of a command can hold it
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
+    streams.outlive_readers()
     given = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(list(_marked(given)))
     watch_tracebacks()
@@ -99,6 +101,9 @@ def predict(
         else:
             for record, rows in zip(chunk, answers, strict=True):
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
+        sys.stdout.flush()
+        if 1 in streams.failed:  # `| head`, or a disk that is full
+            sys.exit(FAILED)
 
 
 def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":

@@ -48,6 +48,11 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
         ("optimizer.nesterov=true", "optimizer.momentum"),
     ),
+    "unknown size of a vocabulary": (
+        ("task=translation", "model.vocab_size=automatic"),
+        ("model.vocab_size='automatic'", "expected a whole number or auto"),
+    ),
+    "small vocabulary": (("task=translation", "model.vocab_size=63"), ("at least 64",)),
     "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, tf32, bf16, fp16")),
     "unknown metric as objective": (
         ("objective=eval/f2",),
@@ -174,6 +179,39 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tracking.uri=ftp://host",),
         ("tracking.uri='ftp://host'", "sqlite", "http"),
     ),
+    "a store in memory": (("tracking.uri=sqlite://",), ("tracking.uri='sqlite://'", "lost")),
+    "a store in memory by name": (
+        ("tracking.uri='sqlite:///:memory:?timeout=60'",),
+        ("tracking.uri='sqlite:///:memory:", "lost"),
+    ),
+    "a store in memory with a driver": (
+        ("tracking.uri='sqlite+pysqlite://'",),
+        ("tracking.uri='sqlite+pysqlite://'", "lost"),
+    ),
+    "a store that is a folder": (("tracking.uri=./mlruns",), ("tracking.uri='./mlruns'", "sqlite")),
+    "a store of files": (("tracking.uri='file:///x'",), ("tracking.uri='file:///x'", "sqlite")),
+    "a store of a service": (("tracking.uri=databricks",), ("tracking.uri='databricks'", "http")),
+    "an old name of a database": (
+        ("tracking.uri='postgres://h/d'",),
+        ("tracking.uri='postgres://h/d'", "did you mean 'postgresql'"),
+    ),
+    "no address of a store": (("tracking.uri=''",), ("tracking.uri=''", "sqlite")),
+    "an experiment without a name": (
+        ("tracking.experiment=",),
+        ("tracking.experiment=''", "a name"),
+    ),
+    "an experiment with a blank name": (
+        ("tracking.experiment='  '",),
+        ("tracking.experiment='  '", "is empty"),
+    ),
+    "an experiment with a long name": (
+        (f"tracking.experiment={'x' * 501}",),
+        ("tracking.experiment=", "501 characters", "at most 500"),
+    ),
+    "a run with a long name": (
+        (f"run_name={'x' * 9000}",),
+        ("run_name=", "9,000 characters", "at most 250"),
+    ),
     "a mapping for a number": (("+seed.x=1",), ("seed=", "expected a whole number")),
     "a mapping for a word": (("+resume.x=1",), ("resume=", "expected a text")),
     "a broken interpolation": (("seed=${nothing.here}",), ("seed", "nothing.here")),
@@ -233,6 +271,27 @@ def complaint(overrides: list[str]) -> str:
     except Exception as error:
         return explain(error, overrides)
     return ""
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tracking.experiment=team/nlp/try",
+        f"tracking.experiment={'x' * 500}",
+        f"run_name={'x' * 250}",
+        "tracking.uri='sqlite:///x.db?timeout=60'",
+        "tracking.uri='sqlite+pysqlite:////data/x.db'",
+        "tracking.uri='postgresql+psycopg://user:p%40ss@host/db'",
+    ],
+)
+def test_a_name_or_an_address_that_mlflow_takes_is_right(override: str) -> None:
+    assert complaint([override]) == ""
+
+
+def test_the_address_in_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite://")
+    assert complaint([]).startswith("MLFLOW_TRACKING_URI='sqlite://': would be lost")
+    assert complaint(["tracking.uri='http://host:5000'"]) == ""
 
 
 @pytest.mark.parametrize(("overrides", "expected"), CASES.values(), ids=list(CASES))

@@ -110,3 +110,12 @@ def test_signatures_are_those_of_sacrebleu_and_name_the_segmentation() -> None:
     assert ChrF().signature([["a", "b"]]) == (
         f"nrefs:2|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{version}"
     )
+
+
+@pytest.mark.parametrize("language", ["th", "lo", "km", "my", "bo"])
+def test_languages_without_spaces_are_scored_by_characters(language: str) -> None:
+    """As words, two sentences without a space between them would have nothing in common."""
+    prediction, reference = "แมวนอนหลับอยู่บนโต๊ะ", "แมวนอนหลับอยู่บนพื้น"
+    assert 50 < bleu(BLEU(language), [prediction], [[reference]]) < 100
+    assert bleu(BLEU(language, "13a"), [prediction], [[reference]]) == 0
+    assert "|tok:char|" in BLEU(language).signature([[reference]])

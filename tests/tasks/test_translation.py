@@ -285,7 +285,7 @@ def test_an_encoder_alone_is_refused() -> None:
 
 def tiny_t5_model(**changes: Any) -> transformers.PreTrainedModel:
     sizes = {"vocab_size": 60, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1, "num_heads": 2}
-    settings = {"decoder_start_token_id": 0, "pad_token_id": 0, **changes}
+    settings = {"decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 3, **changes}
     config = transformers.T5Config(**{k: v for k, v in settings.items() if v is not None}, **sizes)
     return transformers.T5ForConditionalGeneration(config)
 
@@ -294,7 +294,7 @@ def tiny_t5_model(**changes: Any) -> transformers.PreTrainedModel:
     ("changes", "message"),
     [
         ({"decoder_start_token_id": None}, "has no decoder_start_token_id"),
-        ({"pad_token_id": 5}, "pads with token 5, its tokenizer with 0"),
+        ({"pad_token_id": 5}, "the model pads with token 5, the tokenizer with 0"),
     ],
 )
 def test_start_and_padding_have_to_be_known(
@@ -312,13 +312,30 @@ def test_training_and_generation_have_to_start_alike(tmp_path: Path) -> None:
 
 
 def test_a_model_of_many_languages_is_refused(tmp_path: Path) -> None:
-    sizes = {"vocab_size": 60, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1}
-    config = transformers.M2M100Config(
-        **sizes, encoder_attention_heads=1, decoder_attention_heads=1
-    )
-    model = transformers.M2M100ForConditionalGeneration(config)
+    model = m2m100(pad_token_id=0, eos_token_id=3)
     with pytest.raises(UserError, match="does not make decoder inputs from labels"):
         prepare(composed(*checkpoint(tmp_path, model)))
+
+
+def test_a_tokenizer_that_marks_languages_by_codes_is_refused(tmp_path: Path) -> None:
+    options = checkpoint(tmp_path, m2m100(vocab_size=300))
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "a"]
+    nllb = transformers.NllbTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[])
+    nllb.save_pretrained(tmp_path)
+    with pytest.raises(UserError) as raised:
+        prepare(composed(*options))
+    assert str(raised.value) == (
+        "model: NllbTokenizer writes a code of its own for the language into each text (now 'eng_Latn'), "
+        "and expkit does not set such codes; use a model for one pair of languages "
+        "(model=opus_mt_zh_ja is one), or one of T5's kind (model=t5_small)"
+    )
+
+
+def m2m100(**settings: Any) -> transformers.PreTrainedModel:
+    sizes = {"vocab_size": 60, "d_model": 8, "encoder_layers": 1, "decoder_layers": 1}
+    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    config = transformers.M2M100Config(**{**sizes, **heads, **settings})
+    return transformers.M2M100ForConditionalGeneration(config)
 
 
 def test_more_new_tokens_than_positions() -> None:

@@ -1,5 +1,7 @@
 """`backend=torch`: the training loop, in full, on Accelerate."""
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
@@ -34,7 +36,11 @@ class TorchLoop:
         model = accelerator.prepare_model(
             training.model, evaluation_mode=is_sharded(training.model)
         )
-        optimizer = accelerator.prepare_optimizer(training.optimizer)
+        optimizer: Any = training.optimizer
+        if (
+            accelerator.scaler is not None
+        ):  # else Accelerate's own only looks for packages, each step
+            optimizer = accelerator.prepare_optimizer(optimizer)
         training.loss_scale.attach(accelerator.scaler)
         clip_at = training.max_grad_norm or float("inf")
         model.train()

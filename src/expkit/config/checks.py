@@ -6,13 +6,14 @@ Everything here works on names and files; no component is imported unless its so
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from expkit.config import fitting, surroundings, texts
+from expkit.config.direction import direction_of
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
 from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
@@ -67,11 +68,12 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         problems += fitting.problems(_with(plain, converted))
     if problems:
         raise ConfigError(problems)
+    converted["direction"] = direction_of(_with(plain, converted))
     for key, value in converted.items():
         if type(value) is not type(
             OmegaConf.select(cfg, key)
         ):  # such as '3' out of the environment
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, value, force_add=True)
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
@@ -83,10 +85,11 @@ def _resolved(cfg: DictConfig, key: str) -> Any:
 
 def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
     allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
+    required = [f.name for f in fields(Root) if f.default is MISSING]  # logged runs may lack others
     for key, value in plain.items():
         if key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
-    for key in allowed:
+    for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain:
             yield _absent(key)
     for group in COMPONENT_GROUPS:
@@ -198,6 +201,9 @@ def _typed(schema: type, values: Any, path: str, converted: dict[str, Any]) -> I
         if name not in known:
             yield f"{key}={value!r}: no such key; {nearest(name, known)}"
             continue
+        if value is not None and value == known[name].metadata.get("word"):
+            converted[key] = value
+            continue
         try:
             if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
                 raise ValueError  # OmegaConf would take any number
@@ -215,7 +221,8 @@ def _type_name(field: Field[Any]) -> str:
     base = name.removesuffix(" | None")
     base = str(field.type) if base in ("list", "dict", "tuple") else base
     text = TYPE_NAMES.get(base.replace("typing.", ""), base)
-    return f"{text} or null" if name.endswith(" | None") else text
+    word = "null" if name.endswith(" | None") else field.metadata.get("word")
+    return f"{text} or {word}" if word else text
 
 
 def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:

@@ -1,17 +1,21 @@
 """Checks of values against each other, and against the files that they name."""
 
 import importlib.util
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from expkit.config.direction import direction_of, known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import nearest
+from expkit.errors import ConfigError, nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+LONGEST = {"tracking.experiment": 500, "run_name": 250}  # characters that MLflow's tables take
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -30,6 +34,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _optimizer(plain["optimizer"])
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
+    yield from _names(plain["tracking"]["experiment"], plain["run_name"])
     yield from _resume(plain["resume"])
 
 
@@ -38,24 +43,12 @@ def _resume(resume: str) -> Iterator[str]:
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
 
-def metric_names(task: Mapping[str, Any]) -> list[str]:
-    """The names under which a task's metrics are logged, `loss` included."""
-    names = ["loss"]
-    for key, metric in _given_metrics(task).items():
-        names += metric.get("names", [key])
-    return names
-
-
-def _given_metrics(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics by their keys; a task of the user's own may take something else by that name."""
-    metrics = task.get("metrics")
-    return metrics if isinstance(metrics, dict) else {}
-
-
 def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
-    for key, metric in _given_metrics(task).items():
-        if not isinstance(metric, dict):
+    metrics = task.get("metrics")
+    # A task of the user's own may take something else by that name.
+    for key, metric in metrics.items() if isinstance(metrics, dict) else ():
+        if not isinstance(metric, dict) or "_target_" not in metric:
             yield f"task.metrics.{key}={metric!r}: a metric needs a _target_"
             continue
         names = metric.get("names", [])
@@ -71,11 +64,16 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     objective = plain["objective"]
     if not objective.startswith("eval/"):
         yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
-    elif "metrics" in plain["task"]:
-        allowed = [f"eval/{name}" for name in metric_names(plain["task"])]
-        parts = tuple(f"{name}_" for name in allowed)  # such as eval/f1_PER, one for each type
-        if objective not in allowed and not objective.startswith(parts):
-            yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    score, task = objective.removeprefix("eval/"), plain["task"]
+    if "metrics" in task and score != "loss" and owner_of(task, score) is None:
+        allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
+        yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    try:
+        direction_of(plain)
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
@@ -189,9 +187,36 @@ def _heads(model: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tracking(uri: str | None) -> Iterator[str]:
-    scheme = (uri or "sqlite").split(":", 1)[0].split("+", 1)[0]
-    if scheme not in TRACKING_SCHEMES:
-        yield (
-            f"tracking.uri={uri!r}: expected an address such as sqlite:///outputs/mlflow.db or "
-            f"http://host:5000; {nearest(scheme, TRACKING_SCHEMES)}"
+    key, given = given_address(uri)
+    if given is not None and (why := wrong_address(given)):
+        yield f"{key}={given!r}: {why}"
+
+
+def _names(experiment: str, run: str | None) -> Iterator[str]:
+    if not experiment.strip():
+        yield f"tracking.experiment={experiment!r}: is empty; expected a name, such as expkit"
+    for (key, limit), name in zip(LONGEST.items(), (experiment, run or ""), strict=True):
+        if len(name) > limit:
+            shown = shortened(name, 100)
+            yield f"{key}={shown!r}: has {len(name):,} characters; at most {limit} are allowed"
+
+
+def given_address(uri: str | None) -> tuple[str, str | None]:
+    """The key under which the address of the store was given, and the address if there is one."""
+    variable = os.environ.get("MLFLOW_TRACKING_URI") or None
+    return ("tracking.uri", uri) if uri is not None else ("MLFLOW_TRACKING_URI", variable)
+
+
+def wrong_address(uri: str) -> str | None:
+    """Why nothing can be kept at an address, as far as that is plain without SQLAlchemy."""
+    scheme, found, rest = uri.partition("://")
+    kind = scheme.partition("+")[0]
+    allowed = (*TRACKING_SCHEMES, *entry_points(group="mlflow.tracking_store").names)
+    if kind not in allowed or not found or uri != uri.strip():
+        return (
+            "expected an address such as sqlite:///outputs/mlflow.db or http://host:5000; "
+            f"{nearest(kind, allowed)}"
         )
+    if kind == "sqlite" and rest.partition("?")[0] in ("", "/", "/:memory:"):
+        return "would be lost with the process; name a file, such as sqlite:///outputs/mlflow.db"
+    return None

@@ -7,6 +7,7 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 
 import ast
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -65,6 +66,44 @@ def signature_of(target: str) -> Signature | None:
     if file is None:
         return None
     return _signature_in(file, name, frozenset())
+
+
+def attribute_of(target: str, name: str) -> Any:
+    """The value that a class, or one of its base classes, gives to an attribute; None if none does.
+
+    Raises:
+        TargetError: reading the source cannot tell.
+    """
+    *modules, owner = target.split(".")
+    if file := _module_file(modules):
+        return _attribute_in(file, owner, name)
+    raise TargetError(f"the source of {target} cannot be read")
+
+
+def _attribute_in(file: Path, owner: str, name: str, before: float = math.inf) -> Any:
+    """What is called `owner` before a line: a class may have the name of its own base class."""
+    found = (d for names, d in _definitions(file) if owner in names and d.lineno < before)
+    node = next(reversed([*found]), None)
+    if isinstance(node, ast.ImportFrom) and (source := _imported_file(file, node)):
+        original = next(a.name for a in node.names if (a.asname or a.name) == owner)
+        return _attribute_in(source, original, name)
+    if not isinstance(node, ast.ClassDef):
+        raise TargetError(f"{file}: what {owner!r} is cannot be read")
+    for item in node.body:
+        if isinstance(item, ast.Assign | ast.AnnAssign) and name in _names(item) and item.value:
+            try:
+                return ast.literal_eval(item.value)
+            except ValueError:
+                raise TargetError(f"{file}: {owner}.{name} is no literal") from None
+    for base in map(ast.unparse, node.bases):
+        read = (
+            attribute_of(base, name)
+            if "." in base
+            else _attribute_in(file, base, name, node.lineno)
+        )
+        if read is not None:
+            return read
+    return None
 
 
 def is_imported(target: str) -> bool:

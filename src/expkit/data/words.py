@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from expkit.languages import primary_subtag
+from expkit.errors import UserError
+from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
 
 Span = tuple[int, int]  # first character, and the one after the last
 
@@ -32,9 +33,9 @@ def word_spans(text: str, language: str) -> list[Span]:
             (fugashi) with unidic-lite, any other language at spaces and punctuation.
 
     Raises:
-        UserError: there is no such language.
+        UserError: see `segmenter`.
     """
-    cut = {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language))
+    cut = segmenter(language)
     if cut is None:
         return [match.span() for match in RUN.finditer(text)]
     letters, starts = _letters(text)
@@ -43,6 +44,23 @@ def word_spans(text: str, language: str) -> list[Span]:
         for first, end in _found(letters, cut(letters))
         for inner_start, inner_end in _without_punctuation(text[starts[first] : starts[end]])
     ]
+
+
+def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]] | None:
+    """What finds words that have no spaces between them; None for a language that has.
+
+    Raises:
+        UserError: there is no such language, or nothing here finds its words (jieba knows Mandarin only).
+    """
+    script = script_of(language, key)
+    if script not in WITHOUT_SPACES:
+        return None
+    if found := {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language)):
+        return found
+    raise UserError(
+        f"{key}={language!r}: has no spaces between its words (script {script}), and expkit finds such "
+        "words in Chinese (zh) and Japanese (ja) only; set task.whole_word_mask=false"
+    )
 
 
 def _letters(text: str) -> tuple[str, Sequence[int]]:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import version
 
 from expkit.errors import UserError, nearest
-from expkit.languages import primary_subtag
+from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
 
 # name: the tokenizer of sacreBLEU that works on the segmented text
 SEGMENTATIONS = {
@@ -21,12 +21,15 @@ SEGMENTATIONS = {
     "intl": "intl",  # spaces and punctuation of all scripts
     "none": "none",  # the text has spaces between words already
 }
-DEFAULTS = {"ja": "mecab", "zh": "zh"}
+CHINESE_SCRIPTS = ("Hani", "Hans", "Hant")
 PACKAGES = {"mecab": ("fugashi", "unidic-lite"), "jieba": ("jieba",)}
 
 
 def segmentation_of(language: str, wanted: str | None = None) -> str:
     """The name of the segmentation to use for a language code such as ja, zh or pt_BR.
+
+    The script decides: sacreBLEU's `zh` for Chinese characters (also of Cantonese, Wu, Classical
+    Chinese), `mecab` for Japanese, characters for others without spaces between words.
 
     Raises:
         UserError: `wanted` is none of `SEGMENTATIONS`, or the language is unknown and would be
@@ -39,12 +42,17 @@ def segmentation_of(language: str, wanted: str | None = None) -> str:
             )
         return wanted
     try:
-        return DEFAULTS.get(primary_subtag(language, "task.metrics: BLEU: language"), "13a")
+        script = script_of(language, "task.metrics: BLEU: language")
     except UserError as error:
         ways = ", ".join(SEGMENTATIONS)
         raise UserError(
             f"{error}; or name how to find words: segmentation is one of {ways}"
         ) from None
+    if script in CHINESE_SCRIPTS:
+        return "zh"
+    if script == "Jpan" and primary_subtag(language) == "ja":
+        return "mecab"
+    return "char" if script in WITHOUT_SPACES else "13a"
 
 
 def segmenter(segmentation: str) -> Callable[[str], str]:

@@ -2,7 +2,8 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -13,6 +14,17 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from expkit.errors import UserError, nearest
 from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
+
+
+@contextmanager
+def _unset_memory_is_nan() -> Iterator[None]:
+    """Transformers allots memory for weights that a checkpoint lacks, and leaves some of it as it is."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
 
 
 class Checkpoint:
@@ -49,6 +61,7 @@ class Checkpoint:
         except (OSError, ValueError) as error:
             raise self._failure("tokenizer", error) from error
 
+    @_unset_memory_is_nan()
     def build(self, head: Head, tokenizer: Tokenizer) -> PreTrainedModel:
         """The model in fp32 with the head that the task needs.
 
@@ -76,6 +89,7 @@ class Checkpoint:
         except (OSError, ValueError, SafetensorError) as error:
             raise self._failure("model", error) from error
         self._require_body(model, loading)
+        _set_what_is_unset(model, loading["missing_keys"])
         model.config._name_or_path = self.path
         return model
 
@@ -119,6 +133,18 @@ def _location(path: str) -> str:
         return str(inside / folder)
     folder_path = Path(path).expanduser()
     return str(folder_path.resolve()) if folder_path.is_dir() else path
+
+
+def _set_what_is_unset(model: PreTrainedModel, missing: Iterable[str]) -> None:
+    """New weights that no one has initialised get the values of a new model, as Longformer's lm_head.bias."""
+    weights = model.state_dict()
+    if unset := [name for name in missing if not weights[name].isfinite().all()]:
+        with torch.random.fork_rng(devices=[]):
+            fresh = type(model)(model.config).state_dict()
+        for name in unset:
+            if not fresh[name].isfinite().all():
+                raise UserError(f"model: {type(model).__name__} does not initialise its {name}")
+            weights[name].copy_(fresh[name])
 
 
 def _verify(weights: Path, digest: str) -> None:

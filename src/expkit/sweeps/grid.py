@@ -14,10 +14,11 @@ from omegaconf import DictConfig, open_dict
 from expkit.config.overrides import as_typed
 from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs, run_folder
 from expkit.display import say
-from expkit.errors import ConfigError, UserError, reason
+from expkit.errors import ConfigError, UserError, reason, shortened
 from expkit.interrupts import ends_jobs_first
 from expkit.quiet import hush
 from expkit.ranks import count
+from expkit.sweeps.elsewhere import Lost
 from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
@@ -104,8 +105,8 @@ def begin(config: Mapping[str, Any]) -> None:
 
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     """The summary, on the parent run and in the terminal."""
-    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
     show(opened.name, opened.id, rows)
+    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
@@ -128,27 +129,34 @@ def launch_all(
     """Let the launcher run the jobs, `size` of them at once.
 
     When a process dies, some launchers give up, and all that runs at the time is lost. What has not
-    run is then launched one by one, so that the job that takes its process down does so alone;
-    unless the sweep `stops` at the first failure.
+    run is then launched one by one, so that the job that takes its process down does so alone, and so
+    is a job whose process was lost before it could run; unless the sweep `stops` at the first failure.
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
-        if have_ended(opened, launcher, batch, start):
-            continue
-        if stops:
+        lost = lost_by(opened, launcher, batch, start)
+        if stops and lost is None:
             return
-        for job, row in zip(batch, opened.rows(batch), strict=True):
-            if row.state in ("KILLED", "NOT STARTED"):
-                have_ended(opened, launcher, [job], job.number)
+        again = ("KILLED", "NOT STARTED") if lost is None else ("NOT STARTED",)
+        left = [] if stops else batch if lost is None else lost
+        for job, row in zip(left, opened.rows(left), strict=True):
+            if row.state in again:
+                lost_by(opened, launcher, [job], job.number)
 
 
-def have_ended(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int) -> bool:
-    """Let the launcher run jobs; whether all of them have ended, in whatever way."""
+def lost_by(
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int
+) -> list[Job] | None:
+    """Let the launcher run jobs; those whose processes have left no result, None if it gave up."""
     returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
-    for job, done in zip(jobs, returns or (), strict=False):
-        if done.status == JobStatus.FAILED:
-            opened.end_lost(job)
-    return returns is not None
+    if returns is None:
+        return None
+    failed = [
+        pair for pair in zip(jobs, returns, strict=False) if pair[1].status == JobStatus.FAILED
+    ]
+    for job, _ in failed:
+        opened.end_lost(job)
+    return [job for job, done in failed if isinstance(done._return_value, Lost)]
 
 
 def launched(
@@ -162,7 +170,8 @@ def launched(
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
-        say(f"the launcher gave up: {reason(error)}")
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        say(f"the launcher gave up: {shortened(text, 500)}")
         return None
     for job, done in zip(jobs, returns, strict=False):
         if done.status == JobStatus.FAILED:  # without a word, or before there was a run to say it

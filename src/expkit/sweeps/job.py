@@ -6,14 +6,12 @@ Launchers send these functions to other processes, so they must not live in `__m
 import gc
 import multiprocessing
 import os
-import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Event, current_thread, main_thread
-from types import FrameType
+from threading import Event
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -26,8 +24,10 @@ from expkit.config.project import PROJECT_VARIABLE, output_dir, require_outputs,
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
+from expkit.interrupts import end_on_signals, raise_late
 from expkit.ranks import count
 from expkit.secrets import print_error
+from expkit.streams import outlive_readers
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
@@ -175,6 +175,7 @@ def attempt(
 
     from expkit.experiment import run
 
+    outlive_readers()
     end_on_signals()
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
@@ -195,6 +196,7 @@ def attempt(
         gc.collect()
         if not gc.get_freeze_count():
             gc.freeze()  # the libraries: looking at them once more takes half a second a job
+        raise_late()
     return FAILED
 
 
@@ -203,17 +205,6 @@ def threads() -> int:
     import torch
 
     return int(os.environ.get(THREADS) or torch.get_num_threads())
-
-
-def end_on_signals() -> None:
-    """SIGTERM and SIGUSR2, which is what schedulers send, end a run as Ctrl-C does."""
-    if current_thread() is main_thread():
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, _terminate)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _in_own_process(

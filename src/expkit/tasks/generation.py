@@ -5,6 +5,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.errors import UserError
+from expkit.models.fit import positions_of
 
 
 def generation_settings(
@@ -32,15 +33,16 @@ def require_generation(
         max_new_tokens: the longest output that will be asked for.
     """
     name = type(model).__name__
-    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
-        raise UserError(f"model: {name} does not make decoder inputs from labels")
     if hasattr(tokenizer, "tgt_lang"):
         raise UserError(
-            f"model: {type(tokenizer).__name__} marks languages by codes of its own, which expkit does "
-            "not set; use a model for one pair of languages (Marian), or one of T5's kind"
+            f"model: {type(tokenizer).__name__} writes a code of its own for the language into each text "
+            f"(now {tokenizer.src_lang!r}), and expkit does not set such codes; use a model for one pair "
+            "of languages (model=opus_mt_zh_ja is one), or one of T5's kind (model=t5_small)"
         )
+    if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        raise UserError(f"model: {name} does not make decoder inputs from labels")
     _require_start_and_padding(model, tokenizer)
-    positions = getattr(model.config, "max_position_embeddings", None) or max_new_tokens
+    positions = positions_of(model.config) or max_new_tokens
     if max_new_tokens > positions:
         raise UserError(
             f"task.max_new_tokens={max_new_tokens}: {name} generates at most {positions} tokens"
@@ -55,13 +57,6 @@ def _require_start_and_padding(model: PreTrainedModel, tokenizer: PreTrainedToke
         raise UserError(
             f"model: the config of {name} has no decoder_start_token_id, so it is unknown what the "
             "decoder starts with (in T5 and Marian the padding token); add it to config.json"
-        )
-    if tokenizer.pad_token_id is None or model.config.pad_token_id is None:
-        raise UserError(f"model: {name} or its tokenizer has no padding token")
-    if tokenizer.pad_token_id != model.config.pad_token_id:
-        raise UserError(
-            f"model: {name} pads with token {model.config.pad_token_id}, its tokenizer with "
-            f"{tokenizer.pad_token_id}"
         )
     generation = model.generation_config
     generated = generation.decoder_start_token_id

@@ -19,7 +19,7 @@ from transformers import (
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.data.words import word_spans
+from expkit.data.words import segmenter, word_spans
 from expkit.display import say
 from expkit.errors import DataError, UserError
 from expkit.languages import primary_subtag
@@ -47,12 +47,12 @@ class MaskedLM:
         mlm_probability: share of the tokens that are hidden, special tokens aside (Devlin et al.,
             2019: 0.15).
         whole_word_mask: hide all tokens of a word, or none.
-        language: a code that decides what a word is: zh, ja, or any other with spaces between words.
+        language: a code that decides what a word is: zh, ja, or any with spaces between words.
         remainder: the tokens after the last whole block: `drop` them, or `keep` a shorter block.
         metrics: `Perplexity` on log-likelihoods, others on token ids of the hidden positions.
 
     Raises:
-        UserError: there is no such language.
+        UserError: there is no such language, or its words cannot be found.
     """
 
     pipeline = "fill-mask"
@@ -71,7 +71,10 @@ class MaskedLM:
         self.max_length = block_size
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
-        self._language = primary_subtag(language, "task.language")
+        self._language = language
+        primary_subtag(language, "task.language")
+        if whole_word_mask:
+            segmenter(language, "task.language")
         self._keeps_remainder = remainder == "keep"
         self._metrics = metrics
 

@@ -1,9 +1,9 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.errors import UserError
+from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
+from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
+from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import Head, Report
 from expkit.tasks.labels import LabelColumn
 
@@ -75,6 +77,7 @@ class TextClassification:
                 "label2id": {name: i for i, name in enumerate(self._labels)},
                 "problem_type": "single_label_classification",
             },
+            configure=read_as_text,
         )
 
     def texts(self, split: Split) -> Iterator[str]:
@@ -87,8 +90,10 @@ class TextClassification:
     ) -> Iterator[Columns]:
         """Token ids, cut to `max_length`, and label ids."""
         labels = iter(self._label_data.ids(split))
+        places = map(split.where, range(len(split)))
         for chunk in split.chunks(self.columns):
-            inputs = tokenizer(*(chunk[name] for name in self.columns), truncation=True)
+            texts = [chunk[name] for name in self.columns]
+            inputs = _encoded(texts, tokenizer, config, places)
             lengths = [len(ids) for ids in inputs["input_ids"]]
             yield {**inputs, "labels": list(islice(labels, len(lengths))), "length": lengths}
 
@@ -156,35 +161,18 @@ class TextClassification:
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = encoded["labels"][:]
-        predicted = np.argmax(predictions, axis=1).tolist()
+        true = [self._labels[i] for i in encoded["labels"][:]]
+        predicted = [self._labels[i] for i in np.argmax(predictions, axis=1)]
         table = {
             **{name: split.column(name) for name in self.columns},
-            "label": [self._labels[i] for i in true],
-            "predicted": [self._labels[i] for i in predicted],
+            "label": true,
+            "predicted": predicted,
             "probability": [round(max(p), 4) for p in predictions],
         }
         return Report(
             tables={"predictions": table},
-            figures={"confusion_matrix": lambda file: self._draw_confusion(true, predicted, file)},
+            figures={"confusion_matrix": partial(draw_confusion, true, predicted, self._labels)},
         )
-
-    def _draw_confusion(self, true: list[int], predicted: list[int], file: Path) -> None:
-        from matplotlib.figure import Figure
-        from sklearn.metrics import ConfusionMatrixDisplay
-
-        size = max(4.0, 0.6 * len(self._labels) + 2)
-        figure = Figure(figsize=(size, size), layout="constrained")
-        ConfusionMatrixDisplay.from_predictions(
-            true,
-            predicted,
-            labels=range(len(self._labels)),
-            display_labels=self._labels,
-            ax=figure.add_subplot(),
-            cmap="Blues",
-            colorbar=False,
-        )
-        figure.savefig(file, dpi=120)
 
     def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
         """Labels and cut texts of each split."""
@@ -203,9 +191,9 @@ class TextClassification:
     ) -> list[list[Record]]:
         """The most probable label of each record, with its probability."""
         columns = [[record[name] for record in records] for name in self.columns]
-        inputs = tokenizer(*columns, truncation=True, padding=True, return_tensors="pt").to(
-            model.device
-        )
+        places = (f"{record!r:.60}" for record in records)
+        inputs = _encoded(columns, tokenizer, model.config, places)
+        inputs = tokenizer.pad(inputs, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             probabilities = model(**inputs).logits.float().softmax(-1)
         best = probabilities.max(-1)
@@ -228,6 +216,39 @@ class TextClassification:
         first = split.rows[0]
         texts = [first[name] for name in self.columns]
         return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
+
+
+def _encoded(
+    texts: Sequence[Sequence[str]],
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainedConfig,
+    places: Iterable[str],
+) -> Any:
+    """Model inputs without padding; a text without a token gets the one that begins or ends texts.
+
+    Raises:
+        DataError: there is no such token, or a text holds the token that ends texts.
+    """
+    inputs = tokenizer(*texts, truncation=True)
+    begin = next(
+        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None
+    )
+    end = config.eos_token_id if config.is_encoder_decoder else None
+    ends = tokenizer(*("a" for _ in texts))["input_ids"].count(end)
+    for row, (ids, place) in enumerate(zip(inputs["input_ids"], places)):  # noqa: B905
+        if not ids and begin is None:
+            raise DataError(
+                f"{place}: holds nothing that {type(tokenizer).__name__} has a token for"
+            )
+        if not ids:
+            for name, column in inputs.items():
+                column[row] = [{"input_ids": begin, "attention_mask": 1}.get(name, 0)]
+        elif end is not None and ids.count(end) != ends:
+            token = tokenizer.convert_ids_to_tokens(end)
+            raise DataError(
+                f"{place}: holds {token!r}, which ends a text for the model; take it out"
+            )
+    return inputs
 
 
 def _first_position(states: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,7 @@ from expkit.data.steps import Batch, Collate, Example
 from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.translation import CorpusMetric
+from expkit.models.fit import read_as_text
 from expkit.tasks.generation import generation_settings, require_generation
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
@@ -121,6 +122,7 @@ class Translation:
     def _configure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         """Check the model, and write into it what whoever loads it needs to generate the same."""
         require_generation(model, tokenizer, self._generation["max_new_tokens"])
+        read_as_text(model, tokenizer)
         model.generation_config.update(**self._generation)
         model.config.prefix = self._prefix(model.config, tokenizer) or None
 
