@@ -75,10 +75,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "bin" / program).write_text(STAND_IN)
         (tmp_path / "bin" / program).chmod(0o755)
     here = tmp_path / "here"
-    for name in ("my-checkpoint", "FOLDER", "outputs"):
-        (here / name).mkdir(parents=True)
-    (here / "my-checkpoint" / "config.json").write_text("{}")
-    (here / "my-checkpoint" / "model.safetensors").touch()
+    (here / "FOLDER").mkdir(parents=True)
+    for checkpoint in (here / "my-checkpoint", here / "outputs" / "runs" / "RUN_ID" / "model"):
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "config.json").write_text("{}")
+        (checkpoint / "model.safetensors").touch()
     (here / "FOLDER" / "run.yaml").write_text("defaults: [config]\n")
     (here / "my_pkg").mkdir()
     own = "class MyOptimizer:\n    def __init__(self, **options): ...\n"

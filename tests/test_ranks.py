@@ -93,7 +93,9 @@ def test_the_command_says_it_once(
     assert done.stderr.startswith(f"{module}: RANK=")
 
 
-def test_nobody_comes_to_the_meeting(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_comes_to_the_meeting(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from datetime import timedelta
 
     from expkit import processes
@@ -106,3 +108,5 @@ def test_nobody_comes_to_the_meeting(project: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(UserError, match="the other processes did not come"), processes.joined():
             pass
+        assert not processes.console.quiet
+    assert "RANK=1" in capsys.readouterr().err, "a process that is not the main one says it too"

@@ -4,6 +4,7 @@ Where there is one process alone, everything here is trivial.
 """
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +64,6 @@ def joined() -> Iterator[None]:
     require_gpus(local_count())
     # Accelerate would give each process its share of the whole machine, also of what others have.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    console.quiet = not is_main()
     backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
@@ -72,9 +72,11 @@ def joined() -> Iterator[None]:
         store, *_ = next(dist.rendezvous("env://", timeout=MEETING))
     except (dist.DistError, OSError) as error:
         seconds = MEETING.total_seconds()
-        raise UserError(
-            f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
-        ) from error
+        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
+        if not is_main():  # nobody else may be there to say it
+            print(f"expkit: {why}", file=sys.stderr)
+        raise UserError(why) from error
+    console.quiet = not is_main()
     store.set_timeout(PATIENCE)
     store = dist.PrefixStore("expkit", store)
     dist.init_process_group(backend, store=store, rank=rank(), world_size=count(), timeout=PATIENCE)
