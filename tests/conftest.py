@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from hydra import compose, initialize_config_dir
 from hypothesis import settings
 from omegaconf import DictConfig
 
+from expkit.config import texts
 from expkit.config.project import conf_dir
 from expkit.data.splits import Columns
 from forked import run_module
@@ -98,7 +99,7 @@ def expkit(project: Path) -> Command:
     """Run `python -m expkit...` in the project as a user does, but with all imports done before."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return run_module(module, arguments, project, os.environ | SURROUNDINGS, timeout)
 
@@ -110,7 +111,7 @@ def python(project: Path) -> Command:
     """The same in a Python of its own; joblib starts no processes from one that was forked off."""
 
     def run(
-        *arguments: str, module: str = "expkit", timeout: float = 300
+        *arguments: str, module: str = "expkit", timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", module, *arguments],
@@ -125,8 +126,9 @@ def python(project: Path) -> Command:
 
 
 @pytest.fixture
-def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
-    """A run of `python -m expkit` that has written its first checkpoint."""
+def started(project: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """A run of `python -m expkit` that has written its first checkpoint; it ends with the test."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(*options: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -137,7 +139,8 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        deadline = time.monotonic() + 120
+        processes.append(process)
+        deadline = time.monotonic() + 600
         folder = project / "outputs" / "runs"
         while not list(folder.glob("*/checkpoints/step-*/SHA256SUMS")):
             assert process.poll() is None, process.communicate()[0]
@@ -145,7 +148,10 @@ def started(project: Path) -> Callable[..., "subprocess.Popen[str]"]:
             time.sleep(0.05)
         return process
 
-    return start
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -176,13 +182,20 @@ def free_port() -> int:
 def composed(*overrides: str) -> DictConfig:
     """The configuration that `python -m expkit` would run with these overrides."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return compose("config", list(overrides))
+        cfg = compose("config", list(overrides))
+    texts.restore(cfg, overrides)
+    return cfg
+
+
+def runs_of(project: Path) -> list["Run"]:
+    """The runs in the project's store, the newest first."""
+    from mlflow import MlflowClient  # after its telemetry has been switched off
+
+    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
 def only_run(project: Path) -> "Run":
     """The run in the project's store, which has one."""
-    from mlflow import MlflowClient  # after its telemetry has been switched off
-
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (run,) = runs_of(project)
     return run

@@ -38,7 +38,12 @@ def make_run(client: MlflowClient) -> MakeRun:
         run = client.create_run(
             experiment_id(client, "expkit"), run_name=name, tags={**own, **tags}
         )
-        whole = {"objective": "eval/f1", "task._target_": "expkit.Text", **params}
+        whole = {
+            "objective": "eval/f1",
+            "direction": "maximize",
+            "task._target_": "expkit.Text",
+            **params,
+        }
         for key, value in whole.items():
             client.log_param(run.info.run_id, key, value)
         for key, number in metrics.items():
@@ -170,6 +175,7 @@ def test_jobs_with_different_metrics(
     sweep = parent(client, "sweep task")
     text = {"task._target_": "expkit.tasks.Text", "model.path": "minilm"}
     blocks = {"task._target_": "expkit.tasks.MaskedLM", "objective": "eval/perplexity"}
+    blocks["direction"] = "minimize"
     make_run("task=text", text, {"eval/f1": 0.5, "eval/loss": 0.1}, sweep=sweep)
     make_run("task=masked_lm", blocks, {"eval/perplexity": 1234.5, "eval/loss": 7.1}, sweep=sweep)
     rows = cells(printed("--plot", "t.png", "--csv", "t.csv"))

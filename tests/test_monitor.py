@@ -38,7 +38,13 @@ class Scene:
             group_by_length=False,
             seed=0,
         )
-        settings = {"eval_every": None, "log_every": 2, "patience": None, **changes}
+        settings = {
+            "eval_every": None,
+            "log_every": 2,
+            "patience": None,
+            "direction": "maximize",
+            **changes,
+        }
         self.monitor = Monitor(
             self.model,
             steps,
@@ -75,10 +81,16 @@ def test_evaluates_after_each_epoch_and_keeps_the_best(tmp_path: Path) -> None:
     assert scene.model.weight.item() == 8
 
 
-def test_a_loss_is_minimised(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, [0.5, 0.2, 0.7], objective="eval/perplexity")
+@pytest.mark.parametrize(("direction", "best"), [("minimize", 8), ("maximize", 12)])
+@pytest.mark.parametrize(
+    "name", ["perplexity", "f1_Cancer", "mae", "lossless", "error_rate", "f1_A&B"]
+)
+def test_the_direction_decides_and_not_the_name(
+    tmp_path: Path, name: str, direction: str, best: int
+) -> None:
+    scene = Scene(tmp_path, [0.5, 0.2, 0.7], objective=f"eval/{name}", direction=direction)
     scene.train()
-    assert scene.monitor.best_step == 8
+    assert scene.monitor.best_step == best
 
 
 def test_evaluates_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:

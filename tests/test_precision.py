@@ -16,20 +16,21 @@ needs_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="is about CPUs"
 
 
 @needs_cpu
-@pytest.mark.parametrize(
-    ("amx", "avx512_bf16", "taken"),
-    [(True, False, "bf16"), (False, True, "bf16"), (True, True, "bf16"), (False, False, "fp32")],
-)
-def test_auto_takes_bf16_where_the_cpu_multiplies_it(
-    amx: bool, avx512_bf16: bool, taken: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("amx", "avx512_bf16"), [(True, False), (False, True), (False, False)])
+def test_cpus_that_multiply_bf16(
+    amx: bool, avx512_bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
-    assert precision.choose("auto") == taken
-    assert precision.choose("fp32") == "fp32"
-    assert precision.choose("bf16") == "bf16"
+    assert precision.has_fast_bf16() == (amx or avx512_bf16)
+
+
+@needs_cpu
+def test_what_a_cpu_does_not_have() -> None:
+    for wanted in ("auto", "fp32", "bf16"):
+        precision.require(wanted)
     with pytest.raises(UserError, match="fp16: needs a CUDA GPU; allowed here: auto, fp32, bf16"):
-        precision.choose("fp16")
+        precision.require("fp16")
 
 
 @needs_cpu
@@ -46,6 +47,9 @@ def test_short_inputs_in_bf16_get_plain_attention(
     model = AutoModelForSequenceClassification.from_config(config)
     precision.choose_attention(model, multiplied, max_length)
     assert model.config._attn_implementation == attention
+    precision.choose_attention(model, "fp32", max_length)
+    assert model.config._attn_implementation == "sdpa", "its own again"
+    precision.choose_attention(model, multiplied, max_length)
     model.save_pretrained(tmp_path)
     reloaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     assert reloaded.config._attn_implementation == "sdpa", "is no part of what is saved"

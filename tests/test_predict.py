@@ -130,3 +130,27 @@ def test_the_command_translates(expkit: Command, project: Path) -> None:
     done = expkit(run, "--file", "asked.jsonl", module="expkit.predict")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "expkit.predict: asked.jsonl, line 1: zh=5 is no text\n"
+
+
+def test_a_file_of_words_and_tags_has_the_columns_of_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "asked.conll"
+    file.write_text("1 Anna B-PER O\n2 sings O O\n")
+    task = make(composed("task=token_classification"), "task")
+    assert _inputs(task, _read(file, ["id", "word", "tag", "_"])) == [{"tokens": ["Anna", "sings"]}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["--text", "-great"], ["-great"]),
+        (["--text=-great"], ["-great"]),
+        (["--text", "--", "-1"], ["--", "-1"]),
+        (["--text", "a", "--b c", "-h2", "--trust", "mine"], ["a", "--b c", "-h2"]),
+        (["--trust", "mine", "--text", "-5", ""], ["-5", ""]),
+    ],
+)
+def test_a_text_may_begin_with_a_hyphen(arguments: list[str], texts: list[str]) -> None:
+    from expkit.predict import _marked, _parser
+
+    options = _parser().parse_args(list(_marked(["0123abcd", *arguments])))
+    assert (options.run_id, options.text) == ("0123abcd", texts)

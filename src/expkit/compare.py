@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expkit.errors import UserError
 from expkit.secrets import hidden, watch_tracebacks
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.compare`."""
+    outlive_readers()
     options = _parser().parse_args(arguments)
     watch_tracebacks()
     try:
@@ -68,6 +71,7 @@ def compare(options: argparse.Namespace) -> None:
     from expkit.comparison import plot, report
     from expkit.comparison.groups import grouped, metrics_to_show
     from expkit.display import say
+    from expkit.pictures import draw_plainly
     from expkit.tracking.jobs import select
 
     if options.plot:
@@ -84,7 +88,7 @@ def compare(options: argparse.Namespace) -> None:
             text = report.markdown(groups, selection.jobs, metrics, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
-            plot.draw(groups, options.plot)
+            draw_plainly(partial(plot.draw, groups), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):

@@ -15,14 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit import checkpoint, precision, processes, ranks
+from expkit import auto_precision, checkpoint, precision, processes, ranks
 from expkit.backends.interface import Backend, Training
 from expkit.components import make, make_task
+from expkit.config.direction import direction_of
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
-from expkit.data.splits import Splits
-from expkit.data.steps import Steps
+from expkit.data.splits import Splits, Texts
+from expkit.data.steps import Collate, Steps
 from expkit.display import Progress, say
 from expkit.errors import Pruned, UserError
 from expkit.evaluation import EvalSet, Evaluation, evaluate, require_independence
@@ -33,6 +34,7 @@ from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.models.fit import fit, positions_of, unused_positions
 from expkit.monitor import Monitor
+from expkit.names import key_of
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
 from expkit.secrets import without_password
@@ -80,7 +82,7 @@ def run(
         digest = digest_of_facts(identity)
         if past := processes.from_main(lambda: finished_before(cfg.tracking, digest)):
             say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
-            return float(past.data.metrics[cfg.objective])
+            return float(past.data.metrics[key_of(cfg.objective)])
     opened = open_run(cfg.tracking, name, identity, resume=cfg.resume, can_go_on=checkpoint.exists)
     with opened as tracked, processes.failures_told(tracked.folder), explained(tracked):
         say(f"run {tracked.name} ({tracked.id})")
@@ -88,8 +90,7 @@ def run(
         if tracked.goes_on:
             state = processes.from_main(lambda: checkpoint.newest(tracked.folder))
         tracked.start(state.memory["logged"] if state else 0)
-        tracked.log_config(_plain(cfg), _runnable(cfg))
-        prepared = prepare(cfg)
+        prepared = prepare_logged(cfg.copy(), tracked, identity)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
         monitor = train(cfg, prepared, tracked, state, is_promising)
@@ -102,6 +103,7 @@ def run(
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
+        tracked.draw()
     if ranks.is_main():
         checkpoint.remove(tracked.folder)
         show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
@@ -129,27 +131,45 @@ def explained(tracked: AnyRun) -> Iterator[None]:
         raise
 
 
+def prepare_logged(cfg: DictConfig, tracked: AnyRun, identity: Mapping[str, Any]) -> Prepared:
+    """Log the configuration, and the value that `precision=auto` stands for as soon as it is known.
+
+    A run that goes on takes the precision that it has taken before.
+    """
+    cfg.precision = processes.from_main(lambda: tracked.fact("precision", cfg.precision))
+    tracked.log_config(_plain(cfg), _runnable(cfg))
+    prepared = prepare(cfg)
+    if cfg.precision == "auto":
+        cfg.precision = prepared.training.precision
+        tracked.keep_facts({**identity, "precision": cfg.precision})
+        tracked.log_config(_plain(cfg), _runnable(cfg))
+    return prepared
+
+
 def prepare(cfg: DictConfig) -> Prepared:
     """Data, tokens, model, LoRA, optimizer, schedule."""
-    chosen = precision.choose(cfg.precision)
+    precision.require(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
     task: Task = make_task(cfg)
     task.setup(splits)
 
     builder = make(cfg, "model")
-    tokenizer = builder.tokenizer(task.texts(splits.train))
+    texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
+    tokenizer = builder.tokenizer(texts)
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 
     model = build_base(cfg, task, builder, tokenizer)
     length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
     require_positions(model, task.max_length, length_key)
-    precision.choose_attention(model, chosen, task.max_length)
     encoded = encode(cfg, splits, task, tokenizer, model.config)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
     model.to(processes.device())
+    steps = steps_of(cfg, encoded["train"], collate)
+    chosen = auto_precision.settle(cfg.precision, auto_precision.Trial(model, task, steps))
+    precision.choose_attention(model, chosen, task.max_length)
     say(
         f"model: {type(model).__name__}, trains {lora.trainable_parameters(model):,} of "
         f"{sum(p.numel() for p in model.parameters()):,} parameters in {chosen}"
@@ -160,18 +180,6 @@ def prepare(cfg: DictConfig) -> Prepared:
             raise UserError("launch.fsdp=true: cannot train in fp16; allowed: bf16, fp32, tf32")
         if ranks.count() > 1:
             shard(model)
-    steps = Steps(
-        encoded["train"],
-        encoded["train"]["length"][:],
-        collate,
-        batch_size=cfg.train.batch_size,
-        accumulation=cfg.train.accumulation * cfg.launch.processes,
-        epochs=cfg.train.epochs,
-        max_steps=cfg.train.max_steps,
-        group_by_length=cfg.train.group_by_length,
-        seed=cfg.seed,
-        process=(ranks.rank(), ranks.count()),
-    )
     optimizer = make(cfg, "optimizer", parameter_groups(model))
     scheduler = make(cfg, "scheduler", optimizer, total_steps=len(steps))
     training = Training(
@@ -188,6 +196,22 @@ def prepare(cfg: DictConfig) -> Prepared:
     return Prepared(splits, task, builder, tokenizer, encoded, eval_sets, training, backend)
 
 
+def steps_of(cfg: DictConfig, encoded: Dataset, collate: Collate) -> Steps:
+    """What this process trains on."""
+    return Steps(
+        encoded,
+        encoded["length"][:],
+        collate,
+        batch_size=cfg.train.batch_size,
+        accumulation=cfg.train.accumulation * cfg.launch.processes,
+        epochs=cfg.train.epochs,
+        max_steps=cfg.train.max_steps,
+        group_by_length=cfg.train.group_by_length,
+        seed=cfg.seed,
+        process=(ranks.rank(), ranks.count()),
+    )
+
+
 def encode(
     cfg: DictConfig,
     splits: Splits,
@@ -196,15 +220,10 @@ def encode(
     config: PretrainedConfig,
 ) -> dict[str, Dataset]:
     """The model inputs of each split, out of the cache where they have been made before."""
-    settings = OmegaConf.to_container(cfg.task, resolve=True)
-    assert isinstance(settings, dict)
-    source = inspect.getsourcefile(type(task))
     facts = {
-        "task": {key: value for key, value in settings.items() if key != "metrics"},
-        "source": digest_of(Path(source)) if source else "",
+        **read_by(cfg, task, splits),
         "tokenizer": digest_of_tokenizer(tokenizer),
         "model": config.model_type,
-        "train": splits.train.digest,  # labels are found there
     }
     with processes.main_first():
         return {
@@ -213,6 +232,18 @@ def encode(
             )
             for name, split in splits.named().items()
         }
+
+
+def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
+    """What decides which texts and labels the task finds in records."""
+    settings = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(settings, dict)
+    source = inspect.getsourcefile(type(task))
+    return {
+        "task": {key: value for key, value in settings.items() if key != "metrics"},
+        "source": digest_of(Path(source)) if source else "",
+        "train": splits.train.digest,  # labels are found there
+    }
 
 
 def build_base(
@@ -269,13 +300,14 @@ def train(
             tracked.log,
             progress,
             objective=cfg.objective,
+            direction=direction_of(_plain(cfg)),
             eval_every=cfg.train.eval_every,
             log_every=cfg.train.log_every,
             patience=cfg.train.patience,
             best_file=tracked.folder / checkpoint.BEST,
             keep=keep,
             keep_every=cfg.checkpoint.every_steps,
-            must_stop=lambda: processes.any_of(must_stop()),
+            must_stop=lambda: processes.any_of(must_stop() or bool(tracked.is_deleted())),
             is_promising=lambda share, value: (
                 is_promising is None or processes.from_main(lambda: is_promising(share, value))
             ),
@@ -293,6 +325,13 @@ def train(
             if not monitor.is_over:
                 with precision.matmul(training.precision):
                     prepared.backend.fit(training, monitor.on_step)
+        except KeyboardInterrupt:
+            if not tracked.is_deleted():
+                raise
+            raise UserError(
+                f"training has stopped because the run was deleted in MLflow; {tracked.folder} keeps "
+                f"its checkpoint, and when the run is restored, resume={tracked.id} goes on"
+            ) from None
         except Pruned:
             if ranks.is_main():
                 checkpoint.remove(tracked.folder)  # nobody goes on with it
@@ -369,9 +408,12 @@ def _plain(cfg: DictConfig) -> dict[str, Any]:
 def _runnable(cfg: DictConfig) -> dict[str, Any]:
     """The resolved config with Hydra's own settings, so that it runs again as a file."""
     settings = OmegaConf.load(conf_dir() / "config.yaml")
-    ours = [d for d in settings.defaults if str(next(iter(d), "")).startswith("override hydra/")]
+    defaults: Any = OmegaConf.to_container(settings.defaults)
+    ours = [
+        d for d in defaults if d == "sweeper" or str(next(iter(d))).startswith("override hydra/")
+    ]
     return {
-        "defaults": ["_self_", *map(dict, ours)],
+        "defaults": ["_self_", *ours],
         **_plain(cfg),
         "resume": "never",
         "hydra": OmegaConf.to_container(settings.hydra, resolve=False),

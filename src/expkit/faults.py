@@ -17,6 +17,11 @@ DISK = {
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad allocation")
 
 
+def shortage(error: BaseException) -> str | None:
+    """What was not enough, if that is why something failed."""
+    return out_of_disk(error) or ("out of memory" if is_out_of_memory(error) else None)
+
+
 def out_of_disk(error: BaseException) -> str | None:
     """What is wrong with the disk, if that is why writing a file failed."""
     if isinstance(error, OSError):

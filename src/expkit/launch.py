@@ -14,21 +14,21 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import Thread
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from expkit.config.project import PROJECT_VARIABLE, project_root
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
-from expkit.interrupts import unheard
+from expkit.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes import joined, require_gpus
-from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, end_on_signals, threads
+from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
 # in a second or two.
@@ -60,11 +60,16 @@ def launch(
             OmegaConf.to_container(cfg, resolve=True),
             dict(choices),
             is_promising,
-            {**os.environ, THREADS: share, "OMP_NUM_THREADS": share},
+            {
+                **os.environ,
+                PROJECT_VARIABLE: str(project_root()),
+                THREADS: share,
+                "OMP_NUM_THREADS": share,
+            },
             Path(folder) / "run",
         )
         try:
-            with _launching():
+            with _launching(), ends_jobs_first():
                 return elastic_launch(on_this_machine(processes), _member)(order)[0]
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
@@ -72,8 +77,6 @@ def launch(
                 raise KeyboardInterrupt from error
             _end(cfg.tracking, order.opened, failure, processes)
             return FAILED
-        except SignalException as error:
-            raise KeyboardInterrupt from error
 
 
 def on_this_machine(processes: int) -> LaunchConfig:
@@ -89,7 +92,7 @@ def on_this_machine(processes: int) -> LaunchConfig:
         local_addr=HERE,
         max_restarts=0,
         start_method="forkserver",
-        signals_to_handle="SIGTERM",  # SIGINT is Python's KeyboardInterrupt already
+        signals_to_handle="",  # a second one would cut off its wait for the processes
         shutdown_timeout=SHUTDOWN,
     )
 
@@ -117,6 +120,7 @@ def _member(order: Order) -> Any:
 
     announce_to(order.opened)
     end_on_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see _launching
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
@@ -167,16 +171,18 @@ def _launching() -> Iterator[None]:
     Processes of joblib hand on their own start method, which no other process knows.
     """
     before = logging.root.manager.disable
-    handler = signal.getsignal(signal.SIGTERM)
     method = multiprocessing.get_start_method(allow_none=True)
     logging.disable(logging.CRITICAL)
     multiprocessing.set_start_method("forkserver", force=True)
-    with unheard(signal.SIGUSR2):  # some schedulers send it to all processes of a job
-        forkserver.ensure_running()
+    # Schedulers and terminals send signals to all processes of a job, also to these two.
+    for start in (resource_tracker.ensure_running, forkserver.ensure_running):
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         yield
     finally:
         logging.disable(before)
         multiprocessing.set_start_method(method, force=True)
-        if current_thread() is main_thread():
-            signal.signal(signal.SIGTERM, handler)

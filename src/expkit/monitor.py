@@ -9,11 +9,11 @@ import torch
 
 from expkit.backends.interface import StepResult
 from expkit.checkpoint import load_weights, save_weights
+from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.data.steps import Steps
 from expkit.display import Progress
 from expkit.errors import Pruned, UserError, nearest
 from expkit.evaluation import Evaluation
-from expkit.metrics.direction import is_minimised
 from expkit.processes import barrier
 from expkit.ranks import is_main
 from expkit.sharding import whole
@@ -30,6 +30,7 @@ class Monitor:
         evaluate: scores the model as it is now on the validation split.
         log: sends metrics of a step to where they are kept.
         objective: name of the metric that decides, such as eval/f1.
+        direction: whether to `minimize` or to `maximize` it.
         eval_every: steps between evaluations; None: after each epoch. The last step is always
             followed by one.
         patience: stop after so many evaluations without a better objective; None: never.
@@ -50,6 +51,7 @@ class Monitor:
         progress: Progress,
         *,
         objective: str,
+        direction: str,
         eval_every: int | None,
         log_every: int,
         patience: int | None,
@@ -73,7 +75,7 @@ class Monitor:
         self._keep_every = keep_every
         self._must_stop = must_stop
         self._is_promising = is_promising
-        self._sign = -1.0 if is_minimised(objective) else 1.0
+        self._sign = {MINIMIZE: -1.0, MAXIMIZE: 1.0}[direction]
         self._evaluations_since_best = 0
         self._losses: list[torch.Tensor] = []
         self._examples = 0

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from expkit.errors import UserError
 
@@ -13,25 +13,19 @@ from expkit.errors import UserError
 PLAIN_ATTENTION_UP_TO = 256
 
 
-def choose(wanted: str) -> str:
-    """`auto` becomes bf16 where the hardware multiplies it faster than fp32, else fp32.
-
-    That holds for GPUs with bf16 and for CPUs with AMX tiles or AVX-512 BF16; other CPUs only
-    emulate it.
-
-    Raises:
-        UserError: fp16 or tf32 without a GPU.
-    """
-    cuda = torch.cuda.is_available()
-    if wanted in ("fp16", "tf32") and not cuda:
+def require(wanted: str) -> None:
+    """Raise a UserError if this machine does not have that precision: fp16 or tf32 without a GPU."""
+    if wanted in ("fp16", "tf32") and not torch.cuda.is_available():
         raise UserError(f"precision={wanted}: needs a CUDA GPU; allowed here: auto, fp32, bf16")
-    if wanted != "auto":
-        return wanted
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if cuda else _cpu_has_bf16()
-    return "bf16" if fast else "fp32"
 
 
-def _cpu_has_bf16() -> bool:
+def has_fast_bf16() -> bool:
+    """Whether the hardware multiplies bf16: GPUs, and CPUs with AMX tiles or AVX-512 BF16.
+
+    Other CPUs only emulate it.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
@@ -55,13 +49,10 @@ def matmul(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def choose_attention(model: torch.nn.Module, precision: str, max_length: int) -> None:
-    """Use the attention that is fastest for inputs of up to `max_length` tokens."""
-    on_cpu = not torch.cuda.is_available()
-    if (
-        isinstance(model, PreTrainedModel)
-        and on_cpu
-        and precision == "bf16"
-        and max_length <= PLAIN_ATTENTION_UP_TO
-    ):
-        model.set_attn_implementation("eager")
+def choose_attention(model: Any, precision: str, max_length: int) -> None:
+    """Use the attention that is fastest for inputs of up to `max_length` tokens, or the model's own."""
+    own = vars(model).setdefault("_own_attention", model.config._attn_implementation)
+    is_short = not torch.cuda.is_available() and max_length <= PLAIN_ATTENTION_UP_TO
+    wanted = "eager" if is_short and precision == "bf16" else own
+    if wanted != model.config._attn_implementation:
+        model.set_attn_implementation(wanted)

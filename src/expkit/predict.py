@@ -3,27 +3,43 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.errors import UserError
+from expkit import streams
+from expkit.errors import FAILED, UserError
 from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
 
 RECORDS_AT_ONCE = 64
+OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
+IS_TEXT = "\0"  # no argument of a command can hold it
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
-    options = _parser().parse_args(arguments)
+    streams.outlive_readers()
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(list(_marked(given)))
     watch_tracebacks()
     try:
         predict(options.run_id, options.text, options.file, frozenset(options.trust))
     except UserError as error:
         sys.exit(f"expkit.predict: {hidden(str(error))}")
+
+
+def _marked(arguments: Sequence[str]) -> Iterator[str]:
+    """Mark what follows `--text`: argparse takes a text that begins with a hyphen for an option."""
+    option = None
+    for argument in arguments:
+        if argument.partition("=")[0] in OPTIONS:
+            option = argument
+        elif option == "--text":
+            argument = IS_TEXT + argument
+        yield argument
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--text",
         nargs="+",
+        type=lambda text: text.removeprefix(IS_TEXT),
         metavar="TEXT",
         help="one text, or as many as the task has text columns",
     )
@@ -70,7 +87,8 @@ def predict(
     run.require_trusted("task", trusted)
     task = make_task(run.config)
     model_uri = run.model_uri()
-    records = [task.record(text)] if text else _inputs(task, _read(file))
+    columns = (run.config.data.get("conll") or {}).get("columns")
+    records = [task.record(text)] if text else _inputs(task, _read(file, columns))
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -83,9 +101,12 @@ def predict(
         else:
             for record, rows in zip(chunk, answers, strict=True):
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
+        sys.stdout.flush()
+        if 1 in streams.failed:  # `| head`, or a disk that is full
+            sys.exit(FAILED)
 
 
-def _read(file: Path | None) -> "Split":
+def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
     from expkit.config.fitting import FILE_SUFFIXES
     from expkit.data.files import read
     from expkit.errors import nearest
@@ -95,7 +116,7 @@ def _read(file: Path | None) -> "Split":
         raise UserError(
             f"--file {file}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
         )
-    return read(file)
+    return read(file, columns=columns)
 
 
 def _inputs(task: Any, split: "Split") -> "list[Record]":

@@ -20,11 +20,12 @@ from expkit.display import console
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import ConfigError, UserError, reason
 from expkit.interrupts import ignore_termination
-from expkit.ranks import count, is_main, local_count, local_rank, rank
+from expkit.ranks import TO_DO, count, described, is_main, local_count, local_rank, rank
 from expkit.secrets import hidden
 
 T = TypeVar("T")
 
+MEETING = timedelta(seconds=45)  # for all processes to have found each other
 PATIENCE = timedelta(hours=2)  # with the main process, while it sends a model or reads data
 GRACE = 45.0  # seconds that the main process has to end its run when another one has failed
 NOTES = "failures"  # in the folder of a run, one of each process that has failed
@@ -52,28 +53,31 @@ def joined() -> Iterator[None]:
     """Belong to the processes that a launcher has started, and leave them at the end.
 
     Raises:
-        UserError: accelerate was asked for more than processes.
+        UserError: the others did not come.
         ConfigError: there are more processes than GPUs.
     """
     global _cpu_group
     if count() == 1:
         yield
         return
-    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_DYNAMO_BACKEND"):
-        value = os.environ.get(name, "no")
-        if value.lower() not in ("no", "false", ""):
-            raise UserError(
-                f"{name}={value}: of accelerate's settings only the processes count; use launch.fsdp"
-            )
     require_gpus(local_count())
     # Accelerate would give each process its share of the whole machine, also of what others have.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     console.quiet = not is_main()
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
-    else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        store, *_ = next(dist.rendezvous("env://", timeout=MEETING))
+    except (dist.DistError, OSError) as error:
+        seconds = MEETING.total_seconds()
+        raise UserError(
+            f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
+        ) from error
+    store.set_timeout(PATIENCE)
+    store = dist.PrefixStore("expkit", store)
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=count(), timeout=PATIENCE)
     _cpu_group = dist.new_group(backend="gloo", timeout=PATIENCE)
     try:
         yield

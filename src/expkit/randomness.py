@@ -15,4 +15,7 @@ def seed_batch(seed: int, step: int, position: int) -> None:
     state = np.random.SeedSequence((seed, step, position)).generate_state(1)
     random.seed(int(state[0]))
     np.random.seed(state)
-    torch.manual_seed(int(state[0]))
+    # torch.manual_seed would note a whole stack for each kind of device that is not in use.
+    torch.default_generator.manual_seed(int(state[0]))
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(int(state[0]))

@@ -1,13 +1,18 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.errors import FAILED, INTERRUPTED, UserError
+from expkit.config.project import project_root
+from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
+from expkit.interrupts import end_on_signals
+from expkit.ranks import misdescribed
 from expkit.secrets import hidden, watch_tracebacks
-from expkit.sweeps.job import end_on_signals
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -24,6 +29,9 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
     options = _parser().parse_args(arguments)
+    outlive_readers()
+    if why := misdescribed():
+        sys.exit(f"expkit.reproduce: {why}")
     end_on_signals()
     watch_tracebacks()
     try:
@@ -73,6 +81,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.hub import go_online_if_asked
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
+    from expkit.tracking.past import FOLDER
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
@@ -82,7 +91,13 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    folder = project_root() / logged.tags().get(FOLDER, Path.cwd())
+    if folder.is_dir():
+        os.chdir(folder)
+    try:
+        check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+    except ConfigError as error:
+        raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
     _use_threads(logged.tags())
     changed = _changes(logged, cfg)
@@ -101,6 +116,7 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     for key in cfg:
         logged.require_trusted(str(key), trusted)
     name = logged.client.get_run(logged.id).info.run_name
+    cfg.precision = logged.tags().get("precision", cfg.precision)  # what auto stood for
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from expkit.errors import FAILED, INTERRUPTED, UserError, complain
 from expkit.secrets import watch_tracebacks
+from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
     )
+    outlive_readers()
     watch_tracebacks()
     try:
         is_done = sync(parser.parse_args(arguments).runs)
@@ -65,6 +67,7 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     from mlflow.exceptions import MlflowException
 
     from expkit.display import say
+    from expkit.tracking import store
     from expkit.tracking.outbox import Outbox
 
     try:
@@ -81,6 +84,8 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
         return False
     if not unsent:
         box.done()
+    if box.is_deleted:
+        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, run_id)}")
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
     return not unsent
 

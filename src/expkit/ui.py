@@ -5,11 +5,11 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from expkit.errors import UserError, complain
 from expkit.secrets import without_password
-from expkit.tracking.store import tracking_uri
+from expkit.streams import outlive_readers
+from expkit.tracking.store import connect, sqlite_file, tracking_uri
 
 HOST = "127.0.0.1"
 PORTS_TRIED = 20
@@ -24,9 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
     port = parser.parse_args(arguments).port
-    uri = tracking_uri(None)
+    outlive_readers()
     try:
+        uri = tracking_uri(None)
         command = server(uri, port)
+        connect(None)
     except UserError as error:
         sys.exit(complain(error))
     print(f"http://{HOST}:{port}{RUNS}   (Ctrl-C ends it)", flush=True)
@@ -45,8 +47,8 @@ def server(uri: str, port: int) -> list[str]:
     """
     if uri.startswith("http"):
         raise UserError(f"the runs are on a server that has a UI: open {without_password(uri)}")
-    file = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite") and not file.exists():
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
         # MLflow would make an empty store, and show nothing in it.
         raise UserError(f"{file}: there are no runs yet; make one with: python -m expkit")
     if not is_free(port):

@@ -40,10 +40,10 @@ class GridSweeper(_Sweeper):
 
     def combinations(self, arguments: list[str]) -> list[list[str]]:
         """The overrides of each job."""
-        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from expkit.config.texts import TextParser
 
         assert self.hydra_context is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (combinations,) = self.split_arguments(overrides, None)
         return combinations

@@ -5,12 +5,18 @@ from typing import Any
 import pytest
 
 from expkit.comparison.groups import best_of, grouped, metrics_to_show, short_names
+from expkit.comparison.report import _legend, grid
 from expkit.errors import UserError
 from expkit.tracking.jobs import Job
 
 ADAMW = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": "0.001", "optimizer.betas": "b"}
 SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.lr": "0.1", "optimizer.momentum": "0.9"}
-TASK = {"task._target_": "expkit.Text", "objective": "eval/f1", "train.epochs": "2"}
+TASK = {
+    "task._target_": "expkit.Text",
+    "objective": "eval/f1",
+    "direction": "maximize",
+    "train.epochs": "2",
+}
 
 
 def job(
@@ -91,7 +97,7 @@ def test_each_task_has_its_best_and_brings_its_own_data_and_model() -> None:
 
 
 def test_less_is_better_where_the_objective_says_so() -> None:
-    objective = {"objective": "eval/perplexity"}
+    objective = {"objective": "eval/perplexity", "direction": "minimize"}
     groups = grouped(
         [
             job({"optimizer.lr": lr, **objective}, perplexity=value)
@@ -130,3 +136,57 @@ def test_main_metrics_are_shown_and_others_when_asked_for() -> None:
 
 def test_names_that_would_be_the_same_stay_long() -> None:
     assert short_names(["model.path", "data.path", "lora.r"]) == ["model.path", "data.path", "r"]
+
+
+OLD = {
+    "task._target_": "expkit.Tags",
+    "direction": "null",
+}  # as runs were logged before they said it
+SEQEVAL = {
+    "task.metrics.seqeval._target_": "expkit.metrics.tagging.SeqEval",
+    "task.metrics.seqeval.names": '["f1", "accuracy"]',
+    "task.metrics.mine._target_": "no_such_package.Mine",
+}
+
+
+@pytest.mark.parametrize(
+    ("objective", "params", "direction"),
+    [
+        ("f1", SEQEVAL, "maximize"),
+        ("f1_Cancer", SEQEVAL, "maximize"),
+        ("f1_A_x0026_B", SEQEVAL, "maximize"),
+        ("loss", SEQEVAL, "minimize"),
+        ("mine", SEQEVAL, ""),
+        ("wer", {}, ""),
+        ("f1", {"task.metrics.f1._target_": "expkit.metrics.no_such.F1"}, ""),
+        (
+            "ppl",
+            {"task.metrics.ppl._target_": "expkit.metrics.language_modeling.Perplexity"},
+            "minimize",
+        ),
+    ],
+)
+def test_the_direction_of_a_run_that_does_not_say_it(
+    objective: str, params: dict[str, str], direction: str
+) -> None:
+    logged = job({**OLD, **params, "objective": f"eval/{objective}"})
+    assert logged.direction == direction
+
+
+def test_without_a_direction_there_is_no_best_and_a_line_says_so() -> None:
+    made = [job({**OLD, "objective": "eval/wer", "lora.r": r}, wer=1.0) for r in "12"]
+    groups = grouped(made)
+    assert best_of(groups) == []
+    assert groups[0].best_job is made[0]
+    assert _legend(groups, grid(groups, ["eval/wer"])) == (
+        "no best of eval/wer: nothing says whether less or more of it is better"
+    )
+    assert [cell for row in grid(groups, ["eval/wer"]).rows for cell in row if "*" in cell] == []
+
+
+def test_a_score_is_found_by_the_name_of_its_type() -> None:
+    metrics = {"eval/f1_A_x0026_B": 0.5, "eval/f1_A_x002B_B": 0.7}
+    params = {**TASK, "objective": "eval/f1_A&B"}
+    (group,) = groups = grouped([Job("a", "1", "FINISHED", "", params, metrics, {})])
+    assert group.mean(group.objective) == 0.5
+    assert metrics_to_show(groups, ["f1_A+B"]) == ["eval/f1_A_x002B_B"]

@@ -48,12 +48,77 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0"),
         ("optimizer.nesterov=true", "optimizer.momentum"),
     ),
+    "unknown size of a vocabulary": (
+        ("task=translation", "model.vocab_size=automatic"),
+        ("model.vocab_size='automatic'", "expected a whole number or auto"),
+    ),
+    "small vocabulary": (("task=translation", "model.vocab_size=63"), ("at least 64",)),
     "unknown precision": (("precision=fp8",), ("precision='fp8'", "auto, fp32, tf32, bf16, fp16")),
     "unknown metric as objective": (
         ("objective=eval/f2",),
         ("objective='eval/f2'", "eval/accuracy", "did you mean 'eval/f1'"),
     ),
     "objective of no split": (("objective=f1",), ("objective='f1'", "eval/")),
+    "a label twice": (
+        ("task.labels=[pos,pos,neg]",),
+        ("task.labels=['pos', 'pos', 'neg']", "each of them once", "'pos' is there 2 times"),
+    ),
+    "a tag twice": (
+        ("task=token_classification", "task.labels=[O,B-X,O]"),
+        ("task.labels=", "'O' is there 2 times"),
+    ),
+    "one label": (("task.labels=[pos]",), ("task.labels=['pos']", "at least two names")),
+    "one tag": (
+        ("task=token_classification", "task.labels=[O]"),
+        ("task.labels=['O']", "at least two names"),
+    ),
+    "an empty label": (("task.labels=[pos,'']",), ("task.labels=['pos', '']", "none blank")),
+    "a blank label": (("task.labels=[pos,' ']",), ("task.labels=['pos', ' ']", "none blank")),
+    "columns without a tag": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[id,word,ner]",
+        ),
+        ("data.conll=", "['id', 'word', 'ner']", "one of them word, one tag"),
+    ),
+    "columns with two words": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[word,word,tag]",
+        ),
+        ("data.conll=", "one of them word, one tag"),
+    ),
+    "columns as a text": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=word",
+        ),
+        ("data.conll=", "a name for each"),
+    ),
+    "no columns": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.conll.columns=[]",
+        ),
+        ("data.conll=", "a name for each"),
+    ),
+    "another key of columns": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "+data.conll.column=[word,tag]",
+        ),
+        ("data.conll=", "expected columns=null"),
+    ),
     "missing file": (
         ("data=files", "data.train_file={}/trian.jsonl", "data.validation_file={}/train.jsonl"),
         ("data.train_file=", "trian.jsonl", "no such file", "did you mean 'train.jsonl'"),
@@ -114,6 +179,39 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("tracking.uri=ftp://host",),
         ("tracking.uri='ftp://host'", "sqlite", "http"),
     ),
+    "a store in memory": (("tracking.uri=sqlite://",), ("tracking.uri='sqlite://'", "lost")),
+    "a store in memory by name": (
+        ("tracking.uri='sqlite:///:memory:?timeout=60'",),
+        ("tracking.uri='sqlite:///:memory:", "lost"),
+    ),
+    "a store in memory with a driver": (
+        ("tracking.uri='sqlite+pysqlite://'",),
+        ("tracking.uri='sqlite+pysqlite://'", "lost"),
+    ),
+    "a store that is a folder": (("tracking.uri=./mlruns",), ("tracking.uri='./mlruns'", "sqlite")),
+    "a store of files": (("tracking.uri='file:///x'",), ("tracking.uri='file:///x'", "sqlite")),
+    "a store of a service": (("tracking.uri=databricks",), ("tracking.uri='databricks'", "http")),
+    "an old name of a database": (
+        ("tracking.uri='postgres://h/d'",),
+        ("tracking.uri='postgres://h/d'", "did you mean 'postgresql'"),
+    ),
+    "no address of a store": (("tracking.uri=''",), ("tracking.uri=''", "sqlite")),
+    "an experiment without a name": (
+        ("tracking.experiment=",),
+        ("tracking.experiment=''", "a name"),
+    ),
+    "an experiment with a blank name": (
+        ("tracking.experiment='  '",),
+        ("tracking.experiment='  '", "is empty"),
+    ),
+    "an experiment with a long name": (
+        (f"tracking.experiment={'x' * 501}",),
+        ("tracking.experiment=", "501 characters", "at most 500"),
+    ),
+    "a run with a long name": (
+        (f"run_name={'x' * 9000}",),
+        ("run_name=", "9,000 characters", "at most 250"),
+    ),
     "a mapping for a number": (("+seed.x=1",), ("seed=", "expected a whole number")),
     "a mapping for a word": (("+resume.x=1",), ("resume=", "expected a text")),
     "a broken interpolation": (("seed=${nothing.here}",), ("seed", "nothing.here")),
@@ -140,7 +238,14 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("model.path='~nobody_at_all/x'",),
         ("model.path='~nobody", "home"),
     ),
-    "a character that needs quotes": (("run_name=größe",), ("run_name=größe", "key='value'")),
+    "a character that needs quotes": (("run_name=größe",), ("run_name=größe: Hydra", "quotes")),
+    "an equals sign in a text": (
+        ("run_name=a=b",),
+        (
+            "run_name=a=b: Hydra cannot read",
+            """write 'run_name='"'"'a=b'"'"''""",
+        ),
+    ),
     "nothing at all": (("",), ("'': not an override",)),
     "a tilde alone": (("~",), ("~: Could not delete",)),
     "several values without a sweep": (("seed=1,2",), ("seed=1,2", "--multirun")),
@@ -166,6 +271,27 @@ def complaint(overrides: list[str]) -> str:
     except Exception as error:
         return explain(error, overrides)
     return ""
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tracking.experiment=team/nlp/try",
+        f"tracking.experiment={'x' * 500}",
+        f"run_name={'x' * 250}",
+        "tracking.uri='sqlite:///x.db?timeout=60'",
+        "tracking.uri='sqlite+pysqlite:////data/x.db'",
+        "tracking.uri='postgresql+psycopg://user:p%40ss@host/db'",
+    ],
+)
+def test_a_name_or_an_address_that_mlflow_takes_is_right(override: str) -> None:
+    assert complaint([override]) == ""
+
+
+def test_the_address_in_the_environment_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite://")
+    assert complaint([]).startswith("MLFLOW_TRACKING_URI='sqlite://': would be lost")
+    assert complaint(["tracking.uri='http://host:5000'"]) == ""
 
 
 @pytest.mark.parametrize(("overrides", "expected"), CASES.values(), ids=list(CASES))
@@ -255,3 +381,22 @@ def test_a_broken_module_of_the_users_own_is_named(
     message = complaint(["backend._target_=own_broken.Mine", "trusted_modules=[own_broken]"])
     assert "backend._target_=own_broken.Mine" in message
     assert expected in message
+
+
+def test_home_folder_in_data_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    files = ["data=files", "data.validation_file='~/train.jsonl'"]
+    check(composed(*files, "data.train_file='~/train.jsonl'"), [])
+    message = complaint([*files, "data.train_file='~/trian.jsonl'"])
+    assert "data.train_file='~/trian.jsonl': no such file; in " in message
+    assert "did you mean 'train.jsonl'?" in message
+    assert "~nobody-at-all/train.jsonl" in complaint(
+        [*files, "data.train_file='~nobody-at-all/train.jsonl'"]
+    )
+
+
+def test_columns_that_are_named(folder: Path) -> None:
+    file = f"{folder}/train.jsonl"
+    files = ["data=files", f"data.train_file={file}", f"data.validation_file={file}"]
+    for columns in ("[word,tag]", "[id,word,_,tag,_]", "[tag,pos,word]", "null"):
+        check(composed(*files, f"data.conll.columns={columns}"), [])

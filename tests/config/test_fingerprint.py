@@ -66,6 +66,18 @@ def test_files_count_by_their_content(tmp_path: Path) -> None:
     first = of(*write("a.jsonl", '{"text": "a"}\n'))
     assert of(*write("b.jsonl", '{"text": "a"}\n')) == first
     assert of(*write("a.jsonl", '{"text": "b"}\n')) != first
+    assert of(*write("a.txt", '{"text": "a"}\n')) != first  # each line is a text
+    assert of(*write("c.jsonl", '{"text": "a"}\n'), "data.conll.columns=[word,tag]") != first
+
+
+def test_files_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "a"}\n')
+    whole = of("data=files", f"data.train_file={file}", f"data.validation_file={file}")
+    assert (
+        of("data=files", "data.train_file='~/a.jsonl'", "data.validation_file='~/a.jsonl'") == whole
+    )
 
 
 def test_checkpoint_folders_count_by_their_content(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from conftest import encoded_by
 from expkit.data import cache
-from expkit.data.cache import cached, digest_of_tokenizer
-from expkit.data.splits import Columns
+from expkit.data.cache import cached, digest_of_tokenizer, learned
+from expkit.data.splits import Columns, Texts
 from expkit.display import say
+from expkit.errors import UserError
 from expkit.models.scratch import TinyBert
 
 FACTS = {"split": "abc", "tokenizer": "def"}
@@ -104,3 +105,20 @@ def test_processes_that_write_at_once_do_not_disturb_each_other(project: Path) -
     assert [writer.exitcode for writer in writers] == [0] * 4
     entries = list((project / "outputs" / "cache" / "tokens").iterdir())
     assert len(entries) == 100
+
+
+def test_what_was_learned_from_texts_is_learned_once(project: Path) -> None:
+    texts = Texts(lambda: iter(["a", "b"]), "digest")
+    assert list(texts) == list(texts) == ["a", "b"]
+    assert learned(texts, {"size": 1}, lambda: b"one") == b"one"
+    assert learned(texts, {"size": 1}, lambda: b"two") == b"one"
+    assert learned(texts, {"size": 2}, lambda: b"two") == b"two", "other settings"
+    assert learned(Texts(texts.read, "other"), {"size": 1}, lambda: b"three") == b"three"
+    assert learned(["a", "b"], {"size": 1}, lambda: b"four") == b"four", "nobody knows which texts"
+    with pytest.raises(UserError):
+        learned(texts, {"size": 3}, fails)
+    assert learned(texts, {"size": 3}, lambda: b"five") == b"five", "a failure is not kept"
+
+
+def fails() -> bytes:
+    raise UserError("more characters than pieces")

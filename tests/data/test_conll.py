@@ -1,12 +1,17 @@
 """Files of words and tags in columns, and of one text a line."""
 
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from expkit.data.files import read
 from expkit.errors import DataError
+from expkit.tasks.tagged_columns import TaggedColumns
+from fuzzing import fuzzed, line_in
 
 CONLL2003 = """-DOCSTART- -X- -X- O
 
@@ -135,3 +140,216 @@ def test_text_file_has_one_text_a_line(tmp_path: Path) -> None:
     split = read(file)
     assert list(split) == [{"text": "first"}, {"text": "second, 二行目"}]
     assert split.where(1) == f"{file}, line 4"
+
+
+# Which column is which.
+
+
+def joined(*sentences: str) -> str:
+    """Files with / for the end of a line."""
+    return "\n\n".join(sentence.replace(" / ", "\n").replace("/", "") for sentence in sentences)
+
+
+NUMBERED = joined("1 Anna B-PER / 2 Meyer I-PER / 3 sings O", "1 Bonn B-LOC / 2 sleeps O")
+# name: (a file, the words of its sentences, their tags)
+READ: dict[str, tuple[str, list[list[str]], list[list[str]]]] = {
+    "word numbers": (
+        NUMBERED,
+        [["Anna", "Meyer", "sings"], ["Bonn", "sleeps"]],
+        [["B-PER", "I-PER", "O"], ["B-LOC", "O"]],
+    ),
+    "word numbers from 0": (
+        joined("0 Anna X B-PER / 1 sings Y O", "0 Bonn X B-LOC"),
+        [["Anna", "sings"], ["Bonn"]],
+        [["B-PER", "O"], ["B-LOC"]],
+    ),
+    "two words in one, and a word that is not there": (
+        joined("1-2 im _ O / 1 in A O / 2 dem B O / 2.1 _ _ O / 3 Bonn C B-LOC", "1 ja D O"),
+        [["in", "dem", "Bonn"], ["ja"]],
+        [["O", "O", "B-LOC"], ["O"]],
+    ),
+    "words that are numbers": (joined("1 O / 2 O", "1 B-X"), [["1", "2"], ["1"]], [["O", "O"], ["B-X"]]),
+    "chunks before the tags": (
+        joined("EU NNP B-NP B-ORG / met VBD B-VP O"),
+        [["EU", "met"]],
+        [["B-ORG", "O"]],
+    ),
+    "words that look like tags": (joined("O B-PER / B-1 O"), [["O", "B-1"]], [["B-PER", "O"]]),
+    "the end of a document inside": (
+        joined("a O / b O / -DOCSTART- -X- O / c B-X / -DOCSTART-", "d O / -DOCSTART- O / -DOCSTART- O / e O"),
+        [["a", "b"], ["c"], ["d"], ["e"]],
+        [["O", "O"], ["B-X"], ["O"], ["O"]],
+    ),
+    "words that begin like the end of a document": (
+        joined("-DOCSTART-1 O / x-DOCSTART- O"),
+        [["-DOCSTART-1", "x-DOCSTART-"]],
+        [["O", "O"]],
+    ),
+    "comments behind the end of a document": (joined("a O / -DOCSTART- O / # new / b O"), [["a"], ["b"]], [["O"], ["O"]]),
+    "BMES": (joined("中 B-LOC / 国 M-LOC / 人 E-LOC / 他 S-PER"), [list("中国人他")], [["B-LOC", "M-LOC", "E-LOC", "S-PER"]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words", "tags"), READ.values(), ids=list(READ))
+@pytest.mark.parametrize("gap", [" ", "\t"])
+def test_what_columns_hold(
+    text: str, words: list[list[str]], tags: list[list[str]], gap: str, tmp_path: Path
+) -> None:
+    records_read = list(read(written(tmp_path, text.replace(" ", gap))))
+    assert [record["tokens"] for record in records_read] == words
+    assert [record["ner_tags"] for record in records_read] == tags
+    assert [record["id"] for record in records_read] == [str(i) for i in range(len(words))]
+
+
+def test_word_numbers_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read(written(tmp_path, NUMBERED))
+    assert "a.conll: the first column numbers the words: data.conll.columns=[id,word,tag]" in (
+        capsys.readouterr().out.replace("\n", "")
+    )
+
+
+# name: (a file, the line that the message names, columns that it proposes)
+DOUBTS: dict[str, tuple[str, int, str]] = {
+    "sentences of one number": (joined("1 CD O", "1 CD B-X"), 1, "[_,word,tag]"),
+    "numbers that are words": (joined("1 CD O / 2 CD O / 3 CD O", "1 CD O"), 1, "[_,word,tag]"),
+    "numbers in any order": (joined("7 CD O / 11 X B-Y"), 1, "[_,word,tag]"),
+    "numbers that run on": (joined("1 a O / 2 b O", "3 c O / 4 d B-X"), 1, "[_,word,tag]"),
+    "numbers in uneven lines": (joined("1 a O / 2 b x O"), 1, "[id,word,_,tag]"),
+    "the same text in a sentence": (joined("d1 a O / d1 b B-X", "d2 c O"), 1, "[_,word,tag]"),
+    "two levels of tags": (joined("a B-X O / b I-X B-X"), 1, "[word,tag,_]"),
+    "two levels of other types": (joined("a B-X O / b I-X B-Y"), 1, "[word,tag,_]"),
+    "word numbers and two levels": (joined("# x", "1 a B-X O / 2 b O O"), 3, "[id,word,tag,_]"),
+    "tags in the middle": (joined("1 a B-X - me / 2 b O - me"), 1, "[id,word,tag,_,_]"),
+    "tags before the words": (joined("B-X a / O b"), 1, "[tag,word]"),
+    "a wrong tag behind chunks": (joined("a N B-NP B-X / b N B-VP PER / c N B-PPX O"), 2, "[word,_,tag,_]"),
+    "CoNLL-U without tags": (joined("1 a a N _ _ 0 root _ _ / 2 b b V _ _ 1 x _ NER=B-X"), 1, "[id,word,_,_,_,_,_,_,_,tag]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line", "columns"), DOUBTS.values(), ids=list(DOUBTS))
+def test_a_doubt_is_a_message(text: str, line: int, columns: str, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(DataError, match="name the columns, such as") as raised:
+        read(file)
+    assert str(raised.value).startswith(f"{file}, line {line}: ")
+    assert str(raised.value).endswith(f"data.conll.columns={columns}")
+
+
+def test_columns_are_named(tmp_path: Path) -> None:
+    file = written(tmp_path, joined("1 a B-X O / 1-2 _ _ _ / 2 b I-X B-Y", "1.1 x O O", "1 7 O O"))
+    first, second = read(file, columns=["id", "word", "tag", "_"])
+    assert (first["tokens"], first["ner_tags"]) == (["a", "b"], ["B-X", "I-X"])
+    assert (second["tokens"], second["ner_tags"]) == (["7"], ["O"])
+    assert read(file, columns=["tag", "_", "_", "word"]).rows[0]["tokens"] == ["O", "_", "B-Y"]
+    message = r"line 1: expected 2 columns, as data.conll.columns names, separated by a space"
+    with pytest.raises(DataError, match=message):
+        read(file, columns=["word", "tag"])
+
+
+# name: (a file, the line that is wrong)
+STRAY: dict[str, tuple[str, int]] = {
+    "a blank word": ("a O\nb O\n\t O\nc B-X", 3),
+    "a tab elsewhere, and no tag": ("a O\nb O\nc\tO\n\nd\ne O", 5),
+    "a tab elsewhere, and no tag before it": ("a O\nb\nc\tO\nd O", 2),
+    "a space in a file of tabs": ("a\tO\nb\tO\nc O\nNew York\tB-X", 3),
+    "no tab in a file of tabs": ("a\tO\nNew York\tB-X\nc\nd\tO", 3),
+}
+
+
+@pytest.mark.parametrize(("text", "line"), STRAY.values(), ids=list(STRAY))
+def test_a_stray_tab_blames_its_own_line(text: str, line: int, tmp_path: Path) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(DataError) as raised:
+        read(file)
+    assert str(raised.value).startswith(f"{file}, line {line}: expected a word and a tag")
+
+
+# Random files, held against a reader that knows their columns.
+
+WORDS = st.sampled_from(["Anna", "Bonn", "1", "2", "3", "#", "-DOCSTART-x", "O", "B-X", "ja", "人", NO_BREAK, "x=y"])  # fmt: skip
+KINDS = st.sampled_from(["O", "O", "B-PER", "I-PER", "B-LOC", "S-PER", "M-LOC"])
+LAYOUTS = ["word tag", "word pos tag", "word pos chunk tag", "id word tag", "id word pos tag", "id word tag inner", "word tag inner", "doc id word tag", "tag word", "id word tag source"]  # fmt: skip
+BETWEEN = [
+    "\n",
+    "\n\n \n",
+    "\n# a remark\n",
+    "-DOCSTART-\n",
+    "-DOCSTART- -X- O\n",
+    "\n-DOCSTART- O\n\n",
+]
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[list[str], str]:
+    """The layout and the text of a file; sentences have a word or two more than one, but for a few."""
+    layout = draw(st.sampled_from(LAYOUTS)).split()
+    gap, end = (
+        draw(st.sampled_from(["\t", " ", "  ", " \t"])),
+        draw(st.sampled_from(["\n", "\r\n"])),
+    )
+    text = draw(st.sampled_from(["", "\ufeff", "# first = O\n", "-DOCSTART- O\n"]))
+    for number in range(draw(st.integers(1, 5))):
+        for i in range(draw(st.integers(1, 5))):
+            tag = draw(KINDS)
+            cells = {"word": draw(WORDS), "tag": tag, "id": str(i + 1), "doc": f"d{number}"}
+            cells |= {"pos": draw(st.sampled_from(["N", "CD", "."])), "source": "me"}
+            cells |= {"chunk": draw(st.sampled_from(["B-NP", "I-VP", "O"]))}
+            cells["inner"] = draw(KINDS) if tag != "O" else "O"
+            text += gap.join(cells[name] for name in layout) + "\n"
+            stray = "\tO\n" if "\t" not in gap else ""
+            text += draw(st.sampled_from(["", "", "", "", "", "", stray, "alone\n", " \n"]))
+        text += draw(st.sampled_from(BETWEEN))
+    return layout, text.replace("\n", end)
+
+
+def simple_reader(layout: list[str], text: str) -> list[list[tuple[str, str]]]:
+    """The words with their tags of each sentence, for somebody who knows the columns."""
+    sentences: list[list[tuple[str, str]]] = [[]]
+    for line in text.removeprefix("\ufeff").splitlines():
+        cells = re.split("[ \t]+", line)
+        if cells[0] in ("", "-DOCSTART-"):
+            sentences.append([])
+        elif sentences[-1] or not line.startswith(("# a remark", "# first")):
+            named = dict(zip(layout, cells, strict=True))
+            sentences[-1].append((named["word"], named["tag"]))
+    return [sentence for sentence in sentences if sentence]
+
+
+@pytest.mark.fuzz
+@fuzzed(300)
+@given(drawn=files())
+def test_random_files(
+    drawn: tuple[list[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    layout, text = drawn
+    file = written(tmp_path_factory.mktemp("conll"), text)
+    sound = "alone" not in text and "\n\tO" not in text
+    expected = simple_reader(layout, text) if sound else None
+    named = [name if name in ("id", "word", "tag") else "_" for name in layout]
+    assert outcome(file, text, named) == expected
+    # Nobody can tell a column with the name of the document from one with the only word of a sentence.
+    assume("doc" not in layout or max(map(len, expected or [[]])) > 1)
+    seen = outcome(file, text, None)
+    assert seen in (expected, None)
+    usual = (["word", "tag"], ["word", "pos", "tag"], ["word", "pos", "chunk", "tag"])
+    repeats = all(len({word for word, _ in sentence}) == 1 for sentence in expected or [])
+    numbers = all(word.isdecimal() for sentence in expected or [] for word, _ in sentence)
+    assert seen == expected or layout not in usual or repeats or numbers
+
+
+def outcome(file: Path, text: str, columns: list[str] | None) -> list[list[tuple[str, str]]] | None:
+    """The words with their tags, or None after a message that names a line."""
+    try:
+        found = read(file, columns=columns)
+        TaggedColumns("tokens", "ner_tags", ()).require(found)
+    except DataError as error:
+        assert_names_a_line(str(error), file, text.splitlines())
+        return None
+    return [list(zip(one["tokens"], one["ner_tags"], strict=True)) for one in found]
+
+
+def assert_names_a_line(message: str, file: Path, lines: list[str]) -> None:
+    line = line_in(message, file) or 0
+    assert 0 < line <= len(lines)
+    if ": expected " in message:
+        assert lines[line - 1].strip("\ufeff\t") in ("alone", "O")

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from conftest import encoded_by
@@ -23,6 +23,7 @@ from expkit.tasks.masked_lm import MaskedLM
 from expkit.tasks.text_classification import TextClassification
 from expkit.tasks.token_classification import TokenClassification
 from expkit.tasks.translation import Translation
+from fuzzing import fuzzed, line_in
 
 pytestmark = pytest.mark.fuzz
 
@@ -56,14 +57,6 @@ KINDS = {
 LINE_END = re.compile(rb"\r\n|\r|\n")
 
 Damage = Callable[[bytes], bytes]
-
-
-def fuzzed(examples: int) -> settings:
-    """So many examples, or as many as the profile asks for."""
-    return settings(
-        max_examples=max(settings().max_examples, examples),
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
 
 
 # What is written, and what is done with it.
@@ -146,11 +139,6 @@ def complaint(file: Path, make: Callable[[], Any]) -> str:
     except DataError as error:
         return str(error)
     return ""
-
-
-def line_in(message: str, file: Path) -> int | None:
-    found = re.search(rf"{re.escape(str(file))}, (?:line|record) (\d+)", message)
-    return int(found[1]) if found else None
 
 
 # Damage at random places: the file is read as others read it, or refused.

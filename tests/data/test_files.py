@@ -6,9 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from expkit.data.files import load, read
 from expkit.errors import DataError
+from expkit.tasks.tagged_columns import TaggedColumns
 
 RECORDS = [{"text": "Größe, «quoted»", "label": "a"}, {"text": "二行\nの文", "label": "b"}]
 
@@ -77,3 +79,44 @@ def test_damaged_files_are_named(name: str, content: bytes, message: str, tmp_pa
     with pytest.raises(DataError, match=message) as raised:
         read(tmp_path / name)
     assert str(tmp_path / name) in str(raised.value)
+
+
+def test_the_same_bytes_read_in_another_way_have_another_digest(tmp_path: Path) -> None:
+    """Else they would share an entry of the token cache."""
+    content = 'text\n"line 0, the ""small"" house"\n'
+    digests = set()
+    for name in ("a.txt", "a.csv", "b.csv"):
+        (tmp_path / name).write_text(content)
+        digests.add(read(tmp_path / name).digest)
+    assert len(digests) == 2  # the name of a file does not count
+    (tmp_path / "a.conll").write_text("a B-X O\nb O O\n")
+    columns = (["word", "tag", "_"], ["word", "_", "tag"])
+    of_columns = {read(tmp_path / "a.conll", columns=one).digest for one in columns}
+    assert len(of_columns) == 2
+    assert len({read(tmp_path / "a.csv", limit=limit).digest for limit in (1, None)}) == 2
+
+
+def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = write(tmp_path, ".jsonl")
+    splits = load("~/data.jsonl", "~/data.jsonl", None, None, None)
+    assert splits.train.where(0) == f"{file}, line 1"
+
+
+def test_names_of_class_labels_in_parquet(tmp_path: Path) -> None:
+    names = ["O", "B-PER", "I-PER"]
+    features = Features(
+        {"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))}
+    )
+    records = {"tokens": [["Ann", "Lee", "sings"], ["la"]], "ner_tags": [[1, 2, 0], [0]]}
+    Dataset.from_dict(records, features).to_parquet(tmp_path / "a.parquet")
+    split = read(tmp_path / "a.parquet")
+    assert list(split) == Dataset.from_dict(records).to_list()
+    assert split.rows.features["ner_tags"].feature.names == names
+    columns = TaggedColumns("tokens", "ner_tags", ())
+    assert columns.given(split) == [["B-PER", "I-PER", "O"], ["O"]]
+    # Names in another order are no new names for the ids.
+    columns = TaggedColumns("tokens", "ner_tags", ["O", "I-PER", "B-PER"])
+    assert columns.given(split) == [["B-PER", "I-PER", "O"], ["O"]]
+    columns = TaggedColumns("tokens", "ner_tags", ["O", "B-Person", "I-Person"])
+    assert columns.given(split) == [["B-Person", "I-Person", "O"], ["O"]]

@@ -378,7 +378,7 @@ def test_tracking_server_that_does_not_answer(expkit: Command) -> None:
 def test_interrupted_run_is_killed(signal_number: int, project: Path) -> None:
     process = start_long_run(project)
     process.send_signal(signal_number)
-    assert process.wait(timeout=60) == 130
+    assert process.wait(timeout=600) == 130
     assert newest(f"sqlite:///{project}/outputs/mlflow.db").info.status == "KILLED"
 
 

@@ -67,7 +67,7 @@ def message_of(project: Path, overrides: tuple[str, ...], limit: Callable[[Train
     process = context.Process(target=limited_run, args=(project, overrides, limit, sender))
     process.start()
     sender.close()
-    process.join(120)
+    process.join(900)
     assert receiver.poll(), f"no message; exit code {process.exitcode}"
     return str(receiver.recv())
 

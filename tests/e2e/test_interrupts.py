@@ -1,11 +1,13 @@
-"""Ctrl-C, SIGTERM and kill -9 in the middle of a run, typed as a user does."""
+"""Ctrl-C, SIGTERM, SIGHUP and their kin in the middle of a run, typed as a user does."""
 
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -28,7 +30,7 @@ def test_the_step_is_finished_and_kept_and_goes_on(
 ) -> None:
     process = started(*LONG, f"backend={backend}")
     process.send_signal(signal.SIGINT if backend == "torch" else signal.SIGUSR2)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 130, output
     assert "stopping after this step" in output
     assert "Traceback" not in output
@@ -67,7 +69,52 @@ def test_a_second_signal_stops_at_once(
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=600)[0]
     assert process.returncode == 130, output
     assert "eval/loss" not in output
     assert only_run(project).info.status == "KILLED"
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [
+        (signal.SIGTERM, ()),
+        (signal.SIGHUP, ()),
+        (signal.SIGUSR1, ()),
+        (signal.SIGHUP, ("launch.processes=2",)),
+        (signal.SIGUSR1, ("launch.processes=2",)),
+    ],
+)
+def test_what_closes_a_terminal_or_a_job_of_a_cluster_is_as_ctrl_c(
+    number: signal.Signals,
+    options: tuple[str, ...],
+    started: Callable[..., subprocess.Popen[str]],
+    project: Path,
+) -> None:
+    process = started(*LONG, *options, "train.max_steps=1000000")
+    for _ in range(2):  # once by the terminal itself and once by its shell, to all processes
+        for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+            os.kill(member.pid, number)
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 130, output
+    assert "stopping after this step" in output
+    assert "Traceback" not in output
+    run = only_run(project)
+    assert run.info.status == "KILLED"
+    (newest,) = sorted((project / "outputs/runs").glob("*/checkpoints/step-*"))[-1:]
+    assert newest.name == f"step-{steps(project, run)[-1]:08d}"
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_so(
+    project: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        process = started(*LONG, "launch.processes=2")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+        os.kill(member.pid, signal.SIGHUP)
+    output = process.communicate(timeout=900)[0]
+    assert process.returncode == 0, output
+    assert only_run(project).info.status == "FINISHED"

@@ -61,7 +61,7 @@ def started(project: Path, overrides: tuple[str, ...]) -> BaseProcess:
 def finished(project: Path, overrides: tuple[str, ...]) -> Result:
     """Run to the end, from where an earlier process was killed; all metrics, and the weights."""
     process = started(project, (*overrides, "resume=auto"))
-    process.join(300)
+    process.join(900)
     assert process.exitcode == 0
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])

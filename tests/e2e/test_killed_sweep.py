@@ -42,7 +42,7 @@ def start(project: Path, *more: str) -> "subprocess.Popen[str]":
 def finish(project: Path) -> History:
     """Give the command once more; returns every value of every metric of the finished jobs."""
     process = start(project, "resume=auto")
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == 0, errors
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])

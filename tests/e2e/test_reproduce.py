@@ -1,14 +1,17 @@
 """`expkit.reproduce`: the same metrics again, or what is different and why."""
 
 import json
+import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from conftest import TINY, Command
+from conftest import SURROUNDINGS, TINY, Command
 from expkit.reproduce import agree
+from forked import run_module
 
 OPTIONS = (
     *(option for option in TINY if not option.startswith("data.")),
@@ -64,6 +67,30 @@ def test_the_same_again_and_then_with_other_data(run: str, project: Path, expkit
     done = expkit(run, module="expkit.reproduce")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("expkit.reproduce: data.validation_file='validation.jsonl': ")
+
+
+def test_from_another_folder_of_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative paths are those of the folder in which the run was started."""
+    for folder in ("data", "elsewhere"):
+        (project / folder).mkdir()
+    write(project / "data" / "train.jsonl", "01" * 16)
+    write(project / "data" / "validation.jsonl", "0110" * 4)
+    surroundings = os.environ | SURROUNDINGS
+    done = run_module("expkit", OPTIONS, project / "data", surroundings, 300)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (project / "outputs" / "runs").iterdir()
+    again = partial(
+        run_module, "expkit.reproduce", [folder.name], project / "elsewhere", surroundings, 300
+    )
+    done = again()
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"reproduced: all \d+ metrics agree\n$", done.stdout)
+
+    (project / "data" / "train.jsonl").rename(project / "data" / "moved.jsonl")
+    done = again()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "data.train_file='train.jsonl': no such file" in done.stderr
+    assert f"relative paths were looked for in {project / 'data'}" in done.stderr
 
 
 def test_a_run_that_cannot_come_out_again_is_refused(

@@ -60,7 +60,7 @@ def run_module(folder: Path, *arguments: str, module: str = "expkit") -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
@@ -232,7 +232,7 @@ def test_default_groups_run_without_any_socket(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=environment(),
     )
     assert done.returncode == 0, done.stderr

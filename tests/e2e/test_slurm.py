@@ -73,7 +73,7 @@ def cluster() -> Iterator[None]:
                 processes.append(subprocess.Popen(command, stdout=out, stderr=out))
             time.sleep(1.0)
         try:
-            if not until(is_at_work, within=60, gives_up=False):
+            if not until(is_at_work, within=600, gives_up=False):
                 pytest.skip(f"Slurm does not start here: {last_lines(folder)}")
             yield
         finally:
@@ -99,7 +99,7 @@ def write_settings(folder: Path) -> None:
 
 
 def is_at_work() -> bool:
-    done = subprocess.run(["srun", "--immediate=5", "true"], capture_output=True, timeout=60)
+    done = subprocess.run(["srun", "--immediate=5", "true"], capture_output=True, timeout=600)
     return done.returncode == 0
 
 
@@ -108,7 +108,7 @@ def last_lines(folder: Path) -> str:
     return "; ".join(f"{log.name}: {log.read_text(errors='replace')[-200:]}" for log in logs)
 
 
-def until(holds: Callable[[], object], within: float = 120, gives_up: bool = True) -> bool:
+def until(holds: Callable[[], object], within: float = 600, gives_up: bool = True) -> bool:
     deadline = time.monotonic() + within
     while not holds():
         if time.monotonic() > deadline:
@@ -185,8 +185,8 @@ def test_a_job_whose_time_is_up_ends_alone_and_an_interrupted_sweep_leaves_no_jo
         until(lambda: process.poll() is not None or len(with_checkpoints(project)) == 2)
         assert process.poll() is None, output.read_text()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 130
-        until(lambda: not queue(), within=60)
+        assert process.wait(timeout=600) == 130
+        until(lambda: not queue(), within=600)
     finally:
         process.kill()
         subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=False)
@@ -195,3 +195,30 @@ def test_a_job_whose_time_is_up_ends_alone_and_an_interrupted_sweep_leaves_no_jo
     for run in found:
         if run.data.tags.get("expkit.kind") != "sweep":
             assert run.data.tags[ERROR] == INTERRUPTED
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_job_that_dies_is_noticed_without_accounting(project: Path) -> None:
+    output = project / "output"
+    with output.open("w") as said:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "expkit", "-m", "seed=1", *TINY),
+                *("train.max_steps=1000000", "train.eval_every=1000000"),
+                *("checkpoint.every_steps=50", "tracking.log_model=false"),
+                "hydra/launcher=submitit_slurm",
+            ],
+            cwd=project,
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        until(lambda: process.poll() is not None or with_checkpoints(project), within=6000)
+        (run,) = [run for run in runs(project) if run.data.tags.get("expkit.kind") != "sweep"]
+        os.kill(int(run.data.tags["expkit.pid"]), signal.SIGKILL)
+        assert process.wait(timeout=600) == 1, output.read_text()
+    finally:
+        process.kill()
+        subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=False)
+    assert "has left no result (state FAILED NonZeroExitCode)" in output.read_text()
+    assert sorted(states(runs(project)).values()) == ["FAILED", "KILLED"]

@@ -253,7 +253,7 @@ def served(project: Path) -> Iterator[str]:
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+        server.wait(timeout=600)
 
 
 def answers(address: str, server: "subprocess.Popen[bytes]") -> bool:

@@ -21,7 +21,7 @@ def trained(*overrides: str) -> tuple[Prepared, list[float]]:
 
 def test_auto_takes_bf16_where_the_gpu_has_it() -> None:
     fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    assert precision.choose("auto") == ("bf16" if fast else "fp32")
+    assert precision.has_fast_bf16() == fast
 
 
 @pytest.mark.usefixtures("project")

@@ -25,7 +25,7 @@ BUILDERS = {"marian": TinyMarian, "t5": TinyT5}
 Builder = TinyMarian | TinyT5
 
 
-def builder(name: str, vocab_size: int = 800, coverage: float = 1.0) -> Builder:
+def builder(name: str, vocab_size: int | str = 800, coverage: float = 1.0) -> Builder:
     return BUILDERS[name](vocab_size, coverage, hidden_size=16, layers=1, heads=2, dropout=0.0)
 
 
@@ -123,6 +123,27 @@ def test_more_characters_than_pieces() -> None:
         builder("t5", vocab_size).tokenizer(TEXTS)
     fewer = builder("t5", vocab_size, coverage=0.98).tokenizer(TEXTS)
     assert len(fewer) <= vocab_size < len(least)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    ("texts", "size"),
+    [
+        (TEXTS, 1000),
+        (["".join(map(chr, range(s, s + 30))) for s in range(0x4E00, 0x4E00 + 3000, 30)], 2 * 3004),
+        (["ab ba"], 1000),
+    ],
+)
+def test_a_size_that_fits_the_texts(
+    name: str, texts: list[str], size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = builder(name, "auto").tokenizer(texts)
+    assert tokenizer.unk_token_id not in tokenizer("".join(texts))["input_ids"]
+    characters = len(set("".join(texts)))
+    said = f"model.vocab_size=auto: {size} pieces at most, for texts of {characters} characters"
+    assert said in capsys.readouterr().out
+    if texts == TEXTS:
+        assert tokenizer.get_vocab() == builder(name, size).tokenizer(texts).get_vocab()
 
 
 def test_a_coverage_that_sentencepiece_refuses() -> None:

@@ -65,7 +65,7 @@ def test_the_command_says_so_before_anything_starts(
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert (done.returncode, done.stderr) == (2, f"expkit: {message}\n")
     assert not list((project / "outputs").iterdir())

@@ -347,7 +347,7 @@ def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> N
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     assert len(states(project)) < 4
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     found = the_study(project).trials
     counted = [trial for trial in found if "cut off" not in trial.user_attrs]

@@ -42,6 +42,10 @@ def test_ids_are_replaced_by_their_names() -> None:
         columns().given(rows)
     with pytest.raises(DataError, match=r"ner_tags\[0\]=2 is no id; .* 0 to 1"):
         columns("O", "B-PER").given(rows)
+    assert columns("O", "B-PER").given(split([0.0, 1.0])) == [["O", "B-PER"]]
+    for value, place in ((None, 1), (0.5, 1), (-1.0, 1)):
+        with pytest.raises(DataError, match=rf"example 1: ner_tags\[{place}\]={value} is no"):
+            columns("O", "B-PER").given(split([0.0, value]))
 
 
 def test_a_hub_data_set_names_its_ids() -> None:
@@ -67,6 +71,14 @@ def test_an_unknown_type_is_named_with_its_place() -> None:
     columns().require_types(split(["O"], ["E-PER", "S-PER"]), LABELS)
 
 
+@pytest.mark.parametrize("other", ["B-per", "I-PER ", "B-ＰER", "B-P\u200bER", "S-Per"])
+def test_types_that_look_the_same(other: str) -> None:
+    rows = split(["B-PER", "O"], ["O", other])
+    with pytest.raises(DataError, match=r"example 2: ner_tags: '.*' is almost 'PER' \(some data"):
+        columns().types(rows)
+    assert columns("B-PER", other).types(rows) == sorted(["PER", other[2:]])
+
+
 def test_the_scheme_is_found_over_all_splits() -> None:
     """Alone, the validation split could be IOB1."""
     splits = Splits(split(["B-PER", "I-PER"], ["B-PER"]), split(["O"], ["O", "I-PER"]))
@@ -87,6 +99,11 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "words that are numbers": ([1, 2], ["O", "O"], "is no list of texts"),
     "a text for tags": (["a"], "O", "ner_tags='O' is no list of tags"),
     "a tag without a prefix": (["a"], ["PER"], r"ner_tags\[0\]='PER' is no tag; expected O, or B-"),
+    "null before a tag": (["a", "b"], [None, "O"], r"ner_tags\[0\]=None is no tag"),
+    "null among ids": (["a", "b"], [1, None], r"ner_tags\[0\]=1 is an id; name the ids"),
+    "truth values": (["a", "b"], [False, True], r"ner_tags\[0\]=False is no tag"),
+    "a fraction": (["a"], [0.5], r"ner_tags\[0\]=0.5 is an id; name the ids"),
+    "a blank type": (["a"], ["B- "], r"ner_tags\[0\]='B- ' is no tag"),
     "a tag that is none": (["a", "b"], ["O", None], r"ner_tags\[1\]=None is no tag"),
 }
 

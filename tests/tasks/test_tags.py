@@ -24,6 +24,8 @@ WRITTEN = {
     "IOB1": ["I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-ORG", "I-ORG", "I-ORG"],
     "IOBES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC", "B-ORG", "I-ORG", "E-ORG"],
     "BILOU": ["B-PER", "L-PER", "U-PER", "O", "U-LOC", "B-ORG", "I-ORG", "L-ORG"],
+    "BMES": ["B-PER", "E-PER", "S-PER", "O", "S-LOC", "B-ORG", "M-ORG", "E-ORG"],
+    "BMEWO": ["B-PER", "E-PER", "W-PER", "O", "W-LOC", "B-ORG", "M-ORG", "E-ORG"],
 }
 
 
@@ -80,6 +82,10 @@ def test_broken_bio_holds_the_entities_that_seqeval_sees(tags: list[str]) -> Non
         ("B-PER E-PER I-PER", "B-PER I-PER B-PER"),  # goes on after its end
         ("S-PER E-PER", "B-PER B-PER"),
         ("B-PER S-PER", "B-PER B-PER"),
+        ("B-PER M-PER I-PER E-PER", "B-PER I-PER I-PER I-PER"),  # two ways to go on
+        ("O M-PER E-PER", "O B-PER I-PER"),  # a middle without a beginning
+        ("B-LOC M-PER", "B-LOC B-PER"),
+        ("W-PER M-PER", "B-PER B-PER"),
     ],
 )
 def test_invalid_prefixes_lose_no_entity(tags: str, bio: str) -> None:
@@ -98,9 +104,9 @@ def test_a_tag_is_o_or_a_prefix_and_a_type() -> None:
     assert parse("O") == ("", "")
     assert parse("B-PER") == ("B", "PER")
     assert parse("I-work-of-art") == ("I", "work-of-art")
-    assert [parse(t) for t in ("", "o", "PER", "B", "B-", "X-PER", "BI-PER", "-PER", "B_PER")] == (
-        [None] * 9
-    )
+    assert [
+        parse(t) for t in ("", "o", "PER", "B", "B-", "X-PER", "BI-PER", "-PER", "B_PER", "B- ")
+    ] == ([None] * 10)
     assert (type_of("I-work-of-art"), type_of("O")) == ("work-of-art", "O")
     assert (inside("B-PER"), inside("I-PER"), inside("O")) == ("I-PER", "I-PER", "O")
     with pytest.raises(ValueError, match="'PER' is no tag"):

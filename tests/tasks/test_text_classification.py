@@ -68,6 +68,19 @@ def test_a_label_that_training_does_not_know(tmp_path: Path) -> None:
         task().setup(data)
 
 
+@pytest.mark.parametrize("third", [None, "", " ", "a ", "A"])
+def test_a_value_that_is_no_label_or_almost_another(third: Any, tmp_path: Path) -> None:
+    data = splits(tmp_path, pairs("a", "b", third), pairs("a", "b"))
+    with pytest.raises(DataError, match=r"train.jsonl, line 3: label"):
+        task().setup(data)
+
+
+def test_numbers_are_no_ids_of_names_that_were_found(tmp_path: Path) -> None:
+    data = splits(tmp_path, pairs("1.0", "2.0", "3.0"), pairs(1, 2))
+    with pytest.raises(DataError, match=r"validation.jsonl, line 1: label=1, .* is not among"):
+        task().setup(data)
+
+
 def test_pairs_are_encoded_as_pairs_and_cut_to_max_length(tmp_path: Path) -> None:
     classification = task(max_length=8)
     records = [{"sentence1": "a b c d e f g", "sentence2": "h i", "label": i % 2} for i in range(2)]

@@ -69,7 +69,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Away:
 
 
 def wait_for(holds: Any) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)

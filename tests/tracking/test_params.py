@@ -31,4 +31,4 @@ def test_a_longer_value_is_cut_with_a_mark() -> None:
 def test_a_command_becomes_parameters_that_mlflow_takes() -> None:
     command = ["optimizer=adamw,sgd", "+hydra.x=1", "~lora", "db@main=a=b"]
     typed = {param.key: param.value for param in params_of_command(command)}
-    assert typed == {"optimizer": "adamw,sgd", "hydra.x": "1", "lora": "", "db_main": "a=b"}
+    assert typed == {"optimizer": "adamw,sgd", "hydra.x": "1", "lora": "", "db_x0040_main": "a=b"}

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.backends.interface import MIXED_PRECISION, OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
 from expkit.processes import summed
@@ -50,6 +50,8 @@ class HFTrainer:
                 disable_tqdm=True,
                 ddp_find_unused_parameters=False,
             )
+            # Without it, a variable of the environment would make fp32 something else.
+            arguments.mixed_precision = MIXED_PRECISION[training.precision]
             _ = arguments.device  # looks for GPUs
             arguments._n_gpu = min(arguments.n_gpu, 1)  # with more, Trainer would split each batch
             trainer = _StepTrainer(training, on_step, arguments)

@@ -13,6 +13,9 @@ from expkit.data.steps import Batch, Steps
 from expkit.randomness import seed_batch
 from expkit.tasks.interface import Task
 
+# What Accelerate calls the precisions.
+MIXED_PRECISION = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+
 
 @dataclass(frozen=True)
 class Training:

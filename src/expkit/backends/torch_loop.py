@@ -1,17 +1,18 @@
 """`backend=torch`: the training loop, in full, on Accelerate."""
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 
-from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.backends.interface import MIXED_PRECISION, OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.processes import summed
 from expkit.ranks import count
 from expkit.sharding import adding_up, full, is_sharded
 from expkit.tasks.interface import items
-
-MIXED_PRECISION = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 class TorchLoop:
@@ -26,6 +27,8 @@ class TorchLoop:
         AcceleratorState._reset_state()  # precision is part of it, and may differ from run to run
         accelerator = Accelerator(
             mixed_precision=MIXED_PRECISION[training.precision],
+            # Without it, a variable of the environment would say by what losses are divided.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
             cpu=not torch.cuda.is_available(),
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
@@ -33,7 +36,11 @@ class TorchLoop:
         model = accelerator.prepare_model(
             training.model, evaluation_mode=is_sharded(training.model)
         )
-        optimizer = accelerator.prepare_optimizer(training.optimizer)
+        optimizer: Any = training.optimizer
+        if (
+            accelerator.scaler is not None
+        ):  # else Accelerate's own only looks for packages, each step
+            optimizer = accelerator.prepare_optimizer(optimizer)
         training.loss_scale.attach(accelerator.scaler)
         clip_at = training.max_grad_norm or float("inf")
         model.train()

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
-from expkit.metrics.direction import is_minimised
+from expkit.names import key_of
 
 FINISHED = "FINISHED"
 TASK = "task._target_"
+SIGNS = {MINIMIZE: 1, MAXIMIZE: -1, "": 0}  # a score with its sign is less where it is better
 DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
 
 
@@ -34,6 +36,8 @@ class Job(Protocol):
     def chosen(self) -> Mapping[str, str]: ...
     @property
     def objective(self) -> str: ...
+    @property
+    def direction(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,19 @@ class Group:
         return self.jobs[0].objective
 
     @property
-    def contest(self) -> tuple[str, str]:
+    def direction(self) -> str:
+        """Of the objective; empty if nothing says it."""
+        return self.jobs[0].direction
+
+    @property
+    def contest(self) -> tuple[str, str, str]:
         """Groups can be better or worse than each other where this is the same."""
-        return self.jobs[0].params.get(TASK, ""), self.objective
+        return self.jobs[0].params.get(TASK, ""), self.objective, self.direction
 
     @property
     def best_job(self) -> Job:
-        """By the objective."""
-        sign = 1 if is_minimised(self.objective) else -1
+        """By the objective; the first one if nothing says what is better."""
+        sign = SIGNS[self.direction]
         return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
 
     def values(self, metric: str) -> list[float]:
@@ -100,9 +109,9 @@ def grouped(jobs: Sequence[Job]) -> list[Group]:
 
 def best_of(groups: Sequence[Group]) -> list[Group]:
     """The best group of each contest that has several, of those whose objective is a number."""
-    best: dict[tuple[str, str], Group] = {}
+    best: dict[tuple[str, str, str], Group] = {}
     several = Counter(group.contest for group in groups)
-    for group in (group for group in groups if several[group.contest] > 1):
+    for group in (g for g in groups if several[g.contest] > 1 and g.direction):
         if _rank(group) < float("inf"):
             leader = best.setdefault(group.contest, group)
             if _rank(group) < _rank(leader):
@@ -135,7 +144,7 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 
 def _known(name: str, known: Sequence[str]) -> str:
-    for candidate in (name, f"eval/{name}"):
+    for candidate in (name, f"eval/{name}", key_of(name), key_of(f"eval/{name}")):
         if candidate in known:
             return candidate
     allowed = [m.removeprefix("eval/") for m in known if not m.startswith("train/")]
@@ -147,12 +156,12 @@ def _rank(group: Group) -> float:
     mean = group.mean(group.objective)
     if mean is None or mean != mean:
         return float("inf")
-    return mean if is_minimised(group.objective) else -mean
+    return SIGNS[group.direction] * mean
 
 
 def _relevant(params: Mapping[str, str]) -> dict[str, str]:
     """What makes a result what it is, but for the seed."""
-    ignored = (*IRRELEVANT, "seed", "objective")
+    ignored = (*IRRELEVANT, "seed", "objective", "direction")
     return {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from expkit.comparison.groups import Group
 from expkit.errors import UserError, nearest
+from expkit.pictures import HIGHEST, label
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -19,16 +20,18 @@ def draw(groups: Sequence[Group], file: Path) -> None:
     """A panel for each task and objective: means with their standard deviation, and each seed."""
     from matplotlib.figure import Figure
 
-    contests: dict[tuple[str, str], list[Group]] = {}
+    contests: dict[tuple[str, str, str], list[Group]] = {}
     for group in groups:
         if group.values(group.objective):
             contests.setdefault(group.contest, []).append(group)
+    if not contests:
+        raise UserError(f"--plot {file}: no run has a value of its objective, so nothing is drawn")
     heights = [len(members) + 1.5 for members in contests.values()]
-    figure = Figure(figsize=(8, max(0.4 * sum(heights), 2)), layout="constrained")
+    figure = Figure(figsize=(8, min(max(0.4 * sum(heights), 2), HIGHEST)), layout="constrained")
     panels = figure.subplots(
         len(contests), 1, squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    for panel, ((task, objective), members) in zip(panels[:, 0], contests.items(), strict=True):
+    for panel, ((task, objective, _), members) in zip(panels[:, 0], contests.items(), strict=True):
         for row, group in enumerate(members):
             values = group.values(objective)
             panel.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.35)
@@ -51,4 +54,4 @@ def _label(group: Group) -> str:
         f"{key.removesuffix('._target_').rpartition('.')[2]}={value}"
         for key, value in group.differing.items()
     )
-    return " ".join(parts) or group.jobs[0].name
+    return label(" ".join(parts) or group.jobs[0].name)

@@ -171,6 +171,8 @@ def _legend(groups: Sequence[Group], shown: Grid) -> str:
     if shown.best:
         contests = len({group.contest for group in groups})
         parts.append("* best of its task and objective" if contests > 1 else "* best")
+    if unknown := ", ".join(dict.fromkeys(g.objective for g in groups if not g.direction)):
+        parts.append(f"no best of {unknown}: nothing says whether less or more of it is better")
     if any(len(group.jobs) > 1 for group in groups):
         parts.append("mean ± standard deviation over n seeds")
     return "   ".join(parts)

@@ -6,15 +6,16 @@ Everything here works on names and files; no component is imported unless its so
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-from expkit.config import fitting
+from expkit.config import fitting, surroundings, texts
+from expkit.config.direction import direction_of
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
-from expkit.config.targets import Signature, TargetError, package_of, signature_of
+from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.errors import ConfigError, nearest
 
@@ -40,6 +41,7 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     Raises:
         ConfigError: with every problem found.
     """
+    texts.restore(cfg, overrides)
     try:
         plain: dict[str, Any] = {str(key): _resolved(cfg, str(key)) for key in cfg}
     except OmegaConfBaseException as error:
@@ -50,6 +52,8 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     missing = sorted(OmegaConf.missing_keys(cfg))
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
+    problems += texts.problems(cfg)
+    problems += surroundings.problems()
     converted: dict[str, Any] = {}
     modules = plain.get("trusted_modules")
     trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
@@ -64,11 +68,12 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         problems += fitting.problems(_with(plain, converted))
     if problems:
         raise ConfigError(problems)
+    converted["direction"] = direction_of(_with(plain, converted))
     for key, value in converted.items():
         if type(value) is not type(
             OmegaConf.select(cfg, key)
         ):  # such as '3' out of the environment
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, value, force_add=True)
 
 
 def _resolved(cfg: DictConfig, key: str) -> Any:
@@ -80,10 +85,11 @@ def _resolved(cfg: DictConfig, key: str) -> Any:
 
 def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
     allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
+    required = [f.name for f in fields(Root) if f.default is MISSING]  # logged runs may lack others
     for key, value in plain.items():
         if key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
-    for key in allowed:
+    for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain:
             yield _absent(key)
     for group in COMPONENT_GROUPS:
@@ -101,18 +107,6 @@ def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator
 
 def _absent(key: str) -> str:
     return f"{key}: missing from the configuration"
-
-
-def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a `_target_`, at any depth, with its full key."""
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield path, node
-        for key, value in node.items():
-            yield from targets_in(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from targets_in(value, f"{path}[{index}]")
 
 
 def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
@@ -207,6 +201,9 @@ def _typed(schema: type, values: Any, path: str, converted: dict[str, Any]) -> I
         if name not in known:
             yield f"{key}={value!r}: no such key; {nearest(name, known)}"
             continue
+        if value is not None and value == known[name].metadata.get("word"):
+            converted[key] = value
+            continue
         try:
             if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
                 raise ValueError  # OmegaConf would take any number
@@ -224,7 +221,8 @@ def _type_name(field: Field[Any]) -> str:
     base = name.removesuffix(" | None")
     base = str(field.type) if base in ("list", "dict", "tuple") else base
     text = TYPE_NAMES.get(base.replace("typing.", ""), base)
-    return f"{text} or null" if name.endswith(" | None") else text
+    word = "null" if name.endswith(" | None") else field.metadata.get("word")
+    return f"{text} or {word}" if word else text
 
 
 def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:

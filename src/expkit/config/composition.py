@@ -16,8 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.config.checks import targets_in
+from expkit.config import texts
 from expkit.config.project import output_dir
+from expkit.config.targets import targets_in
 from expkit.config.trust import REMOTE_CODE, typed_value
 from expkit.errors import ConfigError
 
@@ -52,8 +53,11 @@ def watch_composition() -> None:
         **options: Any,
     ) -> DictConfig:
         cfg = compose(self, config_name, overrides, run_mode, **options)
-        if found := list(problems(cfg, overrides, run_mode)):
-            raise ConfigError([f"{problem}; in a config file it is refused" for problem in found])
+        texts.restore(cfg, overrides)
+        found = [f"{p}; in a config file it is refused" for p in problems(cfg, overrides, run_mode)]
+        found += (p for p in texts.problems(cfg) if p.startswith("hydra."))
+        if found:
+            raise ConfigError(found)
         return cfg
 
     watched.is_watched = True  # type: ignore[attr-defined]

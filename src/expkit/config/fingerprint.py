@@ -41,8 +41,8 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
     data, model = dict(relevant["data"]), dict(relevant["model"])
     for key, value in data.items():
         if key.endswith("_file") and value is not None:
-            file = Path(value)
-            data[key] = f"{digest_of(file)}{file.suffix}"  # which says how it is read
+            file = Path(value).expanduser()
+            data[key] = as_read(file, digest_of(file))
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)
@@ -51,6 +51,11 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
     batches = train.pop("accumulation") * config["launch"]["processes"]
     relevant["train"] = {**train, "accumulation x launch.processes": batches}
     return {**relevant, "data": data, "model": model, "expkit": version("expkit")}
+
+
+def as_read(file: Path, content: str) -> str:
+    """What decides its records, beside options: the digest of its content, and the suffix."""
+    return content + file.suffix
 
 
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
@@ -87,5 +92,10 @@ def digest_of(path: Path, pattern: str = "*") -> str:
 
 @lru_cache(maxsize=4096)
 def _digest(file: Path, size: int, changed: int) -> str:
+    return digest_of_content(file)
+
+
+def digest_of_content(file: Path) -> str:
+    """The same of a file as it is now."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

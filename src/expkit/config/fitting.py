@@ -1,16 +1,21 @@
 """Checks of values against each other, and against the files that they name."""
 
 import importlib.util
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from expkit.config.direction import direction_of, known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import nearest
+from expkit.errors import ConfigError, nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
+LONGEST = {"tracking.experiment": 500, "run_name": 250}  # characters that MLflow's tables take
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -21,6 +26,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield from wrong
     else:
         yield from _objective(plain)
+    yield from _labels(plain["task"])
     yield from _files(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
@@ -28,6 +34,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _optimizer(plain["optimizer"])
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
+    yield from _names(plain["tracking"]["experiment"], plain["run_name"])
     yield from _resume(plain["resume"])
 
 
@@ -36,24 +43,12 @@ def _resume(resume: str) -> Iterator[str]:
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
 
-def metric_names(task: Mapping[str, Any]) -> list[str]:
-    """The names under which a task's metrics are logged, `loss` included."""
-    names = ["loss"]
-    for key, metric in _given_metrics(task).items():
-        names += metric.get("names", [key])
-    return names
-
-
-def _given_metrics(task: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics by their keys; a task of the user's own may take something else by that name."""
-    metrics = task.get("metrics")
-    return metrics if isinstance(metrics, dict) else {}
-
-
 def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
-    for key, metric in _given_metrics(task).items():
-        if not isinstance(metric, dict):
+    metrics = task.get("metrics")
+    # A task of the user's own may take something else by that name.
+    for key, metric in metrics.items() if isinstance(metrics, dict) else ():
+        if not isinstance(metric, dict) or "_target_" not in metric:
             yield f"task.metrics.{key}={metric!r}: a metric needs a _target_"
             continue
         names = metric.get("names", [])
@@ -69,16 +64,22 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     objective = plain["objective"]
     if not objective.startswith("eval/"):
         yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
-    elif "metrics" in plain["task"]:
-        allowed = [f"eval/{name}" for name in metric_names(plain["task"])]
-        parts = tuple(f"{name}_" for name in allowed)  # such as eval/f1_PER, one for each type
-        if objective not in allowed and not objective.startswith(parts):
-            yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    score, task = objective.removeprefix("eval/"), plain["task"]
+    if "metrics" in task and score != "loss" and owner_of(task, score) is None:
+        allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
+        yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+        return
+    try:
+        direction_of(plain)
+    except ConfigError as error:
+        yield from error.problems
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
     if data["_target_"] != "expkit.data.files.load":
         return
+    yield from _conll(data.get("conll", {"columns": None}))
     for key in ("train_file", "validation_file", "test_file"):
         if data.get(key) is None:
             continue
@@ -87,10 +88,29 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"data.{key}={data[key]!r}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
         elif unusable := _unusable(file):
             yield f"data.{key}={data[key]!r}: {unusable}"
-        elif not file.is_file():
+        elif not (file := file.expanduser()).is_file():
             beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
             where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
             yield f"data.{key}={data[key]!r}: no such file{'; ' + where if where else ''}"
+
+
+def _conll(conll: Mapping[str, Any]) -> Iterator[str]:
+    columns = conll.get("columns")
+    names = [] if columns is None else columns if isinstance(columns, list) else [columns]
+    once = all(names.count(name) == 1 for name in ("word", "tag")) and names.count("id") < 2
+    if conll.keys() != {"columns"} or (columns is not None and not once):
+        yield (
+            f"data.conll={conll}: expected columns=null, or a name for each column in order: one of them "
+            "word, one tag, and id where words are numbered; _ or another one is not read"
+        )
+
+
+def _labels(task: Mapping[str, Any]) -> Iterator[str]:
+    names = task.get("labels") if task["_target_"].startswith("expkit.tasks.") else None
+    name, count = Counter(names or [""]).most_common(1)[0]
+    if names and (count > 1 or len(names) == 1 or not all(map(str.strip, names))):
+        first = f"; {name!r} is there {count} times" if count > 1 else ""
+        yield f"task.labels={names!r}: expected at least two names, each of them once and none blank{first}"
 
 
 def _unusable(path: Path) -> str | None:
@@ -167,9 +187,36 @@ def _heads(model: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tracking(uri: str | None) -> Iterator[str]:
-    scheme = (uri or "sqlite").split(":", 1)[0].split("+", 1)[0]
-    if scheme not in TRACKING_SCHEMES:
-        yield (
-            f"tracking.uri={uri!r}: expected an address such as sqlite:///outputs/mlflow.db or "
-            f"http://host:5000; {nearest(scheme, TRACKING_SCHEMES)}"
+    key, given = given_address(uri)
+    if given is not None and (why := wrong_address(given)):
+        yield f"{key}={given!r}: {why}"
+
+
+def _names(experiment: str, run: str | None) -> Iterator[str]:
+    if not experiment.strip():
+        yield f"tracking.experiment={experiment!r}: is empty; expected a name, such as expkit"
+    for (key, limit), name in zip(LONGEST.items(), (experiment, run or ""), strict=True):
+        if len(name) > limit:
+            shown = shortened(name, 100)
+            yield f"{key}={shown!r}: has {len(name):,} characters; at most {limit} are allowed"
+
+
+def given_address(uri: str | None) -> tuple[str, str | None]:
+    """The key under which the address of the store was given, and the address if there is one."""
+    variable = os.environ.get("MLFLOW_TRACKING_URI") or None
+    return ("tracking.uri", uri) if uri is not None else ("MLFLOW_TRACKING_URI", variable)
+
+
+def wrong_address(uri: str) -> str | None:
+    """Why nothing can be kept at an address, as far as that is plain without SQLAlchemy."""
+    scheme, found, rest = uri.partition("://")
+    kind = scheme.partition("+")[0]
+    allowed = (*TRACKING_SCHEMES, *entry_points(group="mlflow.tracking_store").names)
+    if kind not in allowed or not found or uri != uri.strip():
+        return (
+            "expected an address such as sqlite:///outputs/mlflow.db or http://host:5000; "
+            f"{nearest(kind, allowed)}"
         )
+    if kind == "sqlite" and rest.partition("?")[0] in ("", "/", "/:memory:"):
+        return "would be lost with the process; name a file, such as sqlite:///outputs/mlflow.db"
+    return None

@@ -1,7 +1,10 @@
 """Turn what Hydra raises while it composes into one message: given, allowed, nearest match."""
 
+import re
+import shlex
 from collections.abc import Sequence
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -15,6 +18,11 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     Args:
         overrides: what was typed, shown where the error itself does not say what it is about.
     """
+    if any(text.startswith(("--config-path", "-cp")) for text in overrides):
+        return (
+            "--config-path: replaces the config groups of expkit, without which nothing can be "
+            "composed; --config-dir FOLDER adds yours to them"
+        )
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
@@ -38,8 +46,13 @@ def _unreadable(error: OverrideParseException) -> str:
     override = error.override or "''"
     reason = (line for line in str(error).splitlines() if not line.startswith(("Error", "See")))
     detail = next(reason, "")
-    if detail.startswith("Lexer"):  # which only says again what was typed
-        return f"{override}: holds a character that Hydra reads in quotes alone; write key='value'"
+    key, _, value = override.partition("=")
+    if value and re.fullmatch(r"[+~]*[\w.@/$-]+", key):
+        quoted = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+        return (
+            f"{override}: Hydra cannot read this value without quotes; if it is a text, write "
+            f"{shlex.quote(quoted)}"
+        )
     return f"{override}: not an override; write key=value ({detail})"
 
 

@@ -1,11 +1,17 @@
 """Where the config groups and the project's outputs lie."""
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from expkit.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
+# A variable of the processes that expkit starts. Users do not set it, and no command reads it.
+PROJECT_VARIABLE = "EXPKIT_PROJECT"
+_decided: Path | None = None
 
 
 def conf_dir() -> Path:
@@ -16,7 +22,9 @@ def conf_dir() -> Path:
 
 
 def project_root() -> Path:
-    """The nearest folder at or above the working directory that looks like a project."""
+    """The folder that was decided on, else the nearest at or above the working directory that is one."""
+    if _decided is not None:
+        return _decided
     here = Path.cwd()
     for folder in (here, *here.parents):
         if any((folder / mark).exists() for mark in PROJECT_MARKS):
@@ -24,9 +32,45 @@ def project_root() -> Path:
     return here
 
 
+@contextmanager
+def decided_once() -> Iterator[None]:
+    """Keep the project of the working directory, wherever Hydra or a component goes meanwhile."""
+    global _decided
+    _decided = project_root()
+    try:
+        yield
+    finally:
+        _decided = None
+
+
+def take_over(root: str | None) -> None:
+    """In a process that expkit has started: keep the project of the process that started it."""
+    global _decided
+    if root is not None:
+        _decided = Path(root)
+
+
 def output_dir() -> Path:
     """Runs, caches and the MLflow store of this project."""
     return project_root() / "outputs"
+
+
+def require_outputs() -> None:
+    """Raise a UserError if runs cannot be kept in `output_dir`."""
+    folder = output_dir()
+    there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    if there.is_symlink() and not there.exists():
+        raise UserError(
+            f"{there}: is a link to {there.readlink()}, which does not exist; make that folder or "
+            "remove the link"
+        )
+    if not there.is_dir():
+        raise UserError(f"{there}: is a file, and expkit keeps runs in a folder there; rename it")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{there}: must not be written to, and expkit keeps runs in {folder}; change its "
+            "permissions or work in another folder"
+        )
 
 
 def is_file_name(text: str) -> bool:

@@ -8,10 +8,12 @@ is checked against its signature alone.
 from dataclasses import dataclass, field
 from typing import Any
 
+from expkit.config.direction import DIRECTIONS
 
-def at_least(minimum: float, *, below: float | None = None) -> Any:
-    """A number in [minimum, below)."""
-    return field(metadata={"min": minimum, "below": below})
+
+def at_least(minimum: float, *, below: float | None = None, word: str | None = None) -> Any:
+    """A number in [minimum, below), or a word that stands for one."""
+    return field(metadata={"min": minimum, "below": below, "word": word})
 
 
 def above(minimum: float, *, at_most: float | None = None) -> Any:
@@ -31,6 +33,7 @@ class Root:
     seed: int = at_least(0, below=2**32)
     precision: str = one_of("auto", "fp32", "tf32", "bf16", "fp16")
     objective: str
+    direction: str | None = field(default=None, metadata={"choices": DIRECTIONS})
     run_name: str | None
     dry_run: bool
     resume: str  # never, auto, or the id of a run: checked in fitting.py
@@ -134,6 +137,7 @@ class FileData:
     test_file: str | None
     max_train_examples: int | None = at_least(1)
     max_eval_examples: int | None = at_least(1)
+    conll: dict[str, Any]  # checked in fitting.py
 
 
 @dataclass(kw_only=True)
@@ -215,7 +219,7 @@ class Checkpoint:
 class TinyBert:
     """A BERT that starts from random weights."""
 
-    vocab_size: int = at_least(64)
+    vocab_size: int = at_least(64, word="auto")
     hidden_size: int = at_least(8)
     layers: int = at_least(1)
     heads: int = at_least(1)
@@ -227,7 +231,7 @@ class TinyBert:
 class TinySeq2Seq:
     """A Marian or a T5 that starts from random weights."""
 
-    vocab_size: int = at_least(64)
+    vocab_size: int = at_least(64, word="auto")
     character_coverage: float = at_least(0.98)
     hidden_size: int = at_least(8)
     layers: int = at_least(1)

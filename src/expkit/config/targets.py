@@ -7,10 +7,12 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 
 import ast
 import importlib.util
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from expkit.errors import nearest
 
@@ -21,16 +23,29 @@ class TargetError(Exception):
 
 @dataclass(frozen=True)
 class Signature:
-    """Parameter names of a callable, `self` left out."""
+    """Parameter names of a callable, `self` left out, and the annotations that its source has."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
     takes_any: bool
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All parameters that can be given by name."""
         return self.required + self.optional
+
+
+def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_`, at any depth, with its full key."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from targets_in(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from targets_in(value, f"{path}[{index}]")
 
 
 def package_of(target: str) -> str:
@@ -51,6 +66,44 @@ def signature_of(target: str) -> Signature | None:
     if file is None:
         return None
     return _signature_in(file, name, frozenset())
+
+
+def attribute_of(target: str, name: str) -> Any:
+    """The value that a class, or one of its base classes, gives to an attribute; None if none does.
+
+    Raises:
+        TargetError: reading the source cannot tell.
+    """
+    *modules, owner = target.split(".")
+    if file := _module_file(modules):
+        return _attribute_in(file, owner, name)
+    raise TargetError(f"the source of {target} cannot be read")
+
+
+def _attribute_in(file: Path, owner: str, name: str, before: float = math.inf) -> Any:
+    """What is called `owner` before a line: a class may have the name of its own base class."""
+    found = (d for names, d in _definitions(file) if owner in names and d.lineno < before)
+    node = next(reversed([*found]), None)
+    if isinstance(node, ast.ImportFrom) and (source := _imported_file(file, node)):
+        original = next(a.name for a in node.names if (a.asname or a.name) == owner)
+        return _attribute_in(source, original, name)
+    if not isinstance(node, ast.ClassDef):
+        raise TargetError(f"{file}: what {owner!r} is cannot be read")
+    for item in node.body:
+        if isinstance(item, ast.Assign | ast.AnnAssign) and name in _names(item) and item.value:
+            try:
+                return ast.literal_eval(item.value)
+            except ValueError:
+                raise TargetError(f"{file}: {owner}.{name} is no literal") from None
+    for base in map(ast.unparse, node.bases):
+        read = (
+            attribute_of(base, name)
+            if "." in base
+            else _attribute_in(file, base, name, node.lineno)
+        )
+        if read is not None:
+            return read
+    return None
 
 
 def is_imported(target: str) -> bool:
@@ -155,6 +208,11 @@ def _from_arguments(args: ast.arguments, *, skip_first: bool) -> Signature:
             *(n for n, default in keyword if default is not None),
         ),
         takes_any=args.kwarg is not None,
+        annotations={
+            a.arg: ast.unparse(a.annotation)
+            for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)
+            if a.annotation
+        },
     )
 
 

@@ -1,6 +1,6 @@
-"""Tokenised examples, kept by what they were made from: nothing is tokenised twice.
+"""Tokenised examples and trained tokenizers, kept by what they were made from: nothing is made twice.
 
-An entry is a folder whose name is a digest of data, tokenizer and settings, so it never has to be
+An entry is a folder whose name is a digest of data, settings and tokenizer, so it never has to be
 invalidated: whatever changes gets another name. An entry is written beside its place and renamed,
 so that processes that make the same one at the same time do not see half of it.
 """
@@ -12,9 +12,10 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter
@@ -22,13 +23,15 @@ from transformers import PreTrainedTokenizerBase
 
 from expkit.config.fingerprint import digest_of
 from expkit.config.project import output_dir
-from expkit.data.splits import Columns
+from expkit.data.splits import Columns, Texts
 from expkit.display import recorded, say
 from expkit.errors import DataError
 
+T = TypeVar("T")
+
 LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
-LIBRARIES = ("transformers", "tokenizers", "datasets")
-EXAMPLES = "examples.arrow"
+LIBRARIES = ("transformers", "tokenizers", "datasets", "sentencepiece")
+CONTENT = "content"  # a table of examples, or a tokenizer's pieces
 UNFINISHED = ".unfinished"
 SAID = "said.json"  # what was said while an entry was made
 
@@ -36,27 +39,47 @@ SAID = "said.json"  # what was said while an entry was made
 def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> Dataset:
     """The chunks that `make` yields as one table, or what it yielded for the same `facts` before.
 
-    They are written as they come, and mapped into memory from the file. What `make` said then is
-    said again. An entry also depends on the source of expkit and the versions of the libraries that
-    do the work.
+    They are written as they come, and mapped into memory from the file.
 
     Raises:
         DataError: there is no chunk.
+    """
+    return _entry(facts, partial(_write, make), lambda file: Dataset.from_file(str(file)))
+
+
+def learned(texts: Iterable[str], settings: Mapping[str, Any], learn: Callable[[], bytes]) -> bytes:
+    """What `learn` makes of texts, or what it made of the same ones with the same settings before.
+
+    Only of `Texts` it is known, without reading them, whether they are the same.
+    """
+    if not isinstance(texts, Texts):
+        return learn()
+    facts = {"learned with": settings, "texts": texts.digest}
+    return _entry(facts, lambda file: file.write_bytes(learn()), Path.read_bytes)
+
+
+def _entry(
+    facts: Mapping[str, Any], write: Callable[[Path], object], read: Callable[[Path], T]
+) -> T:
+    """What can be read from a file that was written for the same `facts`, now or before.
+
+    What was said while it was written is said again. An entry also depends on the source of expkit and
+    the versions of the libraries that do the work.
     """
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
     text = json.dumps({**facts, "made by": made_by}, sort_keys=True, ensure_ascii=False)
     entry = _folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
-    if (found := _read(entry)) is not None:
+    if (found := _read(entry, read)) is not None:
         return found
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
     unfinished.mkdir(parents=True)
     try:
         with recorded() as said:
-            _write(make(), unfinished / EXAMPLES)
+            write(unfinished / CONTENT)
         text = json.dumps(list(said), ensure_ascii=False)
         (unfinished / SAID).write_text(text, encoding="utf-8")
-        examples = Dataset.from_file(str(unfinished / EXAMPLES))
+        made = read(unfinished / CONTENT)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -65,7 +88,7 @@ def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> D
     except OSError:  # another process was faster
         shutil.rmtree(unfinished, ignore_errors=True)
     _make_room(entry)
-    return _read(entry, silent=True) or examples
+    return _read(entry, read, silent=True) or made
 
 
 def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -84,24 +107,24 @@ def _folder() -> Path:
     return output_dir() / "cache" / "tokens"
 
 
-def _read(entry: Path, silent: bool = False) -> Dataset | None:
-    """The examples of an entry that is there; None if it is not, or is removed meanwhile."""
+def _read(entry: Path, read: Callable[[Path], T], silent: bool = False) -> T | None:
+    """The content of an entry that is there; None if it is not, or is removed meanwhile."""
     try:
         said = json.loads((entry / SAID).read_text(encoding="utf-8"))
         os.utime(entry)  # it was used now
-        examples = Dataset.from_file(str(entry / EXAMPLES))
+        content = read(entry / CONTENT)
     except OSError:
         return None
     for message in [] if silent else said:
         say(message)
-    return examples
+    return content
 
 
-def _write(chunks: Iterable[Columns], file: Path) -> None:
+def _write(make: Callable[[], Iterable[Columns]], file: Path) -> None:
     writer = ArrowWriter(path=str(file))
     try:
         is_empty = True
-        for chunk in chunks:
+        for chunk in make():
             is_empty = False
             writer.write_batch(chunk)
         if is_empty:

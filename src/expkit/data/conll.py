@@ -1,38 +1,60 @@
-"""Files of words and tags in columns, as those of the CoNLL shared tasks."""
+"""Files of words and tags in columns, as those of the CoNLL shared tasks.
+
+`data.conll.columns` names the columns. Without it they are looked at: the first and the last one are read
+(CoNLL-2003), or the second and the last one if the first numbers the words; a doubt is an error.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from expkit.data.splits import Record
+from expkit.display import say
 from expkit.errors import DataError
 
 Numbered = tuple[int, str]  # a line with its number
+Row = tuple[int, list[str]]  # the cells of a line with its number
 
-TAG = re.compile(r"O|[BIESLU]-\S+")
+TAG = re.compile(r"O|[BIESLUMW]-\S+")
 GAP = re.compile(r"[ \t]+")  # between the columns of a line
 METADATA = re.compile(r"#[ \w]+ = ")  # of a sentence in CoNLL-U
+# Of CoNLL-2000. A column of other tags may hold the entities that are meant.
+CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP"}
+NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
+# CoNLL-U: the words 1 and 2 are written as one in line 1-2; the word 1.1 is in no text.
+NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 
 
-def records(file: Path) -> Iterator[tuple[int, Record]]:
-    """A word and its tag a line, in the first and the last column; a blank line ends a sentence.
+def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Record]]:
+    """A word and its tag a line; a blank line or -DOCSTART- ends a sentence.
 
-    Lines that start with -DOCSTART- and comments before a sentence are skipped.
+    Comments before a sentence are skipped, and lines whose word number is no whole number.
+
+    Args:
+        columns: a name for each column, among them `word`, `tag` and, for word numbers, `id`.
 
     Yields:
         the number of the first line of each sentence, and its record.
 
     Raises:
-        DataError: a line without a tag.
+        DataError: a line without a tag, or a doubt which columns hold the words and the tags.
     """
     with file.open(encoding="utf-8-sig") as lines:
-        sentences = list(_sentences(lines))
-    columns_of = _columns(file, list(chain.from_iterable(sentences)))
-    for count, sentence in enumerate(sentences):
-        columns = list(map(columns_of, sentence))
-        words, tags = [found[0] for found in columns], [found[-1] for found in columns]
-        yield sentence[0][0], {"id": str(count), "tokens": words, "ner_tags": tags}
+        sentences = _divided(file, list(_sentences(lines)), len(columns) if columns else None)
+    names = list(columns or (_seen(file, sentences) if sentences else ()))
+    count = 0
+    for sentence in sentences:
+        if "id" in names:
+            number = names.index("id")
+            sentence = [row for row in sentence if not NO_WORD.fullmatch(row[1][number])]
+        if sentence:
+            words = [cells[names.index("word")] for _, cells in sentence]
+            # Counted from the last one: lines may have different numbers of columns before it.
+            tags = [cells[names.index("tag") - len(names)] for _, cells in sentence]
+            yield sentence[0][0], {"id": str(count), "tokens": words, "ner_tags": tags}
+            count += 1
 
 
 def _sentences(lines: Iterable[str]) -> Iterator[list[Numbered]]:
@@ -41,40 +63,98 @@ def _sentences(lines: Iterable[str]) -> Iterator[list[Numbered]]:
     for number, line in enumerate(chain(lines, [""]), start=1):
         # Not str.strip(): a no-break space or an ideographic space can be a word.
         line = line.rstrip("\r\n").rstrip(" \t")
-        if not line:
+        if not line or _at_gaps(line)[0] == "-DOCSTART-":
             if sentence:
                 yield sentence
             sentence = []
-        elif not _is_remark(line, begins=not sentence):
+        elif sentence or not _is_comment(line):
             sentence.append((number, line))
 
 
-def _is_remark(line: str, *, begins: bool) -> bool:
+def _is_comment(line: str) -> bool:
     """A `#` is a word if a tag is in the last column, but not in `# key = value`."""
-    is_word = TAG.fullmatch(GAP.split(line)[-1]) and not METADATA.match(line)
-    is_comment = begins and line.startswith("#") and not is_word
-    return is_comment or line.startswith("-DOCSTART-")
+    is_word = TAG.fullmatch(_at_gaps(line)[-1]) and not METADATA.match(line)
+    return line.startswith("#") and not is_word
 
 
-def _columns(file: Path, lines: Sequence[Numbered]) -> Callable[[Numbered], list[str]]:
-    """How the lines of a file are divided into columns, all of them in the same way.
+def _at_gaps(line: str) -> list[str]:
+    return GAP.split(line.lstrip(" \t"))
+
+
+def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None) -> list[list[Row]]:
+    """The cells of the lines, all of which are divided in the same way.
 
     A file with tabs may have words with a space in them, or columns some of which are separated by
-    spaces. It is taken as the latter if that gives all lines equally many columns.
+    spaces. It is taken as the latter if that gives all lines equally many columns, or at least more
+    of them than tabs do.
     """
+    lines = list(chain.from_iterable(sentences))
     with_tab = next((number for number, line in lines if "\t" in line), None)
-    counts = {len(GAP.split(line.lstrip(" \t"))) for _, line in lines}
-    by_tabs = with_tab is not None and len(counts) > 1
+    at_gaps = _most((len(_at_gaps(line)) for _, line in lines), width)
+    at_tabs = _most((line.lstrip("\t").count("\t") + 1 for _, line in lines), width)
+    by_tabs = with_tab is not None and at_gaps < len(lines) and at_tabs >= at_gaps
     separated = f"a tab, as in line {with_tab}" if by_tabs else "a space or a tab"
+    expected = f"{width} columns, as data.conll.columns names" if width else "a word and a tag"
 
-    def columns(numbered: Numbered) -> list[str]:
-        number, line = numbered
-        found = line.split("\t") if by_tabs else GAP.split(line.lstrip(" \t"))
-        if len(found) < 2:
+    def cells(number: int, line: str) -> list[str]:
+        found = line.split("\t") if by_tabs else _at_gaps(line)
+        if len(found) < 2 or (width and len(found) != width):
             raise DataError(
-                f"{file}, line {number}: expected a word and a tag, separated by {separated}, "
+                f"{file}, line {number}: expected {expected}, separated by {separated}, "
                 f"got {line!r:.60}"
             )
         return found
 
-    return columns
+    return [[(number, cells(number, line)) for number, line in lines] for lines in sentences]
+
+
+def _most(counts: Iterable[int], width: int | None) -> int:
+    """How many lines have `width` columns; without it, the number of columns that most lines have."""
+    found = Counter(count for count in counts if count > 1)
+    return found[width] if width else max(found.values(), default=0)
+
+
+def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
+    """The names of the columns, by what they hold. Raises DataError if that leaves a doubt."""
+    rows = list(chain.from_iterable(sentences))
+    columns = list(zip(*(cells for _, cells in rows), strict=False))
+    last = max(len(cells) for _, cells in rows) - 1
+    tags = {k: set(column) for k, column in enumerate(columns) if all(map(TAG.fullmatch, column))}
+    types = {k: {tag[2:] for tag in found} - {""} for k, found in tags.items()}
+    # Words can look like tags; in the first column they do not count where the last one holds tags.
+    rivals = [k for k in types if k != last and (k or last not in types) and types[k] - CHUNKS]
+    kind = _first_column(sentences) if last > 1 else "word"
+    word, tag = int(kind != "word"), rivals[0] if rivals else last
+    names = [kind or "_", *["_"] * last]
+    names[word + (tag == word)], names[tag] = "word", "tag"
+    option = f"data.conll.columns=[{','.join(names)}]"
+    line = next((n for n, cells in rows if not TAG.fullmatch(cells[-1])), rows[0][0])
+    if not kind or (kind == "id" and len(columns) <= last):
+        doubt = f"the first column, here {rows[0][1][0]!r:.60}, may hold no words"
+    elif rivals and last in types:
+        doubt = f"column {tag + 1} holds tags as well as the last one"
+    elif rivals or (kind == "id" and last not in types):
+        doubt = "the last column holds no tag here" + f", but column {tag + 1} does" * bool(rivals)
+    else:
+        if kind == "id":
+            say(f"{file}: the first column numbers the words: {option}")
+        return names
+    raise DataError(f"{file}, line {line}: {doubt}; name the columns, such as {option}")
+
+
+def _first_column(sentences: Sequence[list[Row]]) -> str:
+    """`word`, or `id` if it counts the words of each sentence; nothing if that is in doubt.
+
+    Numbers may be words too. Beside their own numbers, words differ more than numbers do; parts of
+    speech, beside words that are numbers, do not.
+    """
+    cells = [[found[0] for _, found in sentence] for sentence in sentences]
+    if not all(NUMBER.fullmatch(cell) for cell in chain.from_iterable(cells)):
+        repeats = max(map(len, cells)) > 1 and all(len(set(found)) == 1 for found in cells)
+        return "" if repeats else "word"
+    counts = [[cell for cell in found if not NO_WORD.fullmatch(cell)] for found in cells]
+    start = int(counts[0][:1] != ["0"])
+    in_order = all(found == [str(start + i) for i in range(len(found))] for found in counts)
+    others = {found[1] for _, found in chain.from_iterable(sentences)}
+    are_words = not all(map(NUMBER.fullmatch, others)) and 1 < max(map(len, counts)) <= len(others)
+    return "id" if in_order and are_words else ""

@@ -6,16 +6,17 @@ import json
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 from datasets import Dataset
 from datasets.table import InMemoryTable
 
+from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import conll
 from expkit.data.splits import CHUNK, Record, Split, Splits
 from expkit.data.table import GrowingTable
@@ -38,34 +39,47 @@ def load(
     test_file: str | None,
     max_train_examples: int | None,
     max_eval_examples: int | None,
+    conll: Mapping[str, Any] | None = None,
 ) -> Splits:
     """Read one file a split, at most the first so many examples of it.
+
+    Args:
+        conll: `columns` names those of files of words and tags; see `data/conll.py`.
 
     Raises:
         DataError: a file is empty, damaged, or its records have different columns.
     """
+    columns = conll["columns"] if conll else None
     return Splits(
-        read(Path(train_file), max_train_examples),
-        read(Path(validation_file), max_eval_examples),
-        read(Path(test_file), max_eval_examples) if test_file else None,
+        read(train_file, max_train_examples, columns),
+        read(validation_file, max_eval_examples, columns),
+        read(test_file, max_eval_examples, columns) if test_file else None,
     )
 
 
-def read(file: Path, limit: int | None = None) -> Split:
+def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | None = None) -> Split:
     """The examples of one file as a split named after it."""
+    file = Path(path).expanduser()
     try:
-        table, lines = _table(file, islice(READERS[file.suffix](file), limit))
+        reader = READERS[file.suffix]
+        located = reader(file, columns) if reader is conll.records else reader(file)
+        table, lines = _table(file, islice(located, limit))
+        facts = [as_read(file, digest_of_content(file)), limit, list(columns or ())]
+        if file.suffix == ".parquet":  # where `datasets` keeps the names of class labels
+            table = table.replace_schema_metadata(pyarrow.parquet.read_schema(file).metadata)
     except UnicodeDecodeError:
         raise _not_utf8(file) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
     unit = UNIT.get(file.suffix, "line")
-    digest = _digest(file, limit)
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     try:
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
-    except (pa.ArrowException, ValueError) as error:  # such as a type of Parquet that it lacks
-        raise DataError(f"{file}: cannot be used: {str(error).splitlines()[0]:.200}") from None
+    except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DataError(
+            f"{file}: cannot be used: {str(error).partition(chr(10))[0]:.200}"
+        ) from None
     return Split(
         rows,
         name=file.stem,
@@ -211,12 +225,6 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def _digest(file: Path, limit: int | None) -> str:
-    with file.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashlib.sha256(f"{content}:{limit}".encode()).hexdigest() if limit else content
-
-
 def _jsonl(file: Path) -> Located:
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
@@ -318,7 +326,7 @@ def _text(file: Path) -> Located:
                 yield number, {"text": text}
 
 
-READERS: dict[str, Callable[[Path], Located]] = {
+READERS: dict[str, Callable[..., Located]] = {
     ".jsonl": _jsonl,
     ".json": _json,
     ".csv": _csv,

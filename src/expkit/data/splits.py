@@ -72,6 +72,17 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Texts that can be read again; `digest` is another one whenever they may differ."""
+
+    read: Callable[[], Iterator[str]]
+    digest: str
+
+    def __iter__(self) -> Iterator[str]:
+        return self.read()
+
+
+@dataclass(frozen=True)
 class Splits:
     """What a data component returns."""
 

@@ -61,6 +61,7 @@ class Steps(Dataset[list[Batch]]):
         self._group_by_length = group_by_length
         self._seed = seed
         self._process, self._processes = process
+        self.shape = (batch_size, int(np.median(self._lengths)))  # of a typical batch
         self.steps_per_epoch = math.ceil(math.ceil(len(lengths) / batch_size) / accumulation)
         self._total = max_steps or epochs * self.steps_per_epoch
         self._batches = lru_cache(maxsize=2)(self._batches_of_epoch)

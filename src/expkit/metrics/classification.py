@@ -19,6 +19,8 @@ class LabelMetric(evaluate.Metric):
     What scores is imported when it is needed first: training begins without it.
     """
 
+    direction = "maximize"
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(keep_in_memory=True, **kwargs)
 

@@ -16,6 +16,8 @@ LARGEST_EXPONENT = 700.0  # exp of more is infinite in double precision
 class Perplexity(evaluate.Metric):
     """exp of the mean negative log-likelihood."""
 
+    direction = "minimize"
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(keep_in_memory=True, **kwargs)
 

@@ -1,6 +1,5 @@
 """Metrics of entities in sentences, on BIO tags."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +35,8 @@ class SeqEval(evaluate.Metric):
         names: the overall scores to compute; `f1_<type>` may be added to make it an objective.
     """
 
+    direction = "maximize"
+
     def __init__(self, strict: bool = False, names: Sequence[str] = OVERALL, **kwargs: Any) -> None:
         unknown = [name for name in names if name not in OVERALL and not name.startswith("f1_")]
         if unknown:
@@ -66,7 +67,7 @@ class SeqEval(evaluate.Metric):
         _, _, by_type, _ = self._scores(references, predictions, average=None)
         types = self._types(references, predictions)
         return {name: overall[name] for name in self._names} | {
-            f"f1_{_plain(name)}": float(value) for name, value in zip(types, by_type, strict=True)
+            f"f1_{name}": float(value) for name, value in zip(types, by_type, strict=True)
         }
 
     def _scores(self, references: Tags, predictions: Tags, *, average: str | None) -> Any:
@@ -114,7 +115,7 @@ class SeqEval(evaluate.Metric):
         }
         by_type = share(2 * found, predicted + true)
         return {name: overall[name] for name in self._names} | {
-            f"f1_{_plain(name)}": by_type[:, column] for column, name in enumerate(types)
+            f"f1_{name}": by_type[:, column] for column, name in enumerate(types)
         }
 
 
@@ -128,8 +129,3 @@ def _counts_of_types(
         for kind, _, _ in entities:
             counts[row, column[kind]] += 1
     return counts
-
-
-def _plain(name: str) -> str:
-    """MLflow takes no other characters in the name of a metric."""
-    return re.sub(r"[^\w.\- ]", "_", name)

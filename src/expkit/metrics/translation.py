@@ -19,6 +19,7 @@ References = Sequence[Sequence[str]]  # one or more of each sentence, not of all
 class CorpusMetric(evaluate.Metric):
     """One score, from 0 to 100, for all sentences together."""
 
+    direction = "maximize"
     key: str  # the name of the score
 
     def __init__(self) -> None:

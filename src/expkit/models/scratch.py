@@ -1,23 +1,28 @@
 """Small models with random weights, and tokenizers trained on the data."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from expkit.data.cache import learned
+from expkit.display import say
 from expkit.models.head import auto_class
 from expkit.tasks.interface import Head
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_POSITIONS = 512
+AUTO = "auto"  # a size that is fitted to the texts
+LEAST_PIECES = 2000  # of such a vocabulary
 
 
 class TinyBert:
     """A BERT of a few layers with a WordPiece vocabulary of the training texts.
 
     Args:
-        vocab_size: pieces at most.
+        vocab_size: pieces at most; "auto": twice what the characters of the texts need, at least 2000.
         dropout: probability in hidden layers and attention.
         attention_modules: names of the attention projections, for `lora=attention`.
     """
@@ -26,7 +31,7 @@ class TinyBert:
 
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | str,
         hidden_size: int,
         layers: int,
         heads: int,
@@ -45,6 +50,16 @@ class TinyBert:
         It holds every character and the most frequent words. The trainer of the tokenizers library
         would also find parts of words, but finds others each time.
         """
+        settings = {"words": self._vocab_size}
+        pieces = json.loads(learned(texts, settings, lambda: self._pieces(texts)))
+        return BertTokenizer(
+            vocab={piece: i for i, piece in enumerate(pieces)},
+            do_lower_case=True,
+            strip_accents=False,  # in Japanese that would change the letters
+            model_max_length=MAX_POSITIONS,
+        )
+
+    def _pieces(self, texts: Iterable[str]) -> bytes:
         normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
         splitter = pre_tokenizers.BertPreTokenizer()
         words = Counter(
@@ -54,15 +69,12 @@ class TinyBert:
         )
         characters = sorted({character for word in words for character in word})
         pieces = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)]
+        size = self._vocab_size
+        if size == AUTO:
+            size = fitted(LEAST_PIECES, characters, len(pieces))
         frequent = sorted(words, key=lambda word: (-words[word], word))
         pieces += [word for word in frequent if len(word) > 1]
-        vocabulary = {piece: i for i, piece in enumerate(pieces[: self._vocab_size])}
-        return BertTokenizer(
-            vocab=vocabulary,
-            do_lower_case=True,
-            strip_accents=False,  # in Japanese that would change the letters
-            model_max_length=MAX_POSITIONS,
-        )
+        return json.dumps(pieces[: int(size)]).encode()
 
     def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
         """Random weights; the same ones for the same seed.
@@ -85,3 +97,10 @@ class TinyBert:
             **head.config,
         )
         return auto_class(head, config, f"model={self.path}").from_config(config)
+
+
+def fitted(least: int, characters: Collection[str], needed: int) -> int:
+    """The size of a vocabulary that has room for as many pieces again as the characters need."""
+    size = max(least, 2 * needed)
+    say(f"model.vocab_size=auto: {size} pieces at most, for texts of {len(characters)} characters")
+    return size

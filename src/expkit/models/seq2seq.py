@@ -17,34 +17,36 @@ from transformers import (
     T5Tokenizer,
 )
 
+from expkit.data.cache import learned
 from expkit.errors import UserError
 from expkit.models.head import auto_class
+from expkit.models.scratch import AUTO, fitted
 from expkit.tasks.interface import Head
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
 # As T5 numbers them.
 PAD, EOS, UNK = range(3)
+SPECIAL_PIECES = 4  # these, and the mark of a space
+LEAST_PIECES = 1000  # of a vocabulary whose size is fitted to the texts
 LEAST_COVERAGE = 0.98  # that SentencePiece allows
 
 
-class TinyMarian:
-    """A Marian of a few layers; source and target share one vocabulary and one embedding.
+class _Scratch:
+    """The settings that both models have.
 
     Args:
-        vocab_size: pieces at most.
+        vocab_size: pieces at most; "auto": twice what the characters of the texts need, at least 1000.
         character_coverage: share of the characters of the texts that get a piece of their own; the
             others become unknown.
         hidden_size: the feed-forward layers are twice as wide.
         layers: of the encoder, and of the decoder.
-        dropout: probability in hidden layers.
+        dropout: probability in hidden layers, of T5 also in attention.
         attention_modules: names of the attention projections, for `lora=attention`.
     """
 
-    path = "tiny_marian"
-
     def __init__(
         self,
-        vocab_size: int,
+        vocab_size: int | str,
         character_coverage: float,
         hidden_size: int,
         layers: int,
@@ -58,7 +60,20 @@ class TinyMarian:
         self._layers = layers
         self._heads = heads
         self._dropout = dropout
-        self._files: TemporaryDirectory[str] | None = None
+
+    def _pieces(self, texts: Iterable[str]) -> bytes:
+        """Trained once for the same texts; see `learned`."""
+        settings = {"pieces": self._vocab_size, "character_coverage": self._coverage}
+        return learned(
+            texts, settings, lambda: train_pieces(texts, self._vocab_size, self._coverage)
+        )
+
+
+class TinyMarian(_Scratch):
+    """A Marian of a few layers; source and target share one vocabulary and one embedding."""
+
+    path = "tiny_marian"
+    _files: TemporaryDirectory[str] | None = None
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
         """Pieces of `texts`, in the three files of a Marian checkpoint.
@@ -66,7 +81,7 @@ class TinyMarian:
         Raises:
             UserError: there are more characters than pieces.
         """
-        pieces = train_pieces(texts, self._vocab_size, self._coverage)
+        pieces = self._pieces(texts)
         self._files = TemporaryDirectory(prefix="marian-")  # a copy of the tokenizer reads it again
         folder = Path(self._files.name)
         for name in ("source.spm", "target.spm"):
@@ -105,37 +120,10 @@ class TinyMarian:
         return auto_class(head, config, f"model={self.path}").from_config(config)
 
 
-class TinyT5:
-    """A T5 of a few layers.
-
-    Args:
-        vocab_size: pieces at most.
-        character_coverage: share of the characters of the texts that get a piece of their own; the
-            others become unknown.
-        hidden_size: the feed-forward layers are twice as wide.
-        layers: of the encoder, and of the decoder.
-        dropout: probability in hidden layers and attention.
-        attention_modules: names of the attention projections, for `lora=attention`.
-    """
+class TinyT5(_Scratch):
+    """A T5 of a few layers."""
 
     path = "tiny_t5"
-
-    def __init__(
-        self,
-        vocab_size: int,
-        character_coverage: float,
-        hidden_size: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        attention_modules: Iterable[str] = (),
-    ) -> None:
-        self._vocab_size = vocab_size
-        self._coverage = character_coverage
-        self._hidden_size = hidden_size
-        self._layers = layers
-        self._heads = heads
-        self._dropout = dropout
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
         """Pieces of `texts`, without the sentinels that T5 is pretrained with.
@@ -147,7 +135,7 @@ class TinyT5:
         """
         with TemporaryDirectory(prefix="t5-") as name:
             folder = Path(name)
-            pieces = train_pieces(texts, self._vocab_size, self._coverage)
+            pieces = self._pieces(texts)
             (folder / "spiece.model").write_bytes(pieces)
             (folder / "config.json").write_text('{"model_type": "t5"}')
             return T5Tokenizer.from_pretrained(folder, extra_ids=0)
@@ -170,10 +158,10 @@ class TinyT5:
         return auto_class(head, config, f"model={self.path}").from_config(config)
 
 
-def train_pieces(texts: Iterable[str], vocab_size: int, coverage: float) -> bytes:
+def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -> bytes:
     """A SentencePiece unigram model (Kudo, 2018, https://aclanthology.org/P18-1007), serialised.
 
-    The same texts give the same model in every process. Characters stay as they are: what the model
+    The same texts give the same model in every process; with the size "auto" they are read twice. Characters stay as they are: what the model
     learns to write has to be what the references hold, full-width punctuation included.
 
     Raises:
@@ -183,6 +171,9 @@ def train_pieces(texts: Iterable[str], vocab_size: int, coverage: float) -> byte
         raise UserError(
             f"model.character_coverage={coverage}: expected a share from {LEAST_COVERAGE} to 1"
         )
+    if vocab_size == AUTO:
+        characters = {character for text in texts for character in text}
+        vocab_size = fitted(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -12,6 +12,8 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from expkit.errors import UserError, shortened
+
 
 @dataclass(frozen=True)
 class Work:
@@ -52,8 +54,12 @@ def execute(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
     )
 
 
-def without_result(overrides: Sequence[str], error: Exception) -> JobReturn:
+class Lost(UserError):
+    """The process of a job is gone and has left no result; the message says what its launcher knows."""
+
+
+def without_result(overrides: Sequence[str], why: str) -> JobReturn:
     """What a job returns whose process could not: it has failed."""
     failed = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
-    failed.return_value = error
+    failed.return_value = Lost(shortened(" ".join(why.split()), 500))
     return failed

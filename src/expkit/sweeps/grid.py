@@ -12,12 +12,13 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from expkit.config.overrides import as_typed
-from expkit.config.project import run_folder
+from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs, run_folder
 from expkit.display import say
-from expkit.errors import ConfigError, UserError, reason
+from expkit.errors import ConfigError, UserError, reason, shortened
 from expkit.interrupts import ends_jobs_first
 from expkit.quiet import hush
 from expkit.ranks import count
+from expkit.sweeps.elsewhere import Lost
 from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, draw, show
@@ -80,7 +81,9 @@ def begin(config: Mapping[str, Any]) -> None:
     """All has been checked; `config` is that of one of the jobs.
 
     Raises:
-        ConfigError: it is to be a dry run, or somebody else has started several processes.
+        ConfigError: it is to be a dry run or to go on with one run, or somebody else has started
+            several processes.
+        UserError: the outputs cannot be written.
     """
     if (processes := count()) > 1:
         raise ConfigError(
@@ -91,14 +94,19 @@ def begin(config: Mapping[str, Any]) -> None:
         )
     if config["dry_run"]:
         raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
+    if (resume := config["resume"]) not in ("never", "auto"):
+        raise ConfigError(
+            [f"resume={resume}: is for a single run; a sweep goes on with resume=auto"]
+        )
+    require_outputs()
     work_has_begun.set()
     hush()
 
 
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     """The summary, on the parent run and in the terminal."""
-    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
     show(opened.name, opened.id, rows)
+    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
@@ -121,27 +129,34 @@ def launch_all(
     """Let the launcher run the jobs, `size` of them at once.
 
     When a process dies, some launchers give up, and all that runs at the time is lost. What has not
-    run is then launched one by one, so that the job that takes its process down does so alone;
-    unless the sweep `stops` at the first failure.
+    run is then launched one by one, so that the job that takes its process down does so alone, and so
+    is a job whose process was lost before it could run; unless the sweep `stops` at the first failure.
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
-        if have_ended(opened, launcher, batch, start):
-            continue
-        if stops:
+        lost = lost_by(opened, launcher, batch, start)
+        if stops and lost is None:
             return
-        for job, row in zip(batch, opened.rows(batch), strict=True):
-            if row.state in ("KILLED", "NOT STARTED"):
-                have_ended(opened, launcher, [job], job.number)
+        again = ("KILLED", "NOT STARTED") if lost is None else ("NOT STARTED",)
+        left = [] if stops else batch if lost is None else lost
+        for job, row in zip(left, opened.rows(left), strict=True):
+            if row.state in again:
+                lost_by(opened, launcher, [job], job.number)
 
 
-def have_ended(opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int) -> bool:
-    """Let the launcher run jobs; whether all of them have ended, in whatever way."""
+def lost_by(
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int
+) -> list[Job] | None:
+    """Let the launcher run jobs; those whose processes have left no result, None if it gave up."""
     returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
-    for job, done in zip(jobs, returns or (), strict=False):
-        if done.status == JobStatus.FAILED:
-            opened.end_lost(job)
-    return returns is not None
+    if returns is None:
+        return None
+    failed = [
+        pair for pair in zip(jobs, returns, strict=False) if pair[1].status == JobStatus.FAILED
+    ]
+    for job, _ in failed:
+        opened.end_lost(job)
+    return [job for job, done in failed if isinstance(done._return_value, Lost)]
 
 
 def launched(
@@ -155,7 +170,8 @@ def launched(
     except UserError:
         raise
     except Exception as error:  # whatever a launcher or its cluster raises
-        say(f"the launcher gave up: {reason(error)}")
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        say(f"the launcher gave up: {shortened(text, 500)}")
         return None
     for job, done in zip(jobs, returns, strict=False):
         if done.status == JobStatus.FAILED:  # without a word, or before there was a run to say it
@@ -164,9 +180,17 @@ def launched(
 
 
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
-    """Give every job the id of its sweep and its share of the cores, in its environment."""
-    variables = {SWEEP_VARIABLE: sweep, **({THREADS: str(threads)} if threads else {})}
+    """Give every job the project, the id of its sweep and its share of the cores, in its environment."""
+    variables = {
+        PROJECT_VARIABLE: str(project_root()),
+        SWEEP_VARIABLE: sweep,
+        **({THREADS: str(threads)} if threads else {}),
+    }
     with open_dict(master):
+        folder = (
+            f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}"  # relative to this process
+        )
+        master.hydra.overrides.hydra.append(folder)
         for name, value in variables.items():
             master.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}={quoted(value)}")
 

@@ -6,12 +6,12 @@ Launchers send these functions to other processes, so they must not live in `__m
 import gc
 import multiprocessing
 import os
-import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from multiprocessing.connection import Connection
-from threading import Event, current_thread, main_thread
-from types import FrameType
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,15 +20,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
 from expkit.config.overrides import as_typed
+from expkit.config.project import PROJECT_VARIABLE, output_dir, require_outputs, take_over
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
+from expkit.interrupts import end_on_signals, raise_late
 from expkit.ranks import count
 from expkit.secrets import print_error
+from expkit.streams import outlive_readers
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
 FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, not its objective
+
+PATHS = ("data.train_file", "data.validation_file", "data.test_file", "model.path")
 
 IsPromising = Callable[[float, float], bool]  # see expkit.monitor
 
@@ -43,6 +48,7 @@ def task(cfg: DictConfig) -> Any:
     """The task function of Hydra."""
     work_has_begun.set()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        take_over(os.environ.get(PROJECT_VARIABLE))
         return work_for_search(cfg) if SEARCH_VARIABLE in os.environ else job_of_sweep(cfg)
     try:
         return single(cfg)
@@ -58,7 +64,12 @@ def task(cfg: DictConfig) -> Any:
 def single(cfg: DictConfig) -> float | None:
     """One run, or a dry run."""
     hydra_config = HydraConfig.get()
-    check(cfg, as_typed(hydra_config.overrides.task))
+    check_where_typed(cfg)
+    for override in as_typed(hydra_config.overrides.hydra):
+        if override.startswith("hydra.run.dir=") and not hydra_config.job.chdir:
+            say(
+                f"{override}: nothing is written there; the files of a run are in {output_dir()}/runs"
+            )
     if cfg.dry_run:
         if (processes := count()) > 1:
             raise ConfigError([f"dry_run=true: runs in one process, and {processes} are started"])
@@ -89,6 +100,19 @@ def single(cfg: DictConfig) -> float | None:
         return run(cfg, choices)
 
 
+def check_where_typed(cfg: DictConfig) -> None:
+    """Raise a ConfigError if `cfg` cannot be run. With `hydra.job.chdir` its paths become absolute."""
+    hydra_config = HydraConfig.get()
+    typed_in = Path(hydra_config.runtime.cwd)
+    with chdir(typed_in):
+        check(cfg, as_typed(hydra_config.overrides.task))
+    require_outputs()
+    for key in PATHS if typed_in != Path.cwd() else ():
+        path = OmegaConf.select(cfg, key)
+        if path and (typed_in / path).exists():  # model.path may also be a name on the hub
+            OmegaConf.update(cfg, key, str(typed_in / path))
+
+
 def job_of_sweep(cfg: DictConfig) -> Any:
     """One run; a failure is returned, so that it ends neither the launcher nor the other jobs.
 
@@ -98,7 +122,7 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     from expkit.tracking.sweep import is_stopped, stop_sweep
 
     hydra_config = HydraConfig.get()
-    check(cfg, as_typed(hydra_config.overrides.task))
+    check_where_typed(cfg)
     os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(as_typed(hydra_config.overrides.task)))
     choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
@@ -120,6 +144,7 @@ def work_for_search(cfg: DictConfig) -> Any:
     """Trials of a search, one after another, until there are enough."""
     from expkit.sweeps.worker import work
 
+    os.chdir(HydraConfig.get().runtime.cwd)  # Hydra's folder would be that of many trials
     return work(cfg, os.environ[SEARCH_VARIABLE])
 
 
@@ -143,12 +168,14 @@ def attempt(
     cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
 ) -> Any:
     """The objective, FAILED or PRUNED; the process is left as the next job wants to find it."""
+    take_over(os.environ.get(PROJECT_VARIABLE))
     gc.disable()  # until training begins, as in `single`
     import torch
     from accelerate.state import AcceleratorState
 
     from expkit.experiment import run
 
+    outlive_readers()
     end_on_signals()
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
@@ -169,6 +196,7 @@ def attempt(
         gc.collect()
         if not gc.get_freeze_count():
             gc.freeze()  # the libraries: looking at them once more takes half a second a job
+        raise_late()
     return FAILED
 
 
@@ -177,17 +205,6 @@ def threads() -> int:
     import torch
 
     return int(os.environ.get(THREADS) or torch.get_num_threads())
-
-
-def end_on_signals() -> None:
-    """SIGTERM and SIGUSR2, which is what schedulers send, end a run as Ctrl-C does."""
-    if current_thread() is main_thread():
-        for number in (signal.SIGTERM, signal.SIGUSR2):
-            signal.signal(number, _terminate)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _in_own_process(

@@ -63,7 +63,7 @@ def _result(reference: Any, overrides: Sequence[str], on_loss: Callable[[], None
         return result
     except Exception as error:  # whatever became of the task, the others go on
         on_loss()
-        return without_result(overrides, error)
+        return without_result(overrides, f"{type(error).__name__}: {error}")
 
 
 @contextmanager

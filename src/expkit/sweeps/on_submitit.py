@@ -2,22 +2,26 @@
 
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Any
 
 import submitit
 from hydra.core.utils import JobReturn, JobStatus
 
 from expkit.errors import ConfigError, UserError
-from expkit.interrupts import unheard
+from expkit.interrupts import end_on_signals, unheard
 from expkit.sweeps.elsewhere import Work, execute, without_result
-from expkit.sweeps.job import end_on_signals
 
 # What submitit takes for all clusters; the names of all other options get the cluster's before them.
 COMMON = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "stderr_to_stdout", "timeout_min")
+ENDED = "BF,CA,CD,DL,F,NF,OOM,PR,TO"  # states of Slurm, from BOOT_FAIL to TIMEOUT
+LOOKS_EVERY = 10  # seconds between two questions to Slurm
 TASKS = {"nodes", "ntasks_per_node", "tasks_per_node"}  # would run each job several times
 
 
@@ -102,12 +106,38 @@ def _cancel(job: submitit.Job[JobReturn]) -> None:
 def _result(
     job: submitit.Job[JobReturn], overrides: Sequence[str], on_loss: Callable[[], None]
 ) -> JobReturn:
+    state = _gone_as(job)
     try:
-        return job.results()[0]
-    except Exception as error:  # whatever became of the job, the others go on
-        said = UserError(
-            f"its process has left no result; what it printed is in {job.paths.folder}"
-        )
-        said.__cause__ = error
-        on_loss()
-        return without_result(overrides, said)
+        if state is None:
+            return job.results()[0]
+    except Exception:  # whatever became of the job, the others go on
+        state = job.state
+    on_loss()
+    where = f"what it printed is in {job.paths.folder}"
+    return without_result(overrides, f"its process has left no result (state {state}); {where}")
+
+
+def _gone_as(job: submitit.Job[JobReturn]) -> str | None:
+    """Wait for a job; how it has ended if Slurm says so, twice, and there is no result.
+
+    Submitit asks `sacct`, which knows nothing on a Slurm without accounting.
+    """
+    before = None
+    for seconds in count(1):
+        if job.done():
+            break
+        time.sleep(1.0)
+        if seconds % LOOKS_EVERY == 0 and isinstance(job, submitit.SlurmJob):
+            said = _state_of_ended(job.job_id)
+            if before and said and not job.done():
+                return said
+            before = said
+    return None
+
+
+def _state_of_ended(job_id: str) -> str | None:
+    """What Slurm says of a job that has ended; None of others, and if Slurm does not answer."""
+    command = ["squeue", "--noheader", f"--states={ENDED}", f"--jobs={job_id}", "--format=%T %r"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    # It is forgotten some minutes after its end.
+    return "unknown" if "Invalid job id" in asked.stderr else asked.stdout.strip() or None

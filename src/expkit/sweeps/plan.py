@@ -1,13 +1,13 @@
 """The jobs of a sweep, composed and checked before the first one starts."""
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -92,6 +92,7 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
     try:
         cfg = loader.load_sweep_config(master, list(overrides))
         HydraConfig.instance().set_config(cfg)
+        _require_same_sweep(master.hydra.runtime.choices, cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]
         check(cfg, list(overrides))
@@ -102,6 +103,18 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
     config = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
+
+
+def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) -> None:
+    """Raise a ConfigError for a job whose recipe chooses what all jobs have in common."""
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        if of_job.get(group) != of_sweep.get(group):
+            chosen = f"{group}={of_job.get(group)}"
+            raise ConfigError(
+                [
+                    f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all of them"
+                ]
+            )
 
 
 def _without_repetitions(
@@ -123,9 +136,8 @@ def fingerprint_of(jobs: Sequence[Job]) -> str:
 
 
 def quoted(text: str) -> str:
-    """As a value of an override; a backslash has to be doubled before a quote only."""
-    escaped = re.sub(r"(\\*)('|$)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text)
-    return f"'{escaped}'"
+    """As a value of an override."""
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _values(overrides: Sequence[str]) -> dict[str, str]:

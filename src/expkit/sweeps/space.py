@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from optuna.distributions import (
@@ -15,6 +14,7 @@ from optuna.distributions import (
 )
 
 from expkit.config.messages import explain
+from expkit.config.texts import TextParser
 from expkit.errors import ConfigError
 
 Space = dict[str, BaseDistribution]
@@ -31,7 +31,7 @@ def search_space(loader: ConfigLoader, arguments: Sequence[str]) -> tuple[list[s
     fixed: dict[str, str] = {}
     space: Space = {}
     problems = []
-    parser = OverridesParser.create(config_loader=loader)
+    parser = TextParser.create(config_loader=loader)
     for text in arguments:
         try:
             override = parser.parse_override(text)

@@ -21,7 +21,6 @@ from expkit.config.overrides import as_typed
 from expkit.config.project import is_file_name
 from expkit.display import say
 from expkit.errors import ConfigError, nearest
-from expkit.metrics.direction import is_minimised
 from expkit.sweeps.grid import SweepFailed, begin, hand_over, launched, retries, sum_up, threads
 from expkit.sweeps.job import SEARCH_VARIABLE
 from expkit.sweeps.plan import Job, plan, quoted
@@ -65,7 +64,7 @@ def search(
         settings = Settings(**{**options, "study_name": options["study_name"] or opened.id})
         trials = make_study(
             settings,
-            minimised=is_minimised(config["objective"]),
+            direction=config["direction"],
             space=space,
             search=identity,
             goes_on=options["study_name"] is None or config["resume"] == "auto",
@@ -114,7 +113,7 @@ def fill(
 
 def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials: int) -> None:
     """Sum up; raises SweepFailed if the search has not come to its end."""
-    rows = rows_of(opened, trials, str(config["objective"]))
+    rows = rows_of(opened, trials, config)
     sum_up(opened, rows)
     if not any(trial.state == TrialState.COMPLETE for trial in trials.counted()):
         raise SweepFailed("no trial has come to an objective")
@@ -125,7 +124,7 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials:
         raise SweepFailed(f"{n_trials - trials.ended()} of {n_trials} trials have not ended")
 
 
-def rows_of(opened: SweepRun, trials: Trials, objective: str) -> list[Row]:
+def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:
     """What became of each trial, from its run and from the study."""
     counted = trials.counted()
     jobs = [
@@ -133,7 +132,7 @@ def rows_of(opened: SweepRun, trials: Trials, objective: str) -> list[Row]:
             trial.number,
             (),
             shown(trial.params),
-            {"objective": objective, "run_name": None},
+            {**config, "run_name": None},
             trial.user_attrs.get(FINGERPRINT, ""),
         )
         for trial in counted

@@ -1,25 +1,29 @@
 """What a sweep says at its end: a table, the reasons of failures, and pictures for its parent run."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
+from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
-from expkit.metrics.direction import is_minimised
+from expkit.pictures import drawn, label
 from expkit.tracking.row import Row
 
 CURVES = 40  # at most, in one picture
+NAMED = 100  # of more jobs in a panel there are points, and no names
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
     """The best job for each task and objective; others cannot be compared."""
-    best: dict[tuple[str, str], Row] = {}
+    best: dict[tuple[str, str, str], Row] = {}
     for row in rows:
-        if row.value is None or row.value != row.value:
+        if row.value is None or row.value != row.value or not row.direction:
             continue
-        leader = best.get((row.task, row.objective))
-        sign = -1 if is_minimised(row.objective) else 1
+        contest = row.task, row.objective, row.direction
+        leader = best.get(contest)
+        sign = -1 if row.direction == MINIMIZE else 1
         if leader is None or leader.value is None or sign * row.value > sign * leader.value:
-            best[row.task, row.objective] = row
+            best[contest] = row
     return list(best.values())
 
 
@@ -50,15 +54,15 @@ def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Pictures of the objective by job and of all loss curves; returns their files."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    pictures = []
     if any(row.value is not None for row in rows):
-        files.append(_draw_objectives(rows, folder / "objective.png"))
+        pictures.append((_draw_objectives, folder / "objective.png"))
     if any(row.losses[0] for row in rows):
-        files.append(_draw_losses(rows, folder / "loss_curves.png"))
-    return files
+        pictures.append((_draw_losses, folder / "loss_curves.png"))
+    return [file for draw, file in pictures if drawn(partial(draw, rows), file)]
 
 
-def _draw_objectives(rows: Sequence[Row], file: Path) -> Path:
+def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
     """One panel for each objective; a point for each job."""
     from matplotlib.figure import Figure
 
@@ -66,7 +70,9 @@ def _draw_objectives(rows: Sequence[Row], file: Path) -> Path:
     for row in rows:
         if row.value is not None:
             by_objective.setdefault(row.objective, []).append(row)
-    height = 1.2 * len(by_objective) + 0.35 * sum(map(len, by_objective.values()))
+    height = 1.2 * len(by_objective) + 0.35 * sum(
+        min(len(group), NAMED) for group in by_objective.values()
+    )
     figure = Figure(figsize=(8, max(height, 2.5)), layout="constrained")
     panels = figure.subplots(
         len(by_objective),
@@ -77,26 +83,26 @@ def _draw_objectives(rows: Sequence[Row], file: Path) -> Path:
     for panel, (objective, group) in zip(panels[:, 0], by_objective.items(), strict=True):
         values = [row.value for row in group]
         panel.plot(values, range(len(group)), "o")
-        panel.set_yticks(range(len(group)), [row.name for row in group])
+        if len(group) <= NAMED:
+            panel.set_yticks(range(len(group)), [label(row.name) for row in group])
         panel.invert_yaxis()
         panel.margins(y=0.2)
         panel.grid(axis="x", alpha=0.3)
         panel.set_xlabel(objective)
     figure.savefig(file, dpi=120)
-    return file
 
 
-def _draw_losses(rows: Sequence[Row], file: Path) -> Path:
+def _draw_losses(rows: Sequence[Row], file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     curves = [row for row in rows if row.losses[0]][:CURVES]
     for row in curves:
-        axes.plot(*row.losses, label=row.name, linewidth=1.2)
+        axes.plot(*row.losses, label=label(row.name), linewidth=1.2)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("train/loss")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", ncols=1 + len(curves) // 12)
+    # Without `handles` it would leave out names that begin with an underscore.
+    axes.legend(handles=axes.lines, fontsize="small", ncols=1 + len(curves) // 12)
     figure.savefig(file, dpi=120)
-    return file

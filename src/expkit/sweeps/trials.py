@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from filelock import FileLock
@@ -21,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from expkit.config.project import output_dir
 from expkit.errors import ConfigError, UserError
 from expkit.sweeps.space import Space
-from expkit.tracking.store import HOST, is_alive, owner_tags
+from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -188,12 +189,17 @@ class Promise:
 
 
 def make_study(
-    settings: Settings, *, minimised: bool, space: Space, search: str, goes_on: bool
+    settings: Settings,
+    *,
+    direction: Literal["minimize", "maximize"],
+    space: Space,
+    search: str,
+    goes_on: bool,
 ) -> Trials:
     """The study of that name, made if it is new.
 
     Args:
-        minimised: whether less of the objective is better.
+        direction: whether to `minimize` or to `maximize` the objective.
         search: fingerprint of what is searched.
         goes_on: whether it may have trials already.
 
@@ -214,7 +220,7 @@ def make_study(
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            direction="minimize" if minimised else "maximize",
+            direction=direction,
             pruner=make_pruner(settings),
             load_if_exists=True,
         )
@@ -235,8 +241,11 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
         return JournalStorage(JournalFileBackend(file, _Lock(file)))
+    address = settings.storage
+    if address.startswith("sqlite"):
+        address = kept_address(address, "hydra.sweeper.storage")
     try:
-        return optuna.storages.get_storage(settings.storage)
+        return optuna.storages.get_storage(address)
     except Exception as error:  # whatever a database or its driver raises
         reason = str(error).strip().splitlines()[0]
         raise UserError(

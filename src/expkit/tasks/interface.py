@@ -33,7 +33,8 @@ class Head:
 class Report:
     """What is worth looking at after an evaluation: tables by column, pictures, and facts.
 
-    A figure is a function that writes a picture to a file; facts become tags of the run.
+    A figure is a function that writes a picture to a file; it is called when the model is safe, and left
+    out if it fails. Facts become tags of the run.
     """
 
     tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)

@@ -1,18 +1,16 @@
 """Words and their tags, as the columns of a data set hold them."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
-
-from datasets import ClassLabel
 
 from expkit.data.splits import Split, Splits
 from expkit.errors import DataError, UserError, nearest
 from expkit.tasks import tags
+from expkit.tasks.labels import class_names, found_names, label_of, names_of_ids
 
 Tags = list[str]
 
-ALLOWED = "expected O, or B-, I-, E-, S-, L- or U- with a type, such as B-PER"
+ALLOWED = "expected O, or B-, I-, E-, S-, L-, U-, M- or W- with a type, such as B-PER"
 
 
 class TaggedColumns:
@@ -63,22 +61,27 @@ class TaggedColumns:
         Raises:
             DataError: something that is neither a tag nor the id of one.
         """
-        by_id: dict[int, str] = dict(enumerate(self._names or _hub_names(split, self._tags_column)))
+        by_id = {str(i): name for i, name in enumerate(self._names_of_ids(split))}
         return [
             [self._name(split, i, j, value, by_id) for j, value in enumerate(values)]
             for i, values in enumerate(split.values(self._tags_column))
         ]
 
-    def _name(self, split: Split, i: int, j: int, value: Any, by_id: Mapping[int, str]) -> str:
-        name = by_id.get(value, value) if isinstance(value, int) else value
+    def _names_of_ids(self, split: Split) -> list[str]:
+        own = class_names(getattr(split.rows.features[self._tags_column], "feature", None))
+        return names_of_ids(own, self._names)
+
+    def _name(self, split: Split, i: int, j: int, value: Any, by_id: Mapping[str, str]) -> str:
+        is_id = isinstance(value, int | float) and not isinstance(value, bool)
+        name = by_id.get(label_of(value) or "") if is_id else value
         if isinstance(name, str) and tags.parse(name) is not None:
             return name
         place = f"{split.where(i)}: {self._tags_column}[{j}]={value!r:.60}"
-        if not isinstance(value, int):
+        if not is_id or name is not None:
             raise DataError(f"{place} is no tag; {ALLOWED}")
         if not by_id:
             raise DataError(f"{place} is an id; name the ids in order: task.labels=[O,B-PER,...]")
-        raise DataError(f"{place} is no id; task.labels names the ids 0 to {len(by_id) - 1}")
+        raise DataError(f"{place} is no id; the ids 0 to {len(by_id) - 1} have names")
 
     def bio(self, split: Split) -> list[Tags]:
         """The tags of each sentence in BIO."""
@@ -90,13 +93,18 @@ class TaggedColumns:
         Raises:
             DataError: there is none.
         """
-        names = self._names or _hub_names(split, self._tags_column)
-        found = set(map(tags.type_of, names or chain.from_iterable(self.given(split))))
-        if not found - {tags.OUTSIDE}:
+        names = self._names or self._names_of_ids(split)
+        found = {tags.type_of(name): 0 for name in names}
+        if not names:
+            for i, sentence in enumerate(self.given(split)):
+                for tag in sentence:
+                    found.setdefault(tags.type_of(tag), i)
+            found_names(split, self._tags_column, found)
+        if not found.keys() - {tags.OUTSIDE}:
             raise DataError(
                 f"{split.source}: every tag in {self._tags_column!r} is 'O'; there is nothing to learn"
             )
-        return sorted(found - {tags.OUTSIDE})
+        return sorted(found.keys() - {tags.OUTSIDE})
 
     def require_types(self, split: Split, labels: Sequence[str]) -> None:
         """Raise a DataError for an entity whose type is not among those of `labels`."""
@@ -125,9 +133,3 @@ class TaggedColumns:
             place, _ = located[reading.first_repaired]
             parts.append(f"{reading.repaired} invalid prefixes repaired, the first in {place}")
         return reading, "; ".join(parts)
-
-
-def _hub_names(split: Split, column: str) -> list[str]:
-    """The names of the ids in a data set that carries them."""
-    feature = getattr(split.rows.features[column], "feature", None)
-    return list(feature.names) if isinstance(feature, ClassLabel) else []

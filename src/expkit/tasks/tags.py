@@ -6,7 +6,9 @@ A tag is `O`, or a prefix, a dash and the type of an entity. The schemes differ 
     BIO     B         B           I       I          (also called IOB2)
     IOB1    I         I           I       I          B where an entity of the same type ends just before
     IOBES   S         B           I       E
-    BILOU   U         B           I       L
+    BILOU   U         B           I       L          (also called BIOUL)
+    BMES    S         B           M       E          (usual for Chinese)
+    BMEWO   W         B           M       E
 
 Ramshaw and Marcus, 1995, https://aclanthology.org/W95-0107; Ratinov and Roth, 2009,
 https://aclanthology.org/W09-1119.
@@ -16,13 +18,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OUTSIDE = "O"
-PREFIXES = "BIESLU"
+PREFIXES = "BIESLUMW"
 # In the order in which they are tried: of schemes that fit equally well, the first is taken.
 SCHEMES = {
     "BIO": ("B", "B", "I", "I"),
     "IOB1": ("I", "I", "I", "I"),
     "IOBES": ("S", "B", "I", "E"),
     "BILOU": ("U", "B", "I", "L"),
+    "BMES": ("S", "B", "M", "E"),
+    "BMEWO": ("W", "B", "M", "E"),
 }
 
 
@@ -54,13 +58,14 @@ def parse(tag: str) -> tuple[str, str] | None:
     if tag == OUTSIDE:
         return "", ""
     prefix, dash, kind = tag.partition("-")
-    return (prefix, kind) if dash and kind and len(prefix) == 1 and prefix in PREFIXES else None
+    is_tag = dash and kind.strip() and len(prefix) == 1 and prefix in PREFIXES
+    return (prefix, kind) if is_tag else None
 
 
 def entities(tags: Sequence[str]) -> list[Entity]:
     """The entities of a sentence in any of the schemes.
 
-    An invalid prefix loses no entity: an I-, E- or L- that continues nothing starts an entity, and
+    An invalid prefix loses no entity: an I-, M-, E- or L- that continues nothing starts an entity, and
     an entity that is not closed ends where the next one or an `O` begins.
 
     Raises:
@@ -73,11 +78,11 @@ def entities(tags: Sequence[str]) -> list[Entity]:
         if parts is None:
             raise ValueError(f"{tag!r} is no tag")
         prefix, kind = parts
-        if prefix and is_open and prefix in "IEL" and found[-1].type == kind:
+        if prefix and is_open and prefix in "IELM" and found[-1].type == kind:
             found[-1] = Entity(kind, found[-1].start, i + 1)
         elif prefix:
             found.append(Entity(kind, i, i + 1))
-        is_open = bool(prefix) and prefix in "BI"
+        is_open = bool(prefix) and prefix in "BIM"
     return found
 
 

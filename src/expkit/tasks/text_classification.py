@@ -2,23 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.errors import DataError, UserError, nearest
+from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
+from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import Head, Report
+from expkit.tasks.labels import LabelColumn
 
 if TYPE_CHECKING:
     import evaluate
@@ -29,8 +31,9 @@ class TextClassification:
 
     Args:
         text_columns: one column, or two for pairs.
-        label_column: names, or ids 0, 1, ...
-        labels: the names in the order of their ids; None: the values in the training data, sorted.
+        label_column: names, or the ids 0, 1, ... of names that are given.
+        labels: the names in the order of their ids; None: those that the training data give to
+            their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
         metrics: `evaluate.Metric` objects on label ids.
     """
@@ -51,7 +54,8 @@ class TextClassification:
             )
         self.columns = list(text_columns)
         self._label_column = label_column
-        self._labels = list(labels) if labels else []
+        self._label_data = LabelColumn(label_column, labels or ())
+        self._labels = self._label_data.names
         self.max_length = max_length
         self._metrics = metrics
 
@@ -60,30 +64,8 @@ class TextClassification:
         for split in splits.named().values():
             split.require([*self.columns, self._label_column])
             split.require_texts(self.columns)
-        if not self._labels:
-            self._labels = _label_names(splits.train, self._label_column)
-        if len(self._labels) < 2:
-            raise DataError(
-                f"{splits.train.source}: column {self._label_column!r} holds one label only, "
-                f"{self._labels[0]!r:.60}; there is nothing to learn"
-            )
-        for split in splits.named().values():
-            self._label_ids(split)
-
-    def _label_ids(self, split: Split) -> list[int]:
-        known = {name: i for i, name in enumerate(self._labels)}
-        if not any(map(str.isdecimal, known)):
-            known |= {str(i): i for i in range(len(known))}
-        ids = []
-        for i, value in enumerate(split.values(self._label_column)):
-            name = _label_name(value)
-            if name not in known:
-                raise DataError(
-                    f"{split.where(i)}: {self._label_column}={value!r:.60} is not among the labels; "
-                    f"{nearest(value, self._labels)}"
-                )
-            ids.append(known[name])
-        return ids
+        self._label_data.setup(splits)
+        self._labels = self._label_data.names
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""
@@ -107,7 +89,7 @@ class TextClassification:
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Token ids, cut to `max_length`, and label ids."""
-        labels = iter(self._label_ids(split))
+        labels = iter(self._label_data.ids(split))
         places = map(split.where, range(len(split)))
         for chunk in split.chunks(self.columns):
             texts = [chunk[name] for name in self.columns]
@@ -179,41 +161,24 @@ class TextClassification:
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = encoded["labels"][:]
-        predicted = np.argmax(predictions, axis=1).tolist()
+        true = [self._labels[i] for i in encoded["labels"][:]]
+        predicted = [self._labels[i] for i in np.argmax(predictions, axis=1)]
         table = {
             **{name: split.column(name) for name in self.columns},
-            "label": [self._labels[i] for i in true],
-            "predicted": [self._labels[i] for i in predicted],
+            "label": true,
+            "predicted": predicted,
             "probability": [round(max(p), 4) for p in predictions],
         }
         return Report(
             tables={"predictions": table},
-            figures={"confusion_matrix": lambda file: self._draw_confusion(true, predicted, file)},
+            figures={"confusion_matrix": partial(draw_confusion, true, predicted, self._labels)},
         )
-
-    def _draw_confusion(self, true: list[int], predicted: list[int], file: Path) -> None:
-        from matplotlib.figure import Figure
-        from sklearn.metrics import ConfusionMatrixDisplay
-
-        size = max(4.0, 0.6 * len(self._labels) + 2)
-        figure = Figure(figsize=(size, size), layout="constrained")
-        ConfusionMatrixDisplay.from_predictions(
-            true,
-            predicted,
-            labels=range(len(self._labels)),
-            display_labels=self._labels,
-            ax=figure.add_subplot(),
-            cmap="Blues",
-            colorbar=False,
-        )
-        figure.savefig(file, dpi=120)
 
     def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
         """Labels and cut texts of each split."""
         facts = {}
         for name, split in splits.named().items():
-            counts = Counter(self._label_ids(split))
+            counts = Counter(self._label_data.ids(split))
             shares = (f"{self._labels[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
             facts[f"{name}: labels"] = ", ".join(shares)
             columns = list(map(split.column, self.columns))
@@ -289,24 +254,3 @@ def _encoded(
 def _first_position(states: torch.Tensor) -> torch.Tensor:
     """What heads of BERT's kind read: (batch, 1, hidden size)."""
     return states[:, :1]
-
-
-def _label_name(value: object) -> str:
-    """1 and 1.0 are the same: one fraction in a column makes fractions of all of its numbers."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
-
-
-def _label_names(split: Split, column: str) -> list[str]:
-    """The names of a hub data set, or the values that occur, in order."""
-    feature = split.rows.features[column]
-    if isinstance(feature, ClassLabel):
-        return list(feature.names)
-    names = set()
-    for i, value in enumerate(split.values(column)):
-        name = _label_name(value)
-        if not isinstance(value, str | int) and not name.isdecimal():
-            raise DataError(
-                f"{split.where(i)}: {column}={value!r:.60} is no label; expected a name or an id"
-            )
-        names.add(name)
-    return sorted(names, key=int) if all(map(str.isdecimal, names)) else sorted(names)

@@ -2,8 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import evaluate
@@ -18,6 +18,7 @@ from expkit.display import say
 from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks import tags
+from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import IGNORED, Head, Report
 from expkit.tasks.located_words import located
 from expkit.tasks.pretokenized import take_words
@@ -35,8 +36,8 @@ class TokenClassification:
 
     Args:
         tokens_column: the words of a sentence, a list of texts.
-        tags_column: a tag for each word in BIO, IOB1, IOBES or BILOU, or the ids of such tags.
-        labels: names of the tags in the order of their ids; None: those of a hub data set, else
+        tags_column: a tag for each word in a scheme of `tags.py`, or the ids of such tags.
+        labels: names of the tags in the order of their ids; None: those that the data give to ids, else
             the tags that occur in the training data.
         label_all_tokens: train on all sub-words of a word; it is still scored by the first.
         max_length: in tokens.
@@ -239,31 +240,15 @@ class TokenClassification:
             "entities": list(map(_listed, words, true)),
             "predicted": list(map(_listed, words, predicted)),
         }
-        return Report(
-            tables={"predictions": table},
-            figures={"confusion_of_words": lambda file: self._draw(true, predicted, file)},
-        )
-
-    def _draw(self, true: list[Tags], predicted: list[Tags], file: Path) -> None:
-        """Each row holds the shares of the words of one true type."""
-        from matplotlib.figure import Figure
-        from sklearn.metrics import ConfusionMatrixDisplay
-
         types = sorted(set(map(tags.type_of, self._labels)) - {tags.OUTSIDE})
-        size = max(4.0, 0.7 * len(types) + 2)
-        figure = Figure(figsize=(size, size), layout="constrained")
-        ConfusionMatrixDisplay.from_predictions(
+        draw = partial(
+            draw_confusion,
             list(map(tags.type_of, chain.from_iterable(true))),
             list(map(tags.type_of, chain.from_iterable(predicted))),
-            labels=[*types, tags.OUTSIDE],
-            normalize="true",
-            values_format=".2f",
-            xticks_rotation="vertical",
-            ax=figure.add_subplot(),
-            cmap="Blues",
-            colorbar=False,
+            [*types, tags.OUTSIDE],
+            shares=True,
         )
-        figure.savefig(file, dpi=120)
+        return Report(tables={"predictions": table}, figures={"confusion_of_words": draw})
 
     def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
         """The scheme of the tags; words, entities and long sentences of each split."""

@@ -5,14 +5,13 @@ All may be sent more than once: MLflow then has what it had before.
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Param
 
-from expkit.config.project import output_dir
+from expkit.config.project import output_dir, run_folder
 
 Entry = dict[str, Any]  # its kind, and the arguments of the function below with that name
 
@@ -52,25 +51,28 @@ def _inputs(client: MlflowClient, run_id: str, context: str, values: list[Any]) 
 def _artifact(
     client: MlflowClient, run_id: str, path: str, folder: str | None, moves: bool
 ) -> None:
-    """A file, or all that is in a folder; one that `moves` is not kept here."""
-    source = Path(path)
+    """A file, or all that is in a folder; one that `moves` is not kept here.
+
+    Paths of entries are those within the folder of the run: the project may move.
+    """
+    source = run_folder(run_id) / path
     if moves and not source.exists():
         return  # it has been sent
     if source.is_dir():
-        client.log_artifacts(run_id, path, folder)
+        client.log_artifacts(run_id, str(source), folder)
     else:
-        client.log_artifact(run_id, path, folder)
+        client.log_artifact(run_id, str(source), folder)
     if moves:
         shutil.rmtree(source) if source.is_dir() else source.unlink()
 
 
-def _model(client: MlflowClient, run_id: str, **settings: Any) -> None:
+def _model(client: MlflowClient, run_id: str, folder: str, **settings: Any) -> None:
     from expkit.tracking.model import log_model  # what it imports is not needed before
 
     logged = client.get_run(run_id).outputs.model_outputs
     # One whose files did not all arrive is logged once more, and is then the last one.
     if not logged or client.get_logged_model(logged[-1].model_id).status != LoggedModelStatus.READY:
-        log_model(run_id, **settings)
+        log_model(run_id, str(run_folder(run_id) / folder), **settings)
 
 
 def _end(client: MlflowClient, run_id: str, status: str, time: int) -> None:

@@ -1,5 +1,6 @@
 """The runs that are to be compared: those of a sweep, or chosen ones."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,16 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from expkit.comparison.groups import DIGEST
-from expkit.errors import UserError
+from expkit.config.direction import DIRECTIONS, direction_of
+from expkit.config.trust import is_allowed
+from expkit.errors import ConfigError, UserError
+from expkit.names import key_of
 from expkit.tracking.logged import data_digests, find_run
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
-from expkit.tracking.store import connect
+from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
+METRICS = "task.metrics."  # the beginning of parameters
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
 
 
@@ -39,8 +44,14 @@ class Job:
 
     @property
     def objective(self) -> str:
-        """The name of the metric that decides."""
-        return self.params.get("objective", "")
+        """The metric that decides, by its key."""
+        return key_of(self.params.get("objective", ""))
+
+    @property
+    def direction(self) -> str:
+        """Of the objective; empty if neither the run nor a metric of expkit says it."""
+        given = self.params.get("direction", "")
+        return given if given in DIRECTIONS else _direction_by_metric(self.params)
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,7 @@ def select(ids: Sequence[str]) -> Selection:
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiments]
+    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiment_ids(client)]
     found = [run for run in newest if run is not None]
     if not found:
         raise UserError(
@@ -137,6 +147,20 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
 def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
     params = {"objective": str(row["objective"])}
     return Job(str(row["job"]), "", str(row["state"]), str(row["error"]), params, {}, chosen)
+
+
+def _direction_by_metric(params: Mapping[str, str]) -> str:
+    """Of a run that was logged before runs said it; no metric of others is imported for that."""
+    metrics: dict[str, dict[str, Any]] = {}
+    for key, value in params.items():
+        name, _, last = key.removeprefix(METRICS).rpartition(".")
+        if key.startswith(METRICS) and last in ("_target_", "names"):
+            metrics.setdefault(name, {})[last] = json.loads(value) if last == "names" else value
+    ours = {name: node for name, node in metrics.items() if is_allowed(node.get("_target_", ""))}
+    try:
+        return direction_of({"task": {"metrics": ours}, "objective": params.get("objective", "")})
+    except ConfigError:
+        return ""
 
 
 def _name(run: MlflowRun) -> str:

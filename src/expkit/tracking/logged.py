@@ -2,22 +2,25 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from expkit.config.checks import targets_in
+from expkit.config.project import is_file_name
+from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
 from expkit.errors import UserError
-from expkit.tracking.params import flatten
-from expkit.tracking.past import DATA_CONTEXT, KIND
-from expkit.tracking.store import connect
+from expkit.tracking.params import leaves
+from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, KIND
+from expkit.tracking.store import connect, experiment_ids
 
 SCORED = ("eval", "test", "baseline")  # groups of metrics
 
@@ -96,9 +99,9 @@ def logged_run(run_id: str) -> LoggedRun:
     try:
         text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/run.yaml")
     except (MlflowException, OSError) as error:
-        raise UserError(
-            f"run {run.info.run_id}: has no run.yaml, so expkit did not make it"
-        ) from error
+        known = FINGERPRINT in run.data.tags
+        why = f"is not in {run.info.artifact_uri}" if known else "so expkit did not make it"
+        raise UserError(f"run {run.info.run_id}: has no run.yaml, {why}") from error
     return LoggedRun(run.info.run_id, _config(run.info.run_id, text), client)
 
 
@@ -116,7 +119,8 @@ def _config(run_id: str, text: str) -> DictConfig:
     if not isinstance(whole, dict):
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
     plain = {str(k): v for k, v in whole.items() if k not in ("hydra", "defaults")}
-    for key, value in flatten(plain):
+    for path, value in leaves(plain):
+        key = ".".join(map(str, path))
         if "${" in str(value) or "${" in key:
             raise UserError(
                 f"run {run_id}: {key}={value}: has to be a value; a logged configuration is resolved"
@@ -137,16 +141,19 @@ def data_digests(run: MlflowRun) -> dict[str, str]:
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     """The run with that id, or the only one whose id starts so. Raises UserError."""
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    recent = client.search_runs(
-        experiments, max_results=1000, order_by=["attributes.start_time DESC"]
+    newest = partial(
+        client.search_runs, experiment_ids(client), order_by=["attributes.start_time DESC"]
     )
-    found = [run for run in recent if run.info.run_id.startswith(run_id)]
+    found = []
+    if is_file_name(run_id):  # of others MLflow's language for queries may make something else
+        alike = newest(f"attributes.run_id LIKE '{run_id}%'", ViewType.ALL, max_results=100)
+        found = [run for run in alike if run.info.run_id.startswith(run_id)]
     if len(found) == 1:
         return found[0]
     try:
         return client.get_run(run_id)
     except MlflowException:
+        recent = newest(max_results=1000)
         ids = [run.info.run_id for run in recent]
         close = get_close_matches(run_id, ids, n=1, cutoff=0.8) if not found else []
         shown = found or recent[:5]

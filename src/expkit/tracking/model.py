@@ -1,5 +1,6 @@
 """The trained model in MLflow, loadable without expkit."""
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 class _WithOwnLoader:
     """The flavor of a model for whose pipeline transformers has no name any more.
 
-    It is that of `mlflow.transformers`, but for pyfunc, which would look for the pipeline.
+    It is that of `mlflow.transformers`, but for pyfunc, which would look for the pipeline. Asked for the
+    pipeline, MLflow says that there is none for models with a processor, and to take the components.
     """
 
     @staticmethod
@@ -99,6 +101,9 @@ class _WithOwnLoader:
             path=path, mlflow_model=mlflow_model, code_paths=[str(loader)], **settings
         )
         mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MAIN] = loader.stem
+        mlflow_model.flavors[mlflow.transformers.FLAVOR_NAME]["processor_type"] = "AutoTokenizer"
+        components = Path(path) / "components"
+        shutil.copytree(components / "tokenizer", components / "processor")
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 

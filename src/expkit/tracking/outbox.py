@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import LifecycleStage, Metric
 from mlflow.exceptions import MlflowException
 
 from expkit.display import say
@@ -59,7 +59,7 @@ class Outbox:
         self._client = client
         self._run_id = run_id
         self._path = folder / FILE
-        self._lock = FileLock(f"{self._path}.lock")
+        self._lock = lock_of(folder)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -71,9 +71,10 @@ class Outbox:
         self._is_short = False
         self._clock = 0
         self._failure: Exception | None = None
-        self._give_up_at = float("inf")
+        self._give_up_at = self._leave_at = float("inf")
         self._closing = threading.Event()
         self.unsent = 1  # until the thread says otherwise
+        self.is_deleted = False  # in MLflow, by somebody; the run may be restored
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
 
     def start(self, keep: int | None = None) -> None:
@@ -117,16 +118,24 @@ class Outbox:
         Args:
             wait: seconds, for an MLflow that is away.
         """
-        self._give_up_at = time.monotonic() + wait
+        self._give_up_at = min(self._give_up_at, time.monotonic() + wait)
         self._closing.set()
         if self._thread.ident is None:
             self.start()
         self._queue.put(None)
-        self._thread.join()
+        while self._thread.is_alive() and time.monotonic() < self._leave_at:
+            self._thread.join(0.1)
         with suppress(OSError):  # of a disk that is full, and was complained about
             self._file.close()
+        if self._thread.is_alive():  # it still sends, so nobody else may until this process ends
+            return max(self._queue.qsize(), 1)
         self._lock.release()
         return self.unsent
+
+    def hurry(self, seconds: float) -> None:
+        """Let `close`, now or later, return within that time, whatever is left."""
+        self._leave_at = min(self._leave_at, time.monotonic() + seconds)
+        self._give_up_at = min(self._give_up_at, self._leave_at)
 
     def done(self) -> None:
         """All has arrived. What a run that was cut off has said is kept: it may go on."""
@@ -182,15 +191,15 @@ class Outbox:
             try:
                 self._send(entry)
             except Exception as error:  # handed to the training thread, which raises it
-                if not may_pass(error):
-                    self._failure = self._failure or error
-                    return True
                 attempts += 1
-                if attempts >= ATTEMPTS and entry["kind"] != "metrics" and self._answers():
+                tried = attempts >= ATTEMPTS and entry["kind"] != "metrics"
+                if (tried or not may_pass(error)) and self._takes_entries():
                     self._failure = self._failure or error
                     return True
                 gives_up = time.monotonic() + wait > self._give_up_at
-                if attempts == TELL_AT or (gives_up and attempts < TELL_AT):
+                gives_up = gives_up or (self.is_deleted and self._closing.is_set())
+                told = attempts == TELL_AT or (gives_up and attempts < TELL_AT)
+                if told and not self.is_deleted:  # that is for the run to say
                     _tell(
                         f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
@@ -208,13 +217,14 @@ class Outbox:
                     _tell("MLflow answers again; what waited has been sent")
                 return True
 
-    def _answers(self) -> bool:
-        """Whether it is this entry that MLflow cannot take, and not MLflow that is away."""
+    def _takes_entries(self) -> bool:
+        """Whether it is this entry that MLflow cannot take; it is not away, and the run not deleted."""
         try:
-            self._client.get_run(self._run_id)
+            stage = self._client.get_run(self._run_id).info.lifecycle_stage
         except (MlflowException, OSError):
             return False
-        return True
+        self.is_deleted = stage == LifecycleStage.DELETED
+        return not self.is_deleted
 
     def _send(self, entry: Entry) -> None:
         if entry["kind"] == "end" and self._failure is not None:
@@ -242,6 +252,23 @@ def read(path: Path) -> Iterator[Entry]:
         for line in lines:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def lock_of(folder: Path) -> FileLock:
+    """What the process holds that writes the run in `folder`."""
+    return FileLock(folder / f"{FILE}.lock")
+
+
+def is_written(folder: Path) -> bool | None:
+    """Whether a process has the outbox of the run in `folder` open; None if there is no lock to ask."""
+    lock = lock_of(folder)
+    if not Path(lock.lock_file).exists():
+        return None
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except OSError:  # it is held, or nobody can say
+        return True
 
 
 def is_all_sent(folder: Path) -> bool:

@@ -1,36 +1,35 @@
 """A configuration as MLflow's flat parameters."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import Param
 
+from expkit.names import key_of, param_key
 from expkit.secrets import hidden
 
 PARAM_LIMIT = 6000  # characters of a value, MLflow's own limit; run.yaml has all of it
 MARK = "… (cut)"
-NOT_IN_KEYS = re.compile(r"[^\w\-. /:]")  # MLflow refuses the rest
 
 
 def params_of(config: Mapping[str, Any]) -> list[Param]:
     """One for each leaf of a configuration."""
-    return [Param(key, _cut(value)) for key, value in flatten(config)]
+    return [Param(param_key(path), _cut(value)) for path, value in leaves(config)]
 
 
 def params_of_command(overrides: Sequence[str]) -> list[Param]:
     """What was typed, such as `optimizer=adamw,sgd`: of a sweep, what its jobs may differ in."""
     pairs = (override.lstrip("+~").partition("=") for override in overrides)
-    typed = {NOT_IN_KEYS.sub("_", key): value for key, _, value in pairs}
+    typed = {key_of(key): value for key, _, value in pairs}
     return [Param(key, _cut(value)) for key, value in typed.items()]
 
 
-def flatten(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) for each leaf; lists stay whole."""
+def leaves(node: Any, path: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], Any]]:
+    """(keys that lead to it, value) for each leaf; lists stay whole."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from flatten(value, f"{path}.{key}" if path else str(key))
+            yield from leaves(value, (*path, key))
     else:
         yield path, node
 

@@ -7,6 +7,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
 FINGERPRINT = "expkit.fingerprint"
+FOLDER = "expkit.folder"  # within the project: where the command was typed, for paths that it names
 SWEEP = "expkit.sweep"  # of a job, the id of its parent run
 SWEEP_VARIABLE = "EXPKIT_SWEEP"  # in the environment of a job, the same
 OVERRIDES = "expkit.overrides"  # as they were typed
@@ -22,14 +23,20 @@ INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes o
 PAGE = 1000
 
 
-def runs_with(client: MlflowClient, experiment: str, tag: str, value: str) -> Iterator[MlflowRun]:
-    """Runs with that value of a tag, the newest first."""
+def runs_with(
+    client: MlflowClient,
+    experiment: str,
+    tag: str,
+    value: str,
+    view: int = ViewType.ACTIVE_ONLY,
+) -> Iterator[MlflowRun]:
+    """Runs with that value of a tag, the newest first; those that were deleted only if asked for."""
     token = None
     while True:
         page = client.search_runs(
             [experiment],
             filter_string=f"tags.`{tag}` = '{value}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
+            run_view_type=view,
             max_results=PAGE,
             order_by=["attributes.start_time DESC"],
             page_token=token,

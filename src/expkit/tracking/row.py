@@ -22,3 +22,4 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     losses: tuple[Sequence[int], Sequence[float]] = ((), ())
     task: str = ""
+    direction: str = ""  # minimize or maximize; of a row with a value

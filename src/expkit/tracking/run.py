@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import time
 import traceback
@@ -26,9 +27,12 @@ from expkit.config.project import project_root, run_folder
 from expkit.data.splits import Split
 from expkit.display import say
 from expkit.errors import ConfigError, Pruned, UserError, reason
-from expkit.interrupts import ignore_termination
+from expkit.faults import shortage
+from expkit.interrupts import ends_first, ignore_termination
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
+from expkit.names import escaped, key_of
+from expkit.pictures import drawn
 from expkit.processes import failure_told, from_main
 from expkit.ranks import is_main
 from expkit.secrets import hidden, hidden_in, without_password
@@ -41,6 +45,7 @@ from expkit.tracking.past import (
     DATA_CONTEXT,
     ERROR,
     FINGERPRINT,
+    FOLDER,
     INTERRUPTED,
     KIND,
     OVERRIDES,
@@ -74,9 +79,11 @@ class Run:
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
+        self._client = client
         self._address = str(client.tracking_uri)
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
+        self._pictures: list[tuple[str, str, Callable[[Path], None]]] = []
 
     def start(self, position: int | None = 0) -> None:
         """Begin to write.
@@ -87,32 +94,45 @@ class Run:
         self._outbox.start(keep=position)
 
     def keep_facts(self, facts: Mapping[str, Any]) -> None:
-        """What decides the result, for a run that is to go on by its id."""
+        """What decides the result, for a run that is to go on."""
         file = self.folder / FACTS
-        if not file.exists():
-            unfinished = file.with_suffix(".unfinished")
-            unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-            unfinished.replace(file)
+        unfinished = file.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+        unfinished.replace(file)
+
+    def fact(self, name: str, default: Any) -> Any:
+        """One of those that were kept."""
+        return json.loads((self.folder / FACTS).read_text(encoding="utf-8")).get(name, default)
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of a step. Raises what MLflow has refused so far."""
         self._outbox.raise_failure()
-        self._outbox.log(metrics, step)
+        self._outbox.log({key_of(name): value for name, value in metrics.items()}, step)
 
     def position(self) -> int:
         """How much has been logged; all of it is on disk when this returns."""
         return self._outbox.position()
 
+    def is_deleted(self) -> bool:
+        """Whether somebody has deleted it in MLflow."""
+        return self._outbox.is_deleted
+
     def tag(self, name: str, value: str) -> None:
         """A fact about the run."""
-        self._outbox.put({"kind": "tags", "values": {name: value}})
+        self._outbox.put({"kind": "tags", "values": {key_of(name): value}})
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
-        """The flat config as parameters, and as a file that `--config-name run` runs again."""
+        """The flat config as parameters, and as a file that `--config-name run` runs again.
+
+        Called once more when it is known what `precision=auto` stands for. MLflow would refuse to
+        change a parameter, and of two files of one place the thread might send the second one only.
+        """
         values = {param.key: param.value for param in params_of(config)}
+        if values.get("precision") == "auto":
+            del values["precision"]
         self._outbox.put({"kind": "params", "values": values})
         text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
-        self._log_text(text, "run.yaml")
+        self._log_text(text, f"{config.get('precision')}/run.yaml")
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
         """Name, source and digest of each split as an input of the run."""
@@ -132,20 +152,24 @@ class Run:
         self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
     def log_report(self, report: Report, folder: str) -> None:
-        """Tables, which the UI shows as such, and pictures."""
+        """Tables, which the UI shows as such, and facts; pictures wait for `draw`."""
         for name, columns in report.tables.items():
-            file = self._file(f"{folder}/{name}.json")
+            file = self._file(f"{folder}/{escaped(name)}.json")
             DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
             self._log_file(file, folder)
-            self._tables.append({"path": f"{folder}/{name}.json", "type": "table"})
+            self._tables.append({"path": f"{folder}/{file.name}", "type": "table"})
         if report.tables:
             self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
-        for name, draw in report.figures.items():
-            file = self._file(f"{folder}/{name}.png")
-            draw(file)
-            self._log_file(file, folder)
+        self._pictures += [(folder, name, draw) for name, draw in report.figures.items()]
         for name, fact in report.facts.items():
             self.tag(name, fact)
+
+    def draw(self) -> None:
+        """The pictures of all reports, when nothing else is left to be logged."""
+        for folder, name, draw in self._pictures:
+            file = self._file(f"{folder}/{escaped(name)}.png")
+            if drawn(draw, file):
+                self._log_file(file, folder)
 
     def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
         """What the metrics saw, complete, for `expkit.compare`."""
@@ -155,20 +179,29 @@ class Run:
 
     def log_folder(self, folder: Path, name: str) -> None:
         """A folder of files as artifacts; it stays."""
-        self._outbox.put({"kind": "artifact", "path": str(folder), "folder": name, "moves": False})
+        path = str(folder.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
     def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
         """The model in a folder, as one that MLflow can load and serve."""
+        path = str(folder.relative_to(self.folder))
         self._outbox.put(
-            {"kind": "model", "folder": str(folder), "pipeline": pipeline, "example": example}
+            {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
         )
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Send what is left, and how the run ended.
 
+        After a signal it takes half a minute at most, and after a Ctrl-C then no time at all.
+
         Raises:
+            UserError: the disk or the memory was too small for what was to be sent.
             Exception: what MLflow has refused.
         """
+        with ends_first(self._outbox.hurry):
+            self._close(status, error)
+
+    def _close(self, status: str, error: BaseException | None) -> None:
         if error is not None:
             self._say_why(error)
         with suppress(OSError):  # of a full disk: that it has ended is queued all the same
@@ -176,13 +209,29 @@ class Run:
             self._outbox.put({"kind": "end", "status": status, "time": now})
         unsent = self._outbox.close()
         if unsent:
-            say(
-                f"MLflow did not answer; {unsent} entries of run {self.id} wait in "
-                f"{self.folder / outbox.FILE}: {self._sync_command()} sends them"
-            )
-        self._outbox.raise_failure()
+            self._say_unsent(unsent)
+        try:
+            self._outbox.raise_failure()
+        except Exception as refused:
+            if why := shortage(refused):
+                raise UserError(
+                    f"{why}; MLflow has not got all of run {self.id}, whose files are in "
+                    f"{self.folder}: resume=auto with the same command sends them again"
+                ) from refused
+            raise
         if not unsent:
             self._outbox.done()
+
+    def _say_unsent(self, unsent: int) -> None:
+        why, first = "MLflow has not taken all", ""
+        if self._outbox.is_deleted:
+            store.end(self._client, self.id, "KILLED")
+            why = f"run {self.id} was deleted in MLflow"
+            first = f"{store.restoring(self._client, self.id)}, and then "
+        say(
+            f"{why}; {unsent} entries of run {self.id} wait in "
+            f"{self.folder / outbox.FILE}: {first}{self._sync_command()} sends them"
+        )
 
     def _say_why(self, error: BaseException) -> None:
         """The disk may be full; what is put into the outbox is then sent all the same."""
@@ -201,7 +250,8 @@ class Run:
     def _sync_command(self) -> str:
         if self._address == store.tracking_uri(None):
             return "python -m expkit.sync"
-        return f"MLFLOW_TRACKING_URI={without_password(self._address)} python -m expkit.sync"
+        uri = shlex.quote(without_password(self._address))
+        return f"MLFLOW_TRACKING_URI={uri} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
         """Where an artifact is written before it is sent."""
@@ -215,7 +265,8 @@ class Run:
         self._log_file(file, None)
 
     def _log_file(self, file: Path, folder: str | None) -> None:
-        self._outbox.put({"kind": "artifact", "path": str(file), "folder": folder, "moves": True})
+        path = str(file.relative_to(self.folder))
+        self._outbox.put({"kind": "artifact", "path": path, "folder": folder, "moves": True})
 
 
 class SilentRun:
@@ -276,10 +327,11 @@ def open_run(
         **store.source_tags(),
         **environment(),
         FINGERPRINT: digest_of_facts(facts),
+        FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **sweep_tags(),
     }
     if cut_off:
-        run = _gone_on_with(client, cut_off, tags)
+        run = _gone_on_with(client, cut_off, tags, can_go_on)
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         try:
@@ -291,7 +343,8 @@ def open_run(
     if _announced_in is not None:
         _announced_in.write_text(run.id, encoding="utf-8")
     try:
-        run.keep_facts(facts)
+        if not (run.folder / FACTS).exists():
+            run.keep_facts(facts)
         from_main(lambda: (run.id, run.name, run.goes_on))
         yield run
     except BaseException as error:
@@ -299,7 +352,7 @@ def open_run(
         try:
             ignore_termination()  # by a launcher that ends the others of a run that fails
             run.close("KILLED" if interrupted else "FAILED", error)
-        except (MlflowException, OSError) as second:
+        except (MlflowException, OSError, UserError) as second:
             say(f"the end of the run could not be logged: {second}")  # the first error matters
         raise
     run.close("FINISHED")
@@ -349,9 +402,16 @@ def latest_run_id() -> str:
     return _opened[-1]
 
 
-def _gone_on_with(client: MlflowClient, past: MlflowRun, tags: Mapping[str, str]) -> Run:
-    run_id = past.info.run_id
-    if past.info.status == "KILLED" and outbox.has_finished(run_folder(run_id)):
+def _gone_on_with(
+    client: MlflowClient,
+    past: MlflowRun,
+    tags: Mapping[str, str],
+    can_go_on: Callable[[Path], bool],
+) -> Run:
+    run_id, folder = past.info.run_id, run_folder(past.info.run_id)
+    # One that was killed while it sent its last entries has its last checkpoint, and sends them again.
+    is_unsent = past.info.status == "KILLED" and outbox.has_finished(folder)
+    if is_unsent and not can_go_on(folder):
         raise UserError(
             f"run {run_id} has finished, but MLflow does not know all of it: "
             "python -m expkit.sync sends the rest"
@@ -388,11 +448,16 @@ def _to_go_on(
         return newest if newest and (was_cut_off(newest) or failed) else None
     run = find_run(client, resume)
     run_id, tags = run.info.run_id, run.data.tags
+    if store.is_deleted(run):
+        how = store.restoring(client, run_id)
+        raise UserError(f"resume={resume}: run {run_id} was deleted; {how}")
     refusals = {
         "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
-        "has finished": run.info.status == "FINISHED",
-        # Of another host nobody here can know; its name says that the user does.
-        "is running": run.info.status == "RUNNING" and store.is_alive_here(tags),
+        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
+        f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
+        " in place of all other options of model": run.info.status == "FINISHED",
+        # Of a folder that is not shared nobody here can know; its name says that the user does.
+        "is running": run.info.status == "RUNNING" and bool(outbox.is_written(run_folder(run_id))),
         "was ended by its search": is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
@@ -400,6 +465,8 @@ def _to_go_on(
         if holds:
             raise UserError(f"resume={resume}: run {run_id} {why}")
     then = json.loads((run_folder(run_id) / FACTS).read_text(encoding="utf-8"))
+    if facts.get("precision") == "auto":
+        facts = {**facts, "precision": then.get("precision")}  # it goes on in what it has taken
     if changed := differences(then, facts):
         raise ConfigError(
             [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]

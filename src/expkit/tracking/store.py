@@ -2,13 +2,16 @@
 
 import getpass
 import os
+import shlex
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-from urllib.parse import urlsplit
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from pathlib import Path, PureWindowsPath
+from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 
@@ -24,26 +27,72 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
-from expkit.config.project import output_dir, project_root
-from expkit.errors import UserError
+from expkit.config.fitting import given_address, wrong_address
+from expkit.config.project import output_dir, project_root, run_folder
+from expkit.display import say
+from expkit.errors import UserError, shortened
 from expkit.secrets import hidden, remember, without_password
+from expkit.tracking.moved import follow_project, local_path
+from expkit.tracking.outbox import is_written
 
 HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
+BOOT = "expkit.boot"  # boot and process namespace, where STARTED counts clock ticks since that boot
 REACHABLE_WITHIN = 5.0  # seconds
 DATABASES = ("postgresql", "mysql", "mssql")  # MLflow writes into them without a server of its own
 
 
 def tracking_uri(configured: str | None) -> str:
-    """The configured store, else MLFLOW_TRACKING_URI, else the project's own sqlite file."""
-    uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///outputs/mlflow.db"
-    prefix = "sqlite:///"
-    if uri.startswith(prefix) and not uri.startswith("sqlite:////"):
-        return f"{prefix}{project_root() / uri.removeprefix(prefix)}"
-    return uri
+    """The configured store, else MLFLOW_TRACKING_URI, else the project's own sqlite file.
+
+    Raises:
+        UserError: no run can be kept there.
+    """
+    key, given = given_address(configured)
+    return kept_address(given or "sqlite:///outputs/mlflow.db", key)
+
+
+def kept_address(given: str, key: str) -> str:
+    """The address, given under `key`, of something to keep; a sqlite file belongs to the project.
+
+    Raises:
+        UserError: nothing can be kept there.
+    """
+    why = wrong_address(given)
+    if not why and given.startswith("sqlite"):
+        try:
+            url = make_url(given)
+            if "?" in given:
+                parse_qsl(given.partition("?")[2], strict_parsing=True)
+            url.get_dialect().import_dbapi()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", SAWarning)  # ?mode=memory would only be left out
+                url.get_dialect()().create_connect_args(url)
+            name = url.database or ""
+            file = project_root() / Path(name).expanduser()
+        except (SQLAlchemyError, SAWarning, ImportError, RuntimeError, ValueError) as error:
+            why = f"{str(error).splitlines()[0]}; in a path, ? is written as %3F"
+        else:
+            is_of_windows = os.name != "nt" and PureWindowsPath(name).drive
+            is_of_sqlite = "uri" in url.query or name.startswith("file:")
+            is_async = url.get_dialect().is_async
+            if file.is_dir() or is_of_windows or is_of_sqlite or is_async:
+                why = "expected the path of a file on this machine: sqlite:///relative or sqlite:////absolute"
+            else:
+                given = url.set(database=str(file)).render_as_string(hide_password=False)
+    if why:
+        raise UserError(f"{key}={without_password(given)}: {why}")
+    return given
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file behind an address of a store, if it is one of sqlite."""
+    return Path(make_url(uri).database or "") if uri.startswith("sqlite") else None
 
 
 def connect(configured: str | None) -> MlflowClient:
@@ -86,11 +135,11 @@ def _use(uri: str) -> None:
 
 
 def _opened(uri: str) -> MlflowClient:
-    if not uri.startswith("sqlite"):
+    file = sqlite_file(uri)
+    if file is None:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
         return client
-    file = Path(uri.removeprefix("sqlite:///"))
     file.parent.mkdir(parents=True, exist_ok=True)
     # Making a client makes the tables; processes that do so at the same time break each other, and
     # one that is killed meanwhile leaves half of them. So the file gets its name when it is whole.
@@ -98,9 +147,13 @@ def _opened(uri: str) -> MlflowClient:
         if not file.exists():
             unfinished = file.with_suffix(".unfinished")
             unfinished.unlink(missing_ok=True)
-            MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+            there = make_url(uri).set(database=str(unfinished)).render_as_string(False)
+            MlflowClient(there).search_experiments(max_results=1)
             unfinished.replace(file)
-        return MlflowClient(uri)
+        client = MlflowClient(uri)
+        if file.is_relative_to(project_root()):
+            follow_project(uri)
+        return client
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -108,31 +161,73 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
     Only a server of MLflow takes artifacts; with a database they stay in this project.
     """
+    shown = f"tracking.experiment={shortened(name, 100)!r}"
+    local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
     if found := client.get_experiment_by_name(name):
         if found.lifecycle_stage == "deleted":
+            how = _restoring(client, f"experiments restore --experiment-id {found.experiment_id}")
+            raise UserError(f"{shown}: was deleted; {how}, or take another name")
+        folder = local_path(found.artifact_location) if local else None
+        if folder and not folder.parent.is_dir():
             raise UserError(
-                f"tracking.experiment={name!r}: was deleted; restore it or take another name"
+                f"{shown}: keeps artifacts in {folder}, and {folder.parent} is gone; if it was moved, "
+                "make a link there that leads to it, or take another name"
             )
         return str(found.experiment_id)
-    local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
     location = (output_dir() / "artifacts").as_uri() if local else None
     try:
         return str(client.create_experiment(name, artifact_location=location))
-    except MlflowException:
+    except MlflowException as error:
         found = client.get_experiment_by_name(name)  # another process was faster
         if found is None:
-            raise
+            raise UserError(f"{shown}: {hidden(str(error)).splitlines()[0]}") from error
         return str(found.experiment_id)
+
+
+def experiment_ids(client: MlflowClient) -> list[str]:
+    """Of all experiments that are not deleted."""
+    return [e.experiment_id for e in client.search_experiments(max_results=50_000)]
+
+
+def end(client: MlflowClient, run_id: str, status: str) -> None:
+    """Set how a run has ended; one that somebody has deleted is restored for a moment."""
+    if deleted := is_deleted(client.get_run(run_id)):
+        client.restore_run(run_id)
+    client.set_terminated(run_id, status)
+    if deleted:
+        client.delete_run(run_id)
+
+
+def is_deleted(found: MlflowRun) -> bool:
+    """Whether a run is deleted, by itself or with its experiment; nothing can be written into it."""
+    return bool(found.info.lifecycle_stage == "deleted")
+
+
+@contextmanager
+def unless_deleted(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """What is written within is left out, with a line that says so, if the run was deleted."""
+    try:
+        yield
+    except MlflowException:
+        if not is_deleted(client.get_run(run_id)):
+            raise
+        say(f"run {run_id} was deleted in MLflow and stays as it is; {restoring(client, run_id)}")
+
+
+def restoring(client: MlflowClient, run_id: str) -> str:
+    """Says which command brings a deleted run back."""
+    return _restoring(client, f"runs restore --run-id {run_id}")
+
+
+def _restoring(client: MlflowClient, command: str) -> str:
+    uri = shlex.quote(without_password(str(client.tracking_uri)))
+    return f"MLFLOW_TRACKING_URI={uri} python -m mlflow {command} restores it"
 
 
 def owner_tags() -> dict[str, str]:
     """Tags that say which process writes a run."""
-    process = psutil.Process()
-    return {
-        HOST: socket.gethostname(),
-        PID: str(process.pid),
-        STARTED: f"{process.create_time():.0f}",
-    }
+    here = {HOST: socket.gethostname(), PID: str(os.getpid()), STARTED: _start("self")}
+    return here | ({BOOT: _boot()} if _boot() else {})
 
 
 def source_tags() -> dict[str, str]:
@@ -151,33 +246,62 @@ def source_tags() -> dict[str, str]:
 def close_abandoned(client: MlflowClient) -> None:
     """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
     running = client.search_runs(
-        [experiment.experiment_id for experiment in client.search_experiments()],
+        experiment_ids(client),
         filter_string=f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
         run_view_type=ViewType.ACTIVE_ONLY,
     )
     for run in running:
-        if not is_alive(run.data.tags):
+        if not is_at_work(run):
             client.set_terminated(run.info.run_id, status="KILLED")
 
 
+def is_at_work(run: MlflowRun) -> bool:
+    """Whether a process writes a run of a machine of this name, as far as can be known.
+
+    Containers may share the name of their host, and machines that of each other, so the lock of the
+    run's files is asked. Where there is none, a process that this one cannot see counts as alive.
+    """
+    held = is_written(run_folder(run.info.run_id))
+    hidden_from_here = run.data.tags.get(BOOT, _boot()) != _boot()
+    return is_alive(run.data.tags) or (hidden_from_here if held is None else held)
+
+
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether the process of this host that `owner_tags` describe is still there."""
+    """Whether this process sees the one that `owner_tags` describe, be it in a container of its own."""
     try:
         process = psutil.Process(int(tags[PID]))
-        is_the_same = abs(process.create_time() - float(tags[STARTED])) < 2
-        return is_the_same and process.status() != psutil.STATUS_ZOMBIE
+        if process.status() == psutil.STATUS_ZOMBIE or tags.get(BOOT, _boot()) != _boot():
+            return False
+        if BOOT in tags:
+            return _start(process.pid) == tags[STARTED]
+        return abs(process.create_time() - float(tags[STARTED])) < 2
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
 
 
-def is_alive_here(tags: Mapping[str, str]) -> bool:
-    """Whether a living process of this host owns a run with these tags."""
-    return tags.get(HOST) == socket.gethostname() and is_alive(tags)
+def _boot() -> str:
+    """This boot of this machine and this process namespace; empty where the system names none."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _start(pid: int | str) -> str:
+    """When a process began: in ticks since the boot, which no setting of the clock changes."""
+    if not _boot():
+        return f"{psutil.Process(None if pid == 'self' else int(pid)).create_time():.0f}"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        raise psutil.NoSuchProcess(int(pid)) from None
 
 
 def is_other_process_here(tags: Mapping[str, str]) -> bool:
-    """Whether a living process of this host, but not this one, owns a run with these tags."""
-    return tags.get(PID) != str(os.getpid()) and is_alive_here(tags)
+    """Whether a living process that this one sees, but not this one, owns a run with these tags."""
+    is_here = tags.get(HOST) == socket.gethostname() and tags.get(PID) != str(os.getpid())
+    return is_here and is_alive(tags)
 
 
 def terminate_owner(tags: Mapping[str, str]) -> None:
@@ -196,7 +320,7 @@ def _require_server(uri: str) -> None:
         urllib.request.urlopen(health, timeout=REACHABLE_WITHIN).close()
     except urllib.error.HTTPError:
         return  # something answers; whether it lets us in is MLflow's to find out
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
             f"tracking.uri={without_password(uri)}: no server answers there ({reason}); "

@@ -3,17 +3,22 @@
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric
+from mlflow.entities import Metric, ViewType
 from mlflow.entities import Run as MlflowRun
 
+from expkit.config.project import run_folder
+from expkit.interrupts import ends_first
+from expkit.names import key_of
 from expkit.secrets import hidden
 from expkit.tracking import store
 from expkit.tracking.note import NOTE, note_of
+from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
 from expkit.tracking.past import (
     ERROR,
@@ -79,12 +84,19 @@ class SweepRun:
         """What became of each job so far."""
         store.close_abandoned(self._client)
         newest: dict[str, MlflowRun] = {}
-        for run in runs_with(self._client, self._experiment, SWEEP, self.id):
+        runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
+        for run in sorted(runs, key=store.is_deleted):
             newest.setdefault(run.data.tags[FINGERPRINT], run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
         """Write the summary: a table, pictures, counts, and which jobs are the best."""
+        with store.unless_deleted(self._client, self.id):
+            self._write_summary(rows, best, files)
+
+    def _write_summary(
+        self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]
+    ) -> None:
         self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
         for file in files:
             self._client.log_artifact(self.id, str(file), "sweep")
@@ -103,7 +115,8 @@ class SweepRun:
         self._client.log_batch(self.id, metrics=metrics)
         for row in finished:
             if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
-                self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+                with store.unless_deleted(self._client, row.run_id):
+                    self._client.set_tag(row.run_id, BEST, str(row in best).lower())
         self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
         if best:
             self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
@@ -129,7 +142,8 @@ class SweepRun:
 
     def tag(self, name: str, value: str) -> None:
         """Something else to know about the sweep."""
-        self._client.set_tag(self.id, name, value)
+        with store.unless_deleted(self._client, self.id):
+            self._client.set_tag(self.id, name, value)
 
     def _elsewhere(self, job: Job) -> MlflowRun | None:
         """A run of the same experiment that has finished or is at work, in any sweep."""
@@ -146,6 +160,8 @@ class SweepRun:
             return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
         state = "PRUNED" if is_pruned(run) else run.info.status
         error = ""
+        if store.is_deleted(run):
+            state, error = "DELETED", store.restoring(self._client, run.info.run_id)
         if state in ("FAILED", "KILLED"):
             error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
@@ -156,7 +172,8 @@ class SweepRun:
             state,
             objective,
             task=str(job.config.get("task", {}).get("_target_", "")),
-            value=run.data.metrics.get(objective) if run.info.status == "FINISHED" else None,
+            direction=str(job.config.get("direction", "")),
+            value=run.data.metrics.get(key_of(objective)) if state == "FINISHED" else None,
             run_id=run.info.run_id,
             seconds=(end - run.info.start_time) / 1000 if end else None,
             error=error,
@@ -215,16 +232,20 @@ def open_sweep(
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         client.log_batch(run_id, params=params_of_command(shown))
+    lock = lock_of(run_folder(run_id))
+    with suppress(Timeout):  # somebody else goes on with the same sweep
+        lock.acquire(timeout=0)
     try:
         yield SweepRun(client, experiment, run_id, name, resume)
     except KeyboardInterrupt:
-        _end_jobs(client, experiment, run_id)
-        client.set_terminated(run_id, "KILLED")
+        with ends_first():
+            _end_jobs(client, experiment, run_id)
+            store.end(client, run_id, "KILLED")
         raise
     except BaseException:
-        client.set_terminated(run_id, "FAILED")
+        store.end(client, run_id, "FAILED")
         raise
-    client.set_terminated(run_id, "FINISHED")
+    store.end(client, run_id, "FINISHED")
 
 
 def _end_jobs(client: MlflowClient, experiment: str, sweep: str) -> None:
@@ -233,7 +254,8 @@ def _end_jobs(client: MlflowClient, experiment: str, sweep: str) -> None:
     asked: set[str] = set()
     while time.monotonic() < deadline:
         store.close_abandoned(client)
-        running = [r for r in runs_with(client, experiment, SWEEP, sweep) if _is_at_work(r)]
+        runs = runs_with(client, experiment, SWEEP, sweep, ViewType.ALL)
+        running = [run for run in runs if _is_at_work(run)]
         for run in running:
             if run.info.run_id not in asked:
                 store.terminate_owner(run.data.tags)
@@ -250,7 +272,9 @@ def _is_at_work(run: MlflowRun) -> bool:
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:
     """Called in a job: no other job of its sweep is to start."""
-    store.connect(settings["uri"]).set_tag(os.environ[SWEEP_VARIABLE], STOPPED, "true")
+    client, sweep = store.connect(settings["uri"]), os.environ[SWEEP_VARIABLE]
+    with store.unless_deleted(client, sweep):
+        client.set_tag(sweep, STOPPED, "true")
 
 
 def is_stopped(settings: Mapping[str, Any]) -> bool:
@@ -269,5 +293,5 @@ def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
     for run in runs_with(client, experiment, FINGERPRINT, fingerprint):
         ours = run.data.tags.get(SWEEP) == os.environ[SWEEP_VARIABLE]
         if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
-            return run.data.metrics.get(str(config["objective"]))
+            return run.data.metrics.get(key_of(str(config["objective"])))
     return None

@@ -1,0 +1,47 @@
+"""Whether `precision=auto` takes the faster of fp32 and bf16, for a large model and for a small one."""
+
+import sys
+from pathlib import Path
+
+from benchmarks import material
+from benchmarks.contest import Claim, Contest, Measures, Turn, measured
+
+TRAINING = "train/samples_per_second"
+CHOICES = ("auto", "fp32", "bf16")
+LEAST = 0.95  # times the rate of the faster one, which drifts by some percent itself
+
+# The small Marian of the README, without its evaluation by beams.
+MODELS = {
+    "precision_minilm": ("text_classification", ["lora=none", "train.max_steps=40"]),
+    "precision_marian": (
+        "translation",
+        [
+            *("model.hidden_size=192", "model.dropout=0", "train.max_steps=80"),
+            *("task.num_beams=1", "task.max_new_tokens=4"),
+        ],
+    ),
+}
+
+
+def contests(folder: Path, real: Path | None) -> list[Contest]:
+    """One for each model; the tables say which precision was faster, and that auto was as fast."""
+    claims = [Claim(TRAINING, "auto", "fp32", LEAST), Claim(TRAINING, "auto", "bf16", LEAST)]
+    found = []
+    for name, (task, options) in MODELS.items():
+        data = material.files(task, folder, real)
+        command = [f"task={task}", *data.overrides, *options, "optimizer.lr=5e-5", "seed=1"]
+        turns = {choice: trained([*command, f"precision={choice}"]) for choice in CHOICES}
+        found.append(Contest(name, turns, claims))
+    return found
+
+
+def trained(overrides: list[str]) -> Turn:
+    """A run; what `auto` takes to decide comes before its first step."""
+
+    def turn(folder: Path) -> Measures:
+        result = measured(
+            [sys.executable, "-m", "benchmarks.expkit_run", str(folder), *overrides], folder
+        )
+        return {TRAINING: result[TRAINING]}
+
+    return turn

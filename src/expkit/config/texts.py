@@ -1,0 +1,157 @@
+"""Keep a text as it was typed where Hydra and YAML read a number or a switch.
+
+Hydra reads `run_name=2024_05_01` as the number 20240501, and only the composed configuration tells
+which keys take a text. So the typed characters are looked up after composition, with Hydra's own
+grammar. The characters in a file are gone once YAML has read it, so `problems` refuses such values.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from antlr4 import CommonTokenStream, InputStream
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
+from hydra.core.override_parser.types import QuotedString, Sweep
+from hydra.grammar.gen.OverrideLexer import OverrideLexer
+from hydra.grammar.gen.OverrideParser import OverrideParser
+from omegaconf import DictConfig, OmegaConf, StringNode
+
+from expkit.config.schema import COMPONENTS, GROUPS, Root
+from expkit.config.targets import TargetError, signature_of, targets_in
+
+HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
+OF_PLUGINS = (
+    *("study_name", "storage", "submitit_folder", "name", "partition", "qos", "comment"),
+    *("constraint", "exclude", "gres", "account", "address"),
+)  # options of our sweepers and launchers that are texts
+ONE, SEVERAL = "str", re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
+
+
+class TextParser(OverridesParser):
+    """Reads overrides as Hydra does, but leaves numbers and switches as the characters typed."""
+
+    def parse_rule(self, s: str, rule_name: str) -> Any:
+        """Raises HydraException for what Hydra cannot read."""
+        override = super().parse_rule(s, rule_name)
+        tree = OverrideParser(CommonTokenStream(OverrideLexer(InputStream(s)))).override()
+        override._value = _AsTyped(self.functions).visit(tree)._value
+        return override
+
+
+class _AsTyped(HydraOverrideVisitor):
+    def visitPrimitive(self, ctx: OverrideParser.PrimitiveContext) -> QuotedString | str | None:
+        value = super().visitPrimitive(ctx)
+        return str(ctx.getText()).strip() if isinstance(value, int | float) else value
+
+    def visitFunction(self, ctx: OverrideParser.FunctionContext) -> Any:
+        reader = self if ctx.ID().getText() in HANDS_ON else HydraOverrideVisitor(self.functions)
+        return HydraOverrideVisitor.visitFunction(reader, ctx)
+
+
+def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Put back the typed characters where `cfg` holds a number or a switch for a text, in place."""
+    lost = [key for key, value in _leaves(_plain(cfg)) if _is_no_text(value)]
+    of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
+    typed = dict(_typed(overrides if lost else of_hydra))
+    for key in lost:
+        if key in typed:
+            OmegaConf.update(cfg, key, typed[key])
+    for (
+        key,
+        value,
+    ) in typed.items():  # Hydra's own keys know their types, and have converted already
+        section, _, name = key.rpartition(".")
+        node = OmegaConf.select(cfg, section) if key.startswith("hydra.") else None
+        if isinstance(node, DictConfig) and isinstance(node._get_node(name), StringNode):
+            node[name] = value
+
+
+def problems(cfg: DictConfig) -> Iterator[str]:
+    """What a file gives as a number or a switch for a key that takes a text."""
+    plain = _plain(cfg)
+    leaves = dict(_leaves(plain))
+    sweeper = plain.get("hydra", {}).get("sweeper") or {}
+    for name, value in (sweeper.get("params") or {}).items():
+        if name.lstrip("+") in leaves:
+            leaves[f"hydra.sweeper.params.{name}"] = value
+    for key, value in leaves.items():
+        if _is_no_text(value):
+            kind = "true or false" if isinstance(value, bool) else "a number"
+            yield (
+                f"{key}={value!r}: this key takes a text, and YAML has read {kind} in the file; "
+                "put quotes around it there, as in 'no' or '1e-4'"
+            )
+
+
+def _is_no_text(value: Any) -> bool:
+    return isinstance(value, bool | int | float)
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    return plain
+
+
+def _leaves(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every value whose key takes a text, or one of several texts, with its full key."""
+    yield from _of_node("", plain, _annotations(Root))
+    for group, schema in GROUPS.items():
+        yield from _of_node(group, plain.get(group), _annotations(schema))
+    for path, node in targets_in(plain):
+        yield from _of_node(path, node, _parameters(str(node["_target_"])))
+
+
+def _of_node(path: str, node: Any, types: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, value in node.items() if isinstance(node, dict) else ():
+        key = f"{path}.{name}" if path else str(name)
+        if name not in types:
+            continue
+        if isinstance(value, list | dict) and SEVERAL.fullmatch(types[name]):
+            yield from _flat(key, value)
+        elif not isinstance(value, list | dict) and types[name] == ONE:
+            yield key, value
+
+
+def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list | dict):
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flat(f"{key}.{name}", item)
+    else:
+        yield key, value
+
+
+def _typed(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    for override in TextParser.create().parse_overrides(list(overrides)):
+        if not isinstance(value := override.value(), Sweep):
+            yield from _flat(override.key_or_group, value)
+
+
+def _parameters(target: str) -> Mapping[str, str]:
+    """The types of a component's parameters, as far as expkit or its source says them."""
+    if target in COMPONENTS:
+        return _annotations(COMPONENTS[target])
+    if target.startswith("hydra_plugins."):
+        return dict.fromkeys(OF_PLUGINS, ONE)
+    try:
+        signature = signature_of(target)
+    except TargetError:  # said by checks.py
+        return {}
+    return {n: _optional(text) for n, text in signature.annotations.items()} if signature else {}
+
+
+@cache
+def _annotations(schema: type) -> Mapping[str, str]:
+    return {
+        f.name: _optional(f.type.__name__ if f.type is str else str(f.type)) for f in fields(schema)
+    }
+
+
+def _optional(annotation: str) -> str:
+    """`list[str]` for `list[str] | None`, `"typing.Optional[List[str]]"` and the like."""
+    text = re.sub(r"\b(typing|t|abc|collections)\.|['\"]", "", annotation)
+    text = text.removeprefix("None | ").removesuffix(" | None")
+    inner = re.fullmatch(r"Optional\[(.*)\]", text)
+    return inner[1] if inner else text

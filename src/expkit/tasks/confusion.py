@@ -1,0 +1,51 @@
+"""Which labels are taken for which others, as a picture."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from expkit.pictures import label
+
+MOST = 40  # labels in a picture; of more, those that are confused most
+LABEL_LIMIT = 40  # characters
+
+
+def draw_confusion(
+    true: Sequence[str],
+    predicted: Sequence[str],
+    labels: Sequence[str],
+    file: Path,
+    *,
+    shares: bool = False,
+) -> None:
+    """The confusion matrix, true labels in rows; with `shares` of all items of a row."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    counts = Counter(zip(true, predicted, strict=True))
+    shown = labels if len(labels) <= MOST else _most_confused(counts, labels)
+    cells = np.array([[counts[row, column] for column in shown] for row in shown])
+    if shares:
+        of_row = Counter(true)
+        cells = cells / [[max(of_row[row], 1)] for row in shown]
+    size = max(4.0, 0.7 * len(shown) + 2)
+    figure = Figure(figsize=(size, size), layout="constrained")
+    if shown is not labels:
+        figure.suptitle(f"the {len(shown)} of {len(labels):,} labels that are confused most")
+    ConfusionMatrixDisplay(cells, display_labels=[label(n, LABEL_LIMIT) for n in shown]).plot(
+        ax=figure.add_subplot(),
+        cmap="Blues",
+        colorbar=False,
+        values_format=".2f" if shares else "d",
+        xticks_rotation="vertical",
+    )
+    figure.savefig(file, dpi=120)
+
+
+def _most_confused(counts: Counter[tuple[str, str]], labels: Sequence[str]) -> list[str]:
+    """The labels of the pairs that are confused most often, the most frequent pair first."""
+    pairs = [pair for pair, _ in counts.most_common() if pair[0] != pair[1]]
+    return list(dict.fromkeys([*chain.from_iterable(pairs), *labels]))[:MOST]

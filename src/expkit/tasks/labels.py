@@ -1,0 +1,155 @@
+"""Which label a value of a column stands for, and which number it has.
+
+A text is its own label, exactly as it is written. A whole number is its digits; 1.0 is 1 in a column of
+numbers, because one fraction there makes fractions of all. A truth value is `true` or `false`. Nothing
+else is a label.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from datasets import ClassLabel
+
+from expkit.data.splits import Split, Splits
+from expkit.errors import DataError, nearest
+
+NUMBER = re.compile(r"([+-]?\d{1,999})(?:\.0*)?")
+
+
+class LabelColumn:
+    """Reads a column with the label of each record, or with the ids of names that are given.
+
+    Args:
+        names: task.labels; empty: those that the training data give to ids, or else hold, sorted.
+    """
+
+    def __init__(self, column: str, names: Sequence[str]) -> None:
+        self._column = column
+        self._given = list(names)
+        self._holds_ids = False
+        self.names = list(names)
+
+    def setup(self, splits: Splits) -> None:
+        """Find the names. Raises DataError for a value that is no label, or not among the labels."""
+        found = [(split, self._first(split)) for split in splits.named().values()]
+        named = self._given or self._own_names(splits.train)
+        self.names = named or found_names(splits.train, self._column, found[0][1])
+        if len(self.names) < 2:
+            raise DataError(
+                f"{splits.train.source}: column {self._column!r} holds one label only, "
+                f"{self.names[0]!r:.60}; there is nothing to learn"
+            )
+        # Ids count where names are given, and only where no name can be taken for one.
+        ids = {str(i) for i in range(len(self.names)) if named}
+        is_id = (ids & first.keys() for split, first in found if not self._own_names(split))
+        self._holds_ids = any(is_id) and not any(NUMBER.fullmatch(bare(n)) for n in self.names)
+        for split, first in found:
+            numbers = self._numbers(split)
+            for label, i in first.items():
+                if label not in numbers:
+                    raise self._unknown(split, i, label, numbers)
+
+    def ids(self, split: Split) -> list[int]:
+        """The number of each record's label."""
+        numbers = self._numbers(split)
+        return [numbers[label] for label in self._labels(split)]
+
+    def _own_names(self, split: Split) -> list[str]:
+        return class_names(split.rows.features[self._column])
+
+    def _numbers(self, split: Split) -> dict[str, int]:
+        """Of each label that may stand in a split."""
+        numbers = {name: i for i, name in enumerate(self.names)}
+        if own := self._own_names(split):
+            pairs = zip(own, names_of_ids(own, self._given), strict=True)
+            return {label: numbers[name] for label, name in pairs if name in numbers}
+        return {str(i): i for i in numbers.values()} if self._holds_ids else numbers
+
+    def _first(self, split: Split) -> dict[str, int]:
+        """Each label of a split, with the number of the first record that has it."""
+        first: dict[str, int] = {}
+        for i, label in enumerate(self._labels(split)):
+            first.setdefault(label, i)
+        return first
+
+    def _labels(self, split: Split) -> Iterator[str]:
+        own = self._own_names(split)
+        ids = range(len(own))
+        for i, value in enumerate(split.values(self._column)):
+            label = label_of(value if not own else own[value] if value in ids else None)
+            if label is None:
+                plain = "a text that is not blank, a whole number, true or false"
+                raise DataError(
+                    f"{split.where(i)}: {self._column}={value!r:.60} is no label; expected "
+                    f"{f'an id from 0 to {ids[-1]}' if own else plain}"
+                )
+            yield label
+
+    def _unknown(self, split: Split, i: int, label: str, allowed: Iterable[str]) -> DataError:
+        value = split.rows[i][self._column]
+        meant = "" if value == label else f", which is the label {label!r},"
+        like = next((name for name in allowed if bare(name) == bare(label)), label)
+        mixed = ", of which other records hold the ids," if label in self.names else ""
+        return DataError(
+            f"{split.where(i)}: {self._column}={value!r:.60}{meant} is not among the labels{mixed}; "
+            f"{nearest(like, allowed)}"
+        )
+
+
+def label_of(value: object) -> str | None:
+    """The label that a value stands for; None if it is none."""
+    if isinstance(value, str):
+        return value if bare(value) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return str(int(value)) if is_whole else None  # type: ignore[call-overload]
+
+
+@lru_cache(maxsize=4096)
+def bare(label: str) -> str:
+    """A label without what is easily overlooked: case, blanks, invisible and full-width characters,
+    and the fraction of 1.0.
+    """
+    text = unicodedata.normalize("NFKC", label)
+    text = " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").lower().split())
+    number = NUMBER.fullmatch(text)
+    return number[1] if number else text
+
+
+def found_names(split: Split, column: str, first: Mapping[str, int]) -> list[str]:
+    """The labels that occur, in order; `first` has the first record of each.
+
+    Raises:
+        DataError: two of them differ in nothing but what is easily overlooked.
+    """
+    seen: dict[str, str] = {}
+    for label, i in first.items():
+        if (other := seen.setdefault(bare(label), label)) != label:
+            raise DataError(
+                f"{split.where(i)}: {column}: {label!r:.60} is almost {other!r:.60} "
+                f"({split.where(first[other])}): only case, blanks or the form of characters differ; "
+                "write both in one way or, if both are meant, name all labels in task.labels"
+            )
+    are_numbers = all(label.isdecimal() and NUMBER.fullmatch(label) for label in first)
+    return sorted(first, key=int if are_numbers else None)
+
+
+def class_names(feature: Any) -> list[str]:
+    """The names that a data set gives to the ids of a column; empty if it gives none."""
+    return list(feature.names) if isinstance(feature, ClassLabel) else []
+
+
+def names_of_ids(own: list[str], given: list[str]) -> list[str]:
+    """The names of a column's ids: `own` are those of the data, `given` are task.labels.
+
+    As many names as the data have, none of which has moved, are new names for the same ids. All others
+    say which labels there are and in which order; the data then say what an id means.
+    """
+    if not own or len(own) != len(given):
+        return own or given
+    moved = any(name in given and given[i] != name for i, name in enumerate(own))
+    return own if moved else given
