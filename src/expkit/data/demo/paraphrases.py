@@ -48,10 +48,10 @@ _TRIES = 10_000
 class Frame:
     """One event; swapping {a} and {b} must always make it another event."""
 
+    wordings: tuple[str, ...]
     domain: str
     roles: str
     quantity: str
-    wordings: tuple[str, ...]
 
     @property
     def slots(self) -> dict[str, str]:
@@ -61,7 +61,7 @@ class Frame:
 
 
 _VOCABULARY = vocabulary("paraphrases")
-FRAMES = tuple(Frame(*head.split(), tuple(wordings)) for head, *wordings in _VOCABULARY["frames"])
+FRAMES = tuple(Frame(tuple(wordings), *head.split()) for head, *wordings in _VOCABULARY["frames"])
 SPELLINGS: Mapping[str, Sequence[str]] = _VOCABULARY["spellings"]
 MONTHS, NUMBERS, SUFFIXES, UNITS = (
     tuple(_VOCABULARY[name].split()) for name in ("months", "numbers", "suffixes", "units")

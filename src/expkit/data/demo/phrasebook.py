@@ -118,7 +118,10 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "clock": [format_skeleton("h", hour, locale=cldr) for hour in hours],
         "later": [_relative(span, cldr) for span in spans],
         "ago": [_relative(-span, cldr) for span in spans],
-        **{kind: [_measure(*m, cldr) for m in product(*of)] for kind, of in MEASURES.items()},
+        **{
+            kind: [_measure(count, unit, cldr) for count, unit in product(counts, units)]
+            for kind, (counts, units) in MEASURES.items()
+        },
     }
     # CLDR puts spaces into Japanese terms ("タイ バーツ", "5 メートル"); running text has none.
     return {kind: [term.replace(" ", "") for term in of] for kind, of in terms.items()}
