@@ -51,7 +51,7 @@ class Metrics(Mapping[str, Any]):
     is not expkit's own, is made at once all the same.
     """
 
-    def __init__(self, nodes: DictConfig) -> None:
+    def __init__(self, nodes: Mapping[Any, Any]) -> None:
         self._nodes = {str(name): node for name, node in nodes.items()}
         self._made: dict[str, Any] = {}
         for name, node in self._nodes.items():

@@ -31,8 +31,6 @@ def go_online_if_asked(cfg: DictConfig) -> None:
 def _answers(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=REACHABLE_WITHIN).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, urllib.error.HTTPError)  # which is an answer
     return True

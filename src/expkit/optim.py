@@ -13,12 +13,11 @@ def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.ndim > 1]
     vectors = [p for p in trained if p.ndim <= 1]
-    groups: list[dict[str, object]] = []
-    if matrices:
-        groups.append({"params": matrices})
-    if vectors:
-        groups.append({"params": vectors, "weight_decay": 0.0})
-    return groups
+    groups: list[dict[str, object]] = [
+        {"params": matrices},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def constant(optimizer: Optimizer, total_steps: int, warmup_ratio: float) -> LambdaLR:

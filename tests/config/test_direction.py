@@ -57,6 +57,17 @@ class Accuracy(Accuracy):
     direction = "minimize"
 
 
+class Twice(evaluate.Metric):
+    direction = "minimize"
+    direction = "maximize"
+
+
+class Guarded(ByExpkit):
+    @property
+    def direction(self):
+        return "minimize"
+
+
 WORD = "minimize"
 
 
@@ -117,6 +128,7 @@ def test_every_task_says_it(task: str, direction: str) -> None:
         ("x", "ByExpkit", "maximize"),
         ("x", "Accuracy", "minimize"),
         ("x", "Computed", "minimize"),
+        ("x", "Twice", "maximize"),
         ("recall", "Several", "maximize"),
         ("miss", "Several", "minimize"),
     ],
@@ -154,6 +166,10 @@ def test_a_metric_that_says_nothing_is_refused_as_objective_alone(name: str) -> 
         (
             ("+task.metrics.x._target_=own_metrics.Wrong", "objective=eval/x"),
             r"Wrong\.direction='lower': allowed",
+        ),
+        (
+            ("+task.metrics.x._target_=own_metrics.Guarded", "objective=eval/x"),
+            r"Guarded\.direction=<property.*>: allowed: minimize, maximize",
         ),
         (
             ("+task.metrics.x._target_=own_metrics.Several", "objective=eval/recall_A"),

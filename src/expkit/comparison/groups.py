@@ -4,40 +4,16 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
 from expkit.names import key_of
+from expkit.tracking.jobs import DIGEST, Job
 
 FINISHED = "FINISHED"
 TASK = "task._target_"
 SIGNS = {MINIMIZE: 1, MAXIMIZE: -1, "": 0}  # a score with its sign is less where it is better
-DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
-
-
-class Job(Protocol):
-    """What has to be known of a run; `expkit.tracking.jobs.Job` says what these are."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def run_id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def error(self) -> str: ...
-    @property
-    def params(self) -> Mapping[str, str]: ...
-    @property
-    def metrics(self) -> Mapping[str, float]: ...
-    @property
-    def chosen(self) -> Mapping[str, str]: ...
-    @property
-    def objective(self) -> str: ...
-    @property
-    def direction(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -109,14 +85,14 @@ def grouped(jobs: Sequence[Job]) -> list[Group]:
 
 def best_of(groups: Sequence[Group]) -> list[Group]:
     """The best group of each contest that has several, of those whose objective is a number."""
-    best: dict[tuple[str, str, str], Group] = {}
     several = Counter(group.contest for group in groups)
-    for group in (g for g in groups if several[g.contest] > 1 and g.direction):
-        if _rank(group) < float("inf"):
-            leader = best.setdefault(group.contest, group)
-            if _rank(group) < _rank(leader):
-                best[group.contest] = group
-    return list(best.values())
+    ranked = [
+        group
+        for group in groups
+        if several[group.contest] > 1 and group.direction and _rank(group) < float("inf")
+    ]
+    contests = dict.fromkeys(group.contest for group in ranked)
+    return [min((g for g in ranked if g.contest == contest), key=_rank) for contest in contests]
 
 
 def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:

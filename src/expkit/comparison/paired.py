@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
+from expkit.components import Metrics
 from expkit.errors import UserError
 from expkit.metrics.outcomes import Outcomes
 from expkit.metrics.statistics import Statistics
@@ -57,10 +56,7 @@ def _require_same(first: Outcomes, second: Outcomes) -> None:
 
 
 def _metric(name: str, node: Any, settings: Mapping[str, Any]) -> Any:
-    try:
-        metric = instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        raise UserError(f"task.metrics.{name}: {error.__cause__ or error}") from error
+    metric = Metrics({name: node})[name]
     for key, value in settings.items():
         if hasattr(metric, key):
             setattr(metric, key, value)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
-from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
+from expkit.comparison.groups import FINISHED, Group, best_of, short_names
 from expkit.display import console, table, tell
+from expkit.tracking.jobs import Job
 
 VALUE_LIMIT = 24  # characters of a parameter in the terminal
 ID_LENGTH = 8  # of a run; compare finds it by these
@@ -23,10 +24,10 @@ class Grid:
 
     def without(self, column: int) -> "Grid":
         """One column less."""
-        rows = [[*row[:column], *row[column + 1 :]] for row in self.rows]
-        return replace(
-            self, columns=[*self.columns[:column], *self.columns[column + 1 :]], rows=rows
+        columns, *rows = (
+            [*line[:column], *line[column + 1 :]] for line in (self.columns, *self.rows)
         )
+        return replace(self, columns=columns, rows=rows)
 
     @property
     def width(self) -> int:

@@ -36,16 +36,20 @@ class Signature:
         return self.required + self.optional
 
 
-def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a `_target_`, at any depth, with its full key."""
+def mappings_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping, at any depth, with its full key."""
     if isinstance(node, dict):
-        if "_target_" in node:
-            yield path, node
+        yield path, node
         for key, value in node.items():
-            yield from targets_in(value, f"{path}.{key}" if path else str(key))
+            yield from mappings_in(value, f"{path}.{key}" if path else str(key))
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            yield from targets_in(value, f"{path}[{index}]")
+            yield from mappings_in(value, f"{path}[{index}]")
+
+
+def targets_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_`, at any depth, with its full key."""
+    return ((key, found) for key, found in mappings_in(node, path) if "_target_" in found)
 
 
 def package_of(target: str) -> str:
@@ -84,15 +88,15 @@ def _attribute_in(file: Path, owner: str, name: str, before: float = math.inf) -
     """What is called `owner` before a line: a class may have the name of its own base class."""
     found = (d for names, d in _definitions(file) if owner in names and d.lineno < before)
     node = next(reversed([*found]), None)
-    if isinstance(node, ast.ImportFrom) and (source := _imported_file(file, node)):
-        original = next(a.name for a in node.names if (a.asname or a.name) == owner)
-        return _attribute_in(source, original, name)
+    if isinstance(node, ast.ImportFrom) and (source := _imported(file, node, owner)):
+        return _attribute_in(*source, name)
     if not isinstance(node, ast.ClassDef):
         raise TargetError(f"{file}: what {owner!r} is cannot be read")
-    for item in node.body:
-        if isinstance(item, ast.Assign | ast.AnnAssign) and name in _names(item) and item.value:
+    for item in reversed(node.body):
+        only_declared = isinstance(item, ast.AnnAssign) and item.value is None
+        if name in _names(item) and not only_declared:
             try:
-                return ast.literal_eval(item.value)
+                return ast.literal_eval(getattr(item, "value", item))
             except ValueError:
                 raise TargetError(f"{file}: {owner}.{name} is no literal") from None
     for base in map(ast.unparse, node.bases):
@@ -132,39 +136,28 @@ def _module_file(modules: list[str]) -> Path | None:
         candidates = (folder / part / "__init__.py", folder / f"{part}.py")
         found = next((c for c in candidates if c.is_file()), None)
         if found is None or file.name != "__init__.py":
-            if _defines(file, part):
+            if any(part in names for names, _ in _definitions(file)):
                 return None  # an attribute that is not a module: a class, perhaps
-            siblings = {p.stem for p in folder.glob("*.py")} | {
-                p.parent.name for p in folder.glob("*/__init__.py")
-            }
-            raise TargetError(
-                f"{'.'.join(modules[:depth])!r} does not exist; {nearest(part, sorted(siblings - {'__init__'}))}"
-            )
+            siblings = {p.stem for p in folder.glob("*.py")} - {"__init__"}
+            siblings |= {p.parent.name for p in folder.glob("*/__init__.py")}
+            missing = ".".join(modules[:depth])
+            raise TargetError(f"{missing!r} does not exist; {nearest(part, sorted(siblings))}")
         file = found
     return file
-
-
-def _defines(file: Path, name: str) -> bool:
-    return any(name in names for names, _ in _definitions(file))
 
 
 def _signature_in(file: Path, name: str, seen: frozenset[tuple[Path, str]]) -> Signature | None:
     if (file, name) in seen:
         return None
-    seen |= {(file, name)}
-    undecided = False
-    known: set[str] = set()
     for names, node in _definitions(file):
-        known |= names
         if name in names:
-            return _signature_of_node(file, name, node, seen)
-        if isinstance(node, ast.ImportFrom) and "*" in names:
-            undecided = True
-    if undecided or "__getattr__" in known:
+            return _signature_of_node(file, name, node, seen | {(file, name)})
+    known = frozenset[str]().union(*(names for names, _ in _definitions(file)))
+    if known & {"*", "__getattr__"}:
         return None
-    raise TargetError(
-        f"{file.stem if file.stem != '__init__' else file.parent.name} has no {name!r}; {nearest(name, sorted(n for n in known if not n.startswith('_')))}"
-    )
+    module = file.parent.name if file.stem == "__init__" else file.stem
+    allowed = sorted(n for n in known if not n.startswith("_"))
+    raise TargetError(f"{module} has no {name!r}; {nearest(name, allowed)}")
 
 
 def _signature_of_node(
@@ -175,9 +168,8 @@ def _signature_of_node(
     if isinstance(node, ast.ClassDef):
         return _from_class(file, node, seen)
     if isinstance(node, ast.ImportFrom):
-        original = next(a.name for a in node.names if (a.asname or a.name) == name)
-        source = _imported_file(file, node)
-        return _signature_in(source, original, seen) if source else None
+        source = _imported(file, node, name)
+        return _signature_in(*source, seen) if source else None
     return None
 
 
@@ -198,37 +190,34 @@ def _from_class(
 
 
 def _from_arguments(args: ast.arguments, *, skip_first: bool) -> Signature:
-    positional = [a.arg for a in (*args.posonlyargs, *args.args)][1 if skip_first else 0 :]
+    positional = [*args.posonlyargs, *args.args]
     without_default = len(positional) - len(args.defaults)
-    keyword = list(zip((a.arg for a in args.kwonlyargs), args.kw_defaults, strict=True))
+    pairs: list[tuple[ast.arg, ast.expr | None]] = [
+        *((a, None) for a in positional[:without_default]),
+        *zip(positional[without_default:], args.defaults, strict=True),
+        *zip(args.kwonlyargs, args.kw_defaults, strict=True),
+    ][skip_first:]
     return Signature(
-        required=(*positional[:without_default], *(n for n, default in keyword if default is None)),
-        optional=(
-            *positional[without_default:],
-            *(n for n, default in keyword if default is not None),
-        ),
+        required=tuple(a.arg for a, default in pairs if default is None),
+        optional=tuple(a.arg for a, default in pairs if default is not None),
         takes_any=args.kwarg is not None,
-        annotations={
-            a.arg: ast.unparse(a.annotation)
-            for a in (*args.posonlyargs, *args.args, *args.kwonlyargs)
-            if a.annotation
-        },
+        annotations={a.arg: ast.unparse(a.annotation) for a, _ in pairs if a.annotation},
     )
 
 
-def _imported_file(file: Path, node: ast.ImportFrom) -> Path | None:
-    try:
-        if node.level == 0:
-            return _module_file((node.module or "").split("."))
-        folder = file.parent
-        for _ in range(node.level - 1):
-            folder = folder.parent
-        path = folder.joinpath(*(node.module or "").split(".")) if node.module else folder
-        return next(
-            (p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None
-        )
-    except TargetError:
-        return None
+def _imported(file: Path, node: ast.ImportFrom, name: str) -> tuple[Path, str] | None:
+    """The file that a name comes from, and what it is called there; None if reading cannot tell."""
+    original = next(a.name for a in node.names if (a.asname or a.name) == name)
+    modules = node.module.split(".") if node.module else []
+    if node.level == 0:
+        try:
+            source = _module_file(modules)
+        except TargetError:
+            return None
+        return (source, original) if source else None
+    path = file.parents[node.level - 1].joinpath(*modules)
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next(((found, original) for found in candidates if found.is_file()), None)
 
 
 @cache

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from expkit.config.targets import is_imported, package_of
+from expkit.config.targets import is_imported, mappings_in, package_of
 from expkit.errors import nearest
 
 PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
@@ -130,12 +130,6 @@ def typed_value(override: str) -> tuple[str, str]:
 
 def remote_code(node: Any, path: str = "") -> Iterator[str]:
     """The full key of every `trust_remote_code` that is not false."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            inner = f"{path}.{key}" if path else str(key)
-            if key == REMOTE_CODE and value not in (False, None):
-                yield inner
-            yield from remote_code(value, inner)
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from remote_code(value, f"{path}[{index}]")
+    for key, found in mappings_in(node, path):
+        if found.get(REMOTE_CODE) not in (False, None):
+            yield f"{key}.{REMOTE_CODE}" if key else REMOTE_CODE

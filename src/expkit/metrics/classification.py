@@ -1,37 +1,27 @@
 """Metrics of a single label for each example, on label ids."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
-import evaluate
 import numpy as np
 from scipy.sparse import csr_array
 
+from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Scores, Statistics, share
 
 Values = dict[str, float]
 
 
-class LabelMetric(evaluate.Metric):
+class LabelMetric(LocalMetric):
     """Compares a predicted with a true label id for each example.
 
     What scores is imported when it is needed first: training begins without it.
     """
 
     direction = "maximize"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(keep_in_memory=True, **kwargs)
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=type(self).__doc__ or "",
-            citation="",
-            features=datasets.Features(
-                {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
-            ),
-        )
+    takes = datasets.Features(
+        {"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}
+    )
 
     def statistics(self, predictions: Sequence[int], references: Sequence[int]) -> Statistics:
         """For each label that occurs: is it rightly predicted, predicted, true."""

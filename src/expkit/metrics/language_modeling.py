@@ -2,31 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import datasets
-import evaluate
 import numpy as np
 
+from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Scores, Statistics, share
 
 LARGEST_EXPONENT = 700.0  # exp of more is infinite in double precision
 
 
-class Perplexity(evaluate.Metric):
+class Perplexity(LocalMetric):
     """exp of the mean negative log-likelihood."""
 
     direction = "minimize"
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(keep_in_memory=True, **kwargs)
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description=type(self).__doc__ or "",
-            citation="",
-            features=datasets.Features({"predictions": datasets.Value("float64")}),
-        )
+    takes = datasets.Features({"predictions": datasets.Value("float64")})
 
     def _compute(self, predictions: list[float]) -> dict[str, float]:
         """The perplexity of items with these negative log-likelihoods (in nats)."""

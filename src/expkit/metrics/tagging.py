@@ -1,10 +1,9 @@
-"""Metrics of entities in sentences, on BIO tags."""
+"""Metrics of entities in sentences, on BIO tags (https://github.com/chakki-works/seqeval)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import datasets
-import evaluate
 import numpy as np
 from seqeval.metrics.sequence_labeling import (
     accuracy_score,
@@ -16,6 +15,7 @@ from seqeval.metrics.v1 import unique_labels
 from seqeval.scheme import IOB2, Entities
 
 from expkit.errors import UserError, nearest
+from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Scores, Statistics, share
 
 Tags = list[list[str]]
@@ -23,7 +23,7 @@ Tags = list[list[str]]
 OVERALL = ("precision", "recall", "f1", "accuracy")
 
 
-class SeqEval(evaluate.Metric):
+class SeqEval(LocalMetric):
     """Entities that are found with all their words and the right type, as seqeval counts them.
 
     Precision, recall and F1 over all types, the share of words with the right tag (accuracy), and
@@ -36,25 +36,20 @@ class SeqEval(evaluate.Metric):
     """
 
     direction = "maximize"
+    takes = datasets.Features(
+        dict.fromkeys(("predictions", "references"), datasets.Sequence(datasets.Value("string")))
+    )
 
-    def __init__(self, strict: bool = False, names: Sequence[str] = OVERALL, **kwargs: Any) -> None:
+    def __init__(self, strict: bool = False, names: Sequence[str] = OVERALL) -> None:
         unknown = [name for name in names if name not in OVERALL and not name.startswith("f1_")]
         if unknown:
             raise UserError(
                 f"names: {unknown[0]!r} is no score of seqeval; "
                 f"{nearest(unknown[0], (*OVERALL, 'f1_<type>'))}"
             )
-        super().__init__(keep_in_memory=True, **kwargs)
+        super().__init__()
         self._strict = strict
         self._names = [name for name in OVERALL if name in names]
-
-    def _info(self) -> evaluate.MetricInfo:
-        tags = datasets.Sequence(datasets.Value("string"))
-        return evaluate.MetricInfo(
-            description=type(self).__doc__ or "",
-            citation="https://github.com/chakki-works/seqeval",
-            features=datasets.Features({"predictions": tags, "references": tags}),
-        )
 
     def _compute(self, predictions: Tags, references: Tags) -> dict[str, float]:
         precision, recall, f1, _ = self._scores(references, predictions, average="micro")

@@ -2,28 +2,30 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
-import evaluate
 import numpy as np
 import sacrebleu
 from sacrebleu.metrics.base import Metric as Scorer
 
+from expkit.metrics.local import LocalMetric
 from expkit.metrics.segmentation import SEGMENTATIONS, provenance, segmentation_of, segmenter
 from expkit.metrics.statistics import Scores, Statistics
 
+TEXT = datasets.Value("string")
 References = Sequence[Sequence[str]]  # one or more of each sentence, not of all the same number
 
 
-class CorpusMetric(evaluate.Metric):
+class CorpusMetric(LocalMetric):
     """One score, from 0 to 100, for all sentences together."""
 
     direction = "maximize"
+    takes: ClassVar = [
+        datasets.Features({"predictions": TEXT, "references": references})
+        for references in (datasets.Sequence(TEXT), TEXT)
+    ]
     key: str  # the name of the score
-
-    def __init__(self) -> None:
-        super().__init__(keep_in_memory=True)
 
     def scorer(self) -> Scorer:
         """The metric of sacreBLEU with its settings."""
@@ -38,18 +40,6 @@ class CorpusMetric(evaluate.Metric):
         scorer = self.scorer()
         scorer.num_refs = _common_length(references)
         return str(scorer.get_signature())
-
-    def _info(self) -> evaluate.MetricInfo:
-        text = datasets.Value("string")
-        kinds_of_references = (datasets.Sequence(text), text)
-        return evaluate.MetricInfo(
-            description=type(self).__doc__ or "",
-            citation="",
-            features=[
-                datasets.Features({"predictions": text, "references": kind})
-                for kind in kinds_of_references
-            ],
-        )
 
     def _compute(
         self, predictions: Sequence[str], references: References | Sequence[str]

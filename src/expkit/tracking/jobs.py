@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from expkit.comparison.groups import DIGEST
 from expkit.config.direction import DIRECTIONS, direction_of
 from expkit.config.trust import is_allowed
 from expkit.errors import ConfigError, UserError
@@ -21,6 +20,7 @@ from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
 METRICS = "task.metrics."  # the beginning of parameters
+DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
 
 

@@ -176,3 +176,11 @@ def test_unknown_split_is_refused_at_the_call(split: str) -> None:
 def test_negative_size_is_refused() -> None:
     with pytest.raises(ValueError, match="-1"):
         entities.examples("train", -1, 0)
+
+
+def test_running_out_of_sentences_is_an_error_and_not_an_endless_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entities, "FRAMES", ("We met on {DAY} .",))
+    with pytest.raises(ValueError, match="no more than"):
+        list(entities.examples("train", 5000, 0))

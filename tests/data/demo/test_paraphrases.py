@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from expkit.data.demo import paraphrases
-from expkit.data.demo.paraphrases import FRAMES, SPLITS, Names, _generate, examples, names, words
+from expkit.data.demo.drawing import SPLITS
+from expkit.data.demo.paraphrases import FRAMES, examples, names, words
 
 Record = dict[str, Any]
 PRINT_RECORDS = """
@@ -31,8 +32,7 @@ def records(split: str, size: int = 1000) -> tuple[Record, ...]:
 
 
 def all_names(split: str) -> set[str]:
-    pool = names(split)
-    return {*pool.first, *pool.last, *pool.city}
+    return {name for pool in names(split).values() for name in pool}
 
 
 def named(sentence: str, pool: set[str]) -> Counter[str]:
@@ -41,8 +41,8 @@ def named(sentence: str, pool: set[str]) -> Counter[str]:
 
 def quantity(sentence: str) -> set[str]:
     """Digits, months and units of a sentence, with number words turned into digits."""
-    digits = {word: str(n) for n, word in enumerate(paraphrases.NUMBER_WORDS.split(), start=2)}
-    months = {month.lower() for month in paraphrases.MONTHS.split()}
+    digits = {word: str(n) for n, word in enumerate(paraphrases.NUMBERS, start=2)}
+    months = {month.lower() for month in paraphrases.MONTHS}
     found = [digits.get(word, word) for word in words(sentence)]
     return {w for w in found if w.isdigit() or w in months or w in paraphrases.UNITS}
 
@@ -93,6 +93,11 @@ def test_an_unknown_split_is_refused_at_the_call(split: str) -> None:
         examples(split, 1, 0)
 
 
+def test_a_negative_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="-1"):
+        examples("train", -1, 0)
+
+
 @pytest.mark.parametrize(("one", "two"), list(combinations(SPLITS, 2)))
 def test_no_name_of_a_split_occurs_in_another(one: str, two: str) -> None:
     assert not all_names(one) & all_names(two)
@@ -114,8 +119,10 @@ def test_labels_are_balanced_and_no_pair_is_repeated(split: str) -> None:
 def test_a_pair_drawn_twice_is_yielded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = next(frame for frame in FRAMES if (frame.roles, frame.quantity) == ("city", "count"))
     monkeypatch.setattr(paraphrases, "FRAMES", (frame,))
-    few = Names((), (), ("Bern", "Bonn", "Lyon", "Rome"))
-    pairs = [frozenset((r["sentence1"], r["sentence2"])) for r in _generate(few, "few", 600)]
+    few = {"city": ("Bern", "Bonn", "Lyon", "Rome")}
+    monkeypatch.setattr(paraphrases, "names", lambda split: few)
+    drawn = examples("train", 600, 0)
+    pairs = [frozenset((r["sentence1"], r["sentence2"])) for r in drawn]
     assert len(pairs) == len(set(pairs)) == 600
 
 

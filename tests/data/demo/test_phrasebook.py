@@ -9,7 +9,8 @@ import pytest
 from babel import Locale
 
 from expkit.data.demo import phrasebook
-from expkit.data.demo.phrasebook import CURRENCIES, FRAMES, LANGUAGES, SPLITS, TERRITORIES, examples
+from expkit.data.demo.drawing import SPLITS
+from expkit.data.demo.phrasebook import CURRENCIES, FRAMES, LANGUAGES, TERRITORIES, examples
 
 ZH, JA = Locale.parse("zh_Hans"), Locale.parse("ja")
 
@@ -179,5 +180,5 @@ def test_unknown_split_is_refused_before_anything_is_drawn():
 
 def test_asking_for_more_than_there_is_ends_with_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(phrasebook, "FRAMES", (("今天是{weekday}。", "今日は{weekday}です。"),))
-    with pytest.raises(ValueError, match=r"train split has only about \d sentences"):
+    with pytest.raises(ValueError, match=r"no more than \d different records"):
         list(islice(examples("train", 8, 0), 100))

@@ -14,7 +14,6 @@ The records depend on the installed Faker version, whose word lists grow between
 
 import random
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -28,13 +27,9 @@ from faker.providers.person.en_GB import Provider as BritishPerson
 from faker.providers.person.en_US import Provider as AmericanPerson
 from faker.providers.person.fr_FR import Provider as FrenchPerson
 
-from expkit.data.demo.vocabulary import vocabulary
+from expkit.data.demo.drawing import OWNERS, SPLITS, distinct, owner, require, vocabulary
 
-SPLITS = ("train", "validation", "test")
 TYPES = ("PER", "ORG", "LOC", "DATE")
-
-# Of every ten names or frames, in sorted order, eight go to train and one to each other split.
-_OWNERS = ("train",) * 8 + ("validation", "test")
 
 _TRIES = 100
 
@@ -67,45 +62,25 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     The records depend on the arguments alone, and a smaller size yields the beginning of a
     larger one. An unknown split or a negative size is refused at the call, not at the first record.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    if size < 0:
-        raise ValueError(f"size must not be negative, got {size}")
-    return _generate(split, size, random.Random(f"entities/{split}/{seed}"))
-
-
-def _generate(split: str, size: int, rng: random.Random) -> Iterator[dict[str, Any]]:
+    require(split, size)
+    rng = random.Random(f"entities/{split}/{seed}")
     # Frames are dealt out like names, except that a training frame is used by all splits.
     users = ("train", split)
-    frames = [text for index, text in enumerate(FRAMES) if _OWNERS[index % len(_OWNERS)] in users]
-    seen: set[tuple[str, ...]] = set()
-    while True:
-        # Whole rounds rather than single draws, so that a short data set shows every frame too.
-        for frame in rng.sample(frames, len(frames)):
-            if len(seen) == size:
-                return
-            if drawn := _draw(frame, split, rng, seen):
-                tokens, tags = drawn
-                yield {"id": f"{split}-{len(seen)}", "tokens": tokens, "ner_tags": tags}
-                seen.add(tuple(tokens))
+    frames = [text for index, text in enumerate(FRAMES) if OWNERS[index % len(OWNERS)] in users]
 
-
-def _draw(
-    frame: str, split: str, rng: random.Random, seen: set[tuple[str, ...]]
-) -> tuple[list[str], list[str]] | None:
-    """Fill the frame with something new, or give up: a frame without names runs dry in the end."""
-    for _ in range(_TRIES):
+    def draw(frame: str) -> tuple[str, dict[str, Any]] | None:
         tokens, tags = _fill(frame, _words_for(split), rng)
-        if tuple(tokens) not in seen and _may_appear_in(split, tokens, tags):
-            return tokens, tags
-    return None
+        text = " ".join(tokens)
+        return (text, {"tokens": tokens, "ner_tags": tags}) if _fits(split, text, tags) else None
+
+    found = distinct(size, lambda: rng.sample(frames, len(frames)), draw, _TRIES)
+    return ({"id": f"{split}-{index}", **record} for index, record in enumerate(found))
 
 
-def _may_appear_in(split: str, tokens: list[str], tags: list[str]) -> bool:
+def _fits(split: str, text: str, tags: list[str]) -> bool:
     """Names keep the splits apart; a sentence without one goes where its checksum says."""
-    if any(tag != "O" and not tag.endswith("DATE") for tag in tags):
-        return True
-    return _OWNERS[zlib.crc32(" ".join(tokens).encode()) % len(_OWNERS)] == split
+    named = any(tag != "O" and not tag.endswith("DATE") for tag in tags)
+    return named or owner(text) == split
 
 
 def _fill(
@@ -144,7 +119,7 @@ def _owners() -> Mapping[str, str]:
     for names in _candidates().values():
         # Names that an earlier role has placed stay put; the rest are dealt out evenly.
         new = sorted({_key(name) for name in names} - owners.keys())
-        owners |= {key: _OWNERS[index % len(_OWNERS)] for index, key in enumerate(new)}
+        owners |= {key: OWNERS[index % len(OWNERS)] for index, key in enumerate(new)}
     return owners
 
 

@@ -12,16 +12,10 @@ Facts and frames are the same in every split; a passage as a whole belongs to ex
 
 import random
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from expkit.data.demo.vocabulary import vocabulary
-
-SPLITS = ("train", "validation", "test")
-
-# Of every ten possible passages, eight belong to train and one to each other split.
-_OWNERS = ("train",) * 8 + ("validation", "test")
+from expkit.data.demo.drawing import distinct, owner, require, vocabulary
 
 _TRIES = 300
 
@@ -80,35 +74,14 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     The passages depend on the arguments alone, and a smaller size yields the beginning of a
     larger one. An unknown split or a negative size is refused at the call, not at the first record.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
-    if size < 0:
-        raise ValueError(f"size must not be negative, got {size}")
-    return _generate(split, size, random.Random(f"passages/{split}/{seed}"))
+    require(split, size)
+    rng = random.Random(f"passages/{split}/{seed}")
 
-
-def _generate(split: str, size: int, rng: random.Random) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    while True:
-        before = len(seen)
-        # Whole rounds rather than single draws, so that a short data set shows every frame too.
-        for frame in rng.sample(FRAMES, len(FRAMES)):
-            if len(seen) == size:
-                return
-            if text := _draw(frame, split, rng, seen):
-                yield {"text": text}
-                seen.add(text)
-        if len(seen) == before:
-            raise ValueError(f"no more than {before} passages of split {split!r} could be found")
-
-
-def _draw(frame: str, split: str, rng: random.Random, seen: set[str]) -> str | None:
-    """Fill the frame with something new, or give up: a small frame runs dry in the end."""
-    for _ in range(_TRIES):
+    def draw(frame: str) -> tuple[str, dict[str, Any]] | None:
         text = _fill(frame, rng)
-        if text not in seen and _owner(text) == split:
-            return text
-    return None
+        return (text, {"text": text}) if owner(text) == split else None
+
+    return distinct(size, lambda: rng.sample(FRAMES, len(FRAMES)), draw, _TRIES)
 
 
 def _fill(frame: str, rng: random.Random) -> str:
@@ -120,8 +93,3 @@ def _fill(frame: str, rng: random.Random) -> str:
 
 def _capitalised(text: str) -> str:
     return re.sub(r'(^|[.?!] )("?[a-z])', lambda match: match[1] + match[2].upper(), text)
-
-
-def _owner(text: str) -> str:
-    """The split of a passage, from a checksum that is the same on every machine."""
-    return _OWNERS[zlib.crc32(text.encode()) % len(_OWNERS)]

@@ -8,7 +8,6 @@ translate, rather than memorised its input, shows on sentences that combine know
 
 import random
 import re
-import zlib
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from functools import lru_cache
@@ -27,37 +26,29 @@ from babel.dates import (
 from babel.numbers import format_currency
 from babel.units import format_unit
 
-from expkit.data.demo.vocabulary import vocabulary
-
-SPLITS = ("train", "validation", "test")
+from expkit.data.demo.drawing import distinct, owner, require, vocabulary
 
 _WORDS = vocabulary("phrasebook")
 TERRITORIES: str = _WORDS["territories"]  # CLDR's codes
 LANGUAGES: str = _WORDS["languages"]
 CURRENCIES: str = _WORDS["currencies"]
-QUANTITIES = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 18, 20, 25, 30, 40, 50, 60, 80, 90)
 MEASURES = {
-    "length": (QUANTITIES, ("length-meter", "length-kilometer", "length-mile")),
-    "weight": (QUANTITIES, ("mass-gram", "mass-kilogram", "mass-pound")),
-    "volume": (QUANTITIES, ("volume-liter", "volume-milliliter")),
-    "area": (QUANTITIES, ("area-square-meter", "area-hectare", "area-square-kilometer")),
-    "speed": (QUANTITIES, ("speed-kilometer-per-hour", "speed-knot")),
-    "wind": (range(2, 13), ("speed-meter-per-second",)),
-    "temperature": (range(3, 36), ("temperature-celsius",)),
-    "duration": (QUANTITIES, ("duration-hour", "duration-minute")),
-    "span": (range(2, 13), ("duration-year", "duration-month")),
-    "nights": (range(2, 13), ("duration-night",)),
+    kind: (tuple(map(int, counts.split())), units.split())
+    for kind, (counts, units) in _WORDS["measures"].items()
 }
-AMOUNTS = (5, 10, 20, 30, 50, 60, 80, 100, 120, 150, 200, 300, 400, 500, 600, 800)
+AMOUNTS = tuple(map(int, _WORDS["amounts"].split()))
 YEARS = range(2015, 2025)
 
 Pair = tuple[str, str]
 
 FRAMES: tuple[Pair, ...] = tuple((zh, ja) for zh, ja in _WORDS["frames"])
 
-# A split holds a tenth of the combinations or more, so this many draws in a row without a new
-# sentence mean that there is hardly one left.
-_MAX_MISSES = 20_000
+# A split holds a tenth of the combinations or more, so a round of this many draws without a new
+# sentence means that there is hardly one left.
+_ROUND = 20_000
+
+# Of every ten sentences, eight go to train and one to each other split.
+_OWNERS = ("validation", "test") + ("train",) * 8
 
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
@@ -67,40 +58,21 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     of a larger one. No sentence of one split occurs in another, whatever the sizes and seeds.
     Raises `ValueError` for an unknown split, and when a split cannot supply `size` sentences.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; allowed: {', '.join(SPLITS)}")
+    require(split, size)
     # Seeded with a string, which random.Random digests alike in every process, unlike hash().
-    return _records(split, size, random.Random(f"phrasebook/{split}/{seed}"))
+    rng = random.Random(f"phrasebook/{split}/{seed}")
+
+    def draw(frame: Pair) -> tuple[str, dict[str, Any]] | None:
+        zh, ja = _fill(frame, rng)
+        return (zh, {"translation": {"zh": zh, "ja": ja}}) if owner(zh, _OWNERS) == split else None
+
+    # Every frame is equally likely, however many combinations it has.
+    return distinct(size, lambda: (rng.choice(FRAMES) for _ in range(_ROUND)), draw)
 
 
-def _records(split: str, size: int, rng: random.Random) -> Iterator[dict[str, Any]]:
-    seen: set[str] = set()
-    misses = 0
-    while len(seen) < size:
-        zh, ja = _draw(rng)
-        if zh in seen or _split_of(zh) != split:
-            misses += 1
-            if misses == _MAX_MISSES:
-                raise ValueError(f"the {split} split has only about {len(seen)} sentences")
-            continue
-        misses = 0
-        seen.add(zh)
-        yield {"translation": {"zh": zh, "ja": ja}}
-
-
-def _split_of(zh: str) -> str:
-    """The one split that a sentence may occur in: 80 % train, 10 % validation, 10 % test.
-
-    A sentence spells out its frame and its names, so its checksum depends on their combination
-    and on nothing else.
-    """
-    bucket = zlib.crc32(zh.encode()) % 10
-    return {0: "validation", 1: "test"}.get(bucket, "train")
-
-
-def _draw(rng: random.Random) -> Pair:
-    """One random sentence, every frame being equally likely however many combinations it has."""
-    zh, ja = rng.choice(FRAMES)
+def _fill(frame: Pair, rng: random.Random) -> Pair:
+    """One random sentence in both languages."""
+    zh, ja = frame
     chosen: dict[str, Pair] = {}
     for slot in re.findall(r"{(\w+)}", zh):
         entries = _lexicon()[slot.removesuffix("_2")]
@@ -146,7 +118,10 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "clock": [format_skeleton("h", hour, locale=cldr) for hour in hours],
         "later": [_relative(span, cldr) for span in spans],
         "ago": [_relative(-span, cldr) for span in spans],
-        **{kind: [_measure(*m, cldr) for m in product(*of)] for kind, of in MEASURES.items()},
+        **{
+            kind: [_measure(count, unit, cldr) for count, unit in product(counts, units)]
+            for kind, (counts, units) in MEASURES.items()
+        },
     }
     # CLDR puts spaces into Japanese terms ("タイ バーツ", "5 メートル"); running text has none.
     return {kind: [term.replace(" ", "") for term in of] for kind, of in terms.items()}
