@@ -12,21 +12,9 @@ from expkit.errors import UserError
 # between any two characters, or only where a dictionary says so (classes ID and SA of
 # https://www.unicode.org/reports/tr14), and Tibetan, Balinese and Javanese.
 WITHOUT_SPACES = (
-    *(
-        "Bali",
-        "Bopo",
-        "Hani",
-        "Hans",
-        "Hant",
-        "Hira",
-        "Hrkt",
-        "Java",
-        "Jpan",
-        "Kana",
-        "Khmr",
-        "Kits",
-    ),
-    *("Lana", "Laoo", "Mymr", "Nshu", "Tale", "Talu", "Tang", "Tavt", "Thai", "Tibt", "Yiii"),
+    *("Bali", "Bopo", "Hani", "Hans", "Hant", "Hira", "Hrkt", "Java", "Jpan", "Kana", "Khmr"),
+    *("Kits", "Lana", "Laoo", "Mymr", "Nshu", "Tale", "Talu", "Tang", "Tavt", "Thai", "Tibt"),
+    "Yiii",
 )
 
 

@@ -92,8 +92,8 @@ def test_the_scheme_is_found_over_all_splits() -> None:
 
 
 BAD: dict[str, tuple[Any, Any, str]] = {
-    "more tags than words": (["a"], ["O", "O"], "1 words in tokens, but 2 tags in ner_tags"),
-    "fewer tags than words": (["a", "b"], ["O"], "2 words in tokens, but 1 tags in ner_tags"),
+    "more tags than words": (["a"], ["O", "O"], "no list of 1 tags, one for each word in tokens"),
+    "fewer tags than words": (["a", "b"], ["O"], "no list of 2 tags, one for each word in tokens"),
     "a text for words": ("a b", ["O"], "tokens='a b' is no list of texts"),
     "a word that is none": (["a", None], ["O", "O"], "is no list of texts"),
     "words that are numbers": ([1, 2], ["O", "O"], "is no list of texts"),
