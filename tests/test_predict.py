@@ -9,8 +9,8 @@ import pytest
 from conftest import SMALL_TASKS, Command, composed
 from expkit.components import make
 from expkit.data.splits import Record
-from expkit.errors import DataError
-from expkit.predict import _inputs, _read
+from expkit.errors import DataError, UserError
+from expkit.predict import _inputs, _read, _typed
 
 
 def asked(folder: Path, task: str, records: list[Any], *options: str) -> list[Record]:
@@ -51,6 +51,13 @@ def test_records_need_no_labels(
     columns = set().union(*records)
     whole = [{**dict.fromkeys(columns), **record} for record in records]
     assert asked(tmp_path, task, whole) == expected
+
+
+def test_one_text_is_typed_for_each_column() -> None:
+    assert _typed(["sentence1", "sentence2"], ["a", "b"]) == {"sentence1": "a", "sentence2": "b"}
+    for columns, texts in ((["sentence1", "sentence2"], ["a"]), (["zh"], ["你好", "再见"])):
+        with pytest.raises(UserError, match=f"got {len(texts)} texts.*: {', '.join(columns)}"):
+            _typed(columns, texts)
 
 
 # name: (task, records of the file, what the message must say behind the name of the file)

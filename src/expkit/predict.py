@@ -88,7 +88,7 @@ def predict(
     task = make_task(run.config)
     model_uri = run.model_uri()
     columns = (run.config.data.get("conll") or {}).get("columns")
-    records = [task.record(text)] if text else _inputs(task, _read(file, columns))
+    records = [_typed(task.columns, text)] if text else _inputs(task, _read(file, columns))
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -104,6 +104,14 @@ def predict(
         sys.stdout.flush()
         if 1 in streams.failed:  # `| head`, or a disk that is full
             sys.exit(FAILED)
+
+
+def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
+    if len(texts) != len(columns):
+        raise UserError(
+            f"--text: got {len(texts)} texts, but this run takes {len(columns)}: {', '.join(columns)}"
+        )
+    return dict(zip(columns, texts, strict=True))
 
 
 def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
@@ -122,8 +130,7 @@ def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
 def _inputs(task: Any, split: "Split") -> "list[Record]":
     """What the task can answer, without what else stands in the file. Raises DataError."""
     if hasattr(task, "inputs"):
-        found: list[Record] = task.inputs(split)
-        return found
+        return list(task.inputs(split))
     split.require_texts(task.columns)
     return [{name: record[name] for name in task.columns} for record in split]
 

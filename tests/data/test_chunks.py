@@ -30,7 +30,7 @@ def test_chunks_of_any_size_give_the_same(
     task = make(cfg, "task")
     task.setup(data)
     builder = make(cfg, "model")
-    tokenizer = builder.tokenizer(task.texts(data.train))
+    tokenizer = builder.tokenizer(splits.Texts(lambda: task.texts(data.train), "digest"))
     config = build_base(cfg, task, builder, tokenizer).config
     capsys.readouterr()
     whole = encoded_by(task.encode(data.train, tokenizer, config)).to_dict()

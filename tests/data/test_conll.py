@@ -150,24 +150,8 @@ def joined(*sentences: str) -> str:
     return "\n\n".join(sentence.replace(" / ", "\n").replace("/", "") for sentence in sentences)
 
 
-NUMBERED = joined("1 Anna B-PER / 2 Meyer I-PER / 3 sings O", "1 Bonn B-LOC / 2 sleeps O")
 # name: (a file, the words of its sentences, their tags)
 READ: dict[str, tuple[str, list[list[str]], list[list[str]]]] = {
-    "word numbers": (
-        NUMBERED,
-        [["Anna", "Meyer", "sings"], ["Bonn", "sleeps"]],
-        [["B-PER", "I-PER", "O"], ["B-LOC", "O"]],
-    ),
-    "word numbers from 0": (
-        joined("0 Anna X B-PER / 1 sings Y O", "0 Bonn X B-LOC"),
-        [["Anna", "sings"], ["Bonn"]],
-        [["B-PER", "O"], ["B-LOC"]],
-    ),
-    "two words in one, and a word that is not there": (
-        joined("1-2 im _ O / 1 in A O / 2 dem B O / 2.1 _ _ O / 3 Bonn C B-LOC", "1 ja D O"),
-        [["in", "dem", "Bonn"], ["ja"]],
-        [["O", "O", "B-LOC"], ["O"]],
-    ),
     "words that are numbers": (joined("1 O / 2 O", "1 B-X"), [["1", "2"], ["1"]], [["O", "O"], ["B-X"]]),
     "chunks before the tags": (
         joined("EU NNP B-NP B-ORG / met VBD B-VP O"),
@@ -201,19 +185,15 @@ def test_what_columns_hold(
     assert [record["id"] for record in records_read] == [str(i) for i in range(len(words))]
 
 
-def test_word_numbers_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    read(written(tmp_path, NUMBERED))
-    assert "a.conll: the first column numbers the words: data.conll.columns=[id,word,tag]" in (
-        capsys.readouterr().out.replace("\n", "")
-    )
-
-
 # name: (a file, the line that the message names, columns that it proposes)
 DOUBTS: dict[str, tuple[str, int, str]] = {
-    "sentences of one number": (joined("1 CD O", "1 CD B-X"), 1, "[_,word,tag]"),
-    "numbers that are words": (joined("1 CD O / 2 CD O / 3 CD O", "1 CD O"), 1, "[_,word,tag]"),
-    "numbers in any order": (joined("7 CD O / 11 X B-Y"), 1, "[_,word,tag]"),
-    "numbers that run on": (joined("1 a O / 2 b O", "3 c O / 4 d B-X"), 1, "[_,word,tag]"),
+    "word numbers": (joined("1 Anna B-PER / 2 Meyer I-PER / 3 sings O", "1 Bonn B-LOC"), 1, "[id,word,tag]"),
+    "word numbers from 0": (joined("0 Anna X B-PER / 1 sings Y O", "0 Bonn X B-LOC"), 1, "[id,word,_,tag]"),
+    "two words in one, and a word that is not there": (joined("1-2 im _ O / 1 in A O / 2 dem B O / 2.1 _ _ O"), 1, "[id,word,_,tag]"),
+    "sentences of one number": (joined("1 CD O", "1 CD B-X"), 1, "[id,word,tag]"),
+    "numbers that are words": (joined("1 CD O / 2 CD O / 3 CD O", "1 CD O"), 1, "[id,word,tag]"),
+    "numbers in any order": (joined("7 CD O / 11 X B-Y"), 1, "[id,word,tag]"),
+    "numbers that run on": (joined("1 a O / 2 b O", "3 c O / 4 d B-X"), 1, "[id,word,tag]"),
     "numbers in uneven lines": (joined("1 a O / 2 b x O"), 1, "[id,word,_,tag]"),
     "the same text in a sentence": (joined("d1 a O / d1 b B-X", "d2 c O"), 1, "[_,word,tag]"),
     "two levels of tags": (joined("a B-X O / b I-X B-X"), 1, "[word,tag,_]"),

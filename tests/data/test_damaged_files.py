@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from transformers import PretrainedConfig
 
 from conftest import encoded_by
 from expkit.data.files import load, read
@@ -128,7 +129,7 @@ def used(file: Path, make: Callable[[], Any]) -> Splits:
     task.setup(splits)
     if not isinstance(task, Translation):  # which needs another kind of tokenizer
         list(task.texts(splits.train))
-        encoded_by(task.encode(splits.train, TOKENIZER, None))
+        encoded_by(task.encode(splits.train, TOKENIZER, PretrainedConfig()))
     return splits
 
 

@@ -92,12 +92,12 @@ def test_the_scheme_is_found_over_all_splits() -> None:
 
 
 BAD: dict[str, tuple[Any, Any, str]] = {
-    "more tags than words": (["a"], ["O", "O"], "1 words in tokens, but 2 tags in ner_tags"),
-    "fewer tags than words": (["a", "b"], ["O"], "2 words in tokens, but 1 tags in ner_tags"),
+    "more tags than words": (["a"], ["O", "O"], "no list of 1 tags, one for each word in tokens"),
+    "fewer tags than words": (["a", "b"], ["O"], "no list of 2 tags, one for each word in tokens"),
     "a text for words": ("a b", ["O"], "tokens='a b' is no list of texts"),
     "a word that is none": (["a", None], ["O", "O"], "is no list of texts"),
     "words that are numbers": ([1, 2], ["O", "O"], "is no list of texts"),
-    "a text for tags": (["a"], "O", "ner_tags='O' is no list of tags"),
+    "a text for tags": (["a"], "O", "ner_tags='O' is no list of 1 tags"),
     "a tag without a prefix": (["a"], ["PER"], r"ner_tags\[0\]='PER' is no tag; expected O, or B-"),
     "null before a tag": (["a", "b"], [None, "O"], r"ner_tags\[0\]=None is no tag"),
     "null among ids": (["a", "b"], [1, None], r"ner_tags\[0\]=1 is an id; name the ids"),

@@ -11,7 +11,7 @@ from conftest import composed, encoded_by
 from expkit.components import make
 from expkit.data.files import load
 from expkit.data.splits import Splits
-from expkit.errors import DataError, UserError
+from expkit.errors import DataError
 from expkit.models.scratch import TinyBert
 from expkit.tasks.text_classification import TextClassification
 
@@ -116,9 +116,3 @@ def test_baseline_names_the_most_frequent_label_of_the_training_split(tmp_path: 
     data = splits(tmp_path, pairs(1, 1, 0), pairs(0, 0, 0, 1))
     encoded = {"train": {"labels": [1, 1, 0]}, "validation": {"labels": [0, 0, 0, 1]}}
     assert classification.baseline(data, encoded)["majority_accuracy"] == 0.25  # type: ignore[arg-type]
-
-
-def test_record_takes_one_text_for_each_column() -> None:
-    assert task().record(["a", "b"]) == {"sentence1": "a", "sentence2": "b"}
-    with pytest.raises(UserError, match=r"got 1 text\(s\).*takes 2: sentence1, sentence2"):
-        task().record(["a"])

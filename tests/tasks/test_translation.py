@@ -469,12 +469,6 @@ def test_report_baseline_and_descriptions() -> None:
     assert translation.input_example(validation) == sources[0]
 
 
-def test_predict_takes_one_text() -> None:
-    assert task().record(["你好"]) == {"zh": "你好"}
-    with pytest.raises(UserError, match=r"got 2 texts.*'zh'"):
-        task().record(["你好", "再见"])
-
-
 @pytest.mark.parametrize("options", MODELS.values(), ids=list(MODELS))
 def test_a_run_with_lora_is_exported_verified_and_served(
     options: tuple[str, ...], project: Path

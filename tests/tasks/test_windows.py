@@ -7,7 +7,7 @@ from transformers import ByT5Tokenizer
 
 from expkit.errors import UserError
 from expkit.models.scratch import TinyBert
-from expkit.tasks.windows import ENCODED_AT_ONCE, cut, windows, word_spans
+from expkit.tasks.windows import cut, windows, word_spans
 
 TOKENIZER = TinyBert(100, 8, 1, 1, 0.0).tokenizer(["John lives in"])
 # Whole in the vocabulary, cut into characters, one unknown piece, and four that become nothing.
@@ -85,11 +85,6 @@ def test_a_word_longer_than_a_window_is_owned_by_its_beginning() -> None:
     found = list(windows(TOKENIZER, [["in", "jonis" * 5, "in"]], 6, 2))
     assert [w.words for w in found] == [[0, 1], [2]]
     assert found[0].spans == [(1, 2), (2, 5)]
-
-
-def test_more_sentences_than_are_encoded_at_once() -> None:
-    found = list(windows(TOKENIZER, [["in"]] * (ENCODED_AT_ONCE + 1), 8, 0))
-    assert [window.record for window in found] == list(range(ENCODED_AT_ONCE + 1))
 
 
 def test_special_tokens_that_are_words_stay_words() -> None:

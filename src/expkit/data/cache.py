@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from datasets import Dataset
-from datasets.arrow_writer import ArrowWriter
+from datasets.arrow_writer import ArrowWriter, SchemaInferenceError
 from transformers import PreTrainedTokenizerBase
 
 from expkit.config.fingerprint import digest_of
@@ -32,7 +32,6 @@ T = TypeVar("T")
 LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
 LIBRARIES = ("transformers", "tokenizers", "datasets", "sentencepiece")
 CONTENT = "content"  # a table of examples, or a tokenizer's pieces
-UNFINISHED = ".unfinished"
 SAID = "said.json"  # what was said while an entry was made
 
 
@@ -69,10 +68,10 @@ def _entry(
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
     text = json.dumps({**facts, "made by": made_by}, sort_keys=True, ensure_ascii=False)
-    entry = _folder() / hashlib.sha256(text.encode()).hexdigest()[:32]
+    entry = output_dir() / "cache" / "tokens" / hashlib.sha256(text.encode()).hexdigest()[:32]
     if (found := _read(entry, read)) is not None:
         return found
-    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
+    unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
     unfinished.mkdir(parents=True)
     try:
         with recorded() as said:
@@ -95,16 +94,7 @@ def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     """Of all files that would be saved with it."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        digest = hashlib.sha256()
-        for file in sorted(Path(folder).rglob("*")):
-            if file.is_file():
-                digest.update(file.name.encode())
-                digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _folder() -> Path:
-    return output_dir() / "cache" / "tokens"
+        return digest_of(Path(folder))
 
 
 def _read(entry: Path, read: Callable[[Path], T], silent: bool = False) -> T | None:
@@ -121,17 +111,13 @@ def _read(entry: Path, read: Callable[[Path], T], silent: bool = False) -> T | N
 
 
 def _write(make: Callable[[], Iterable[Columns]], file: Path) -> None:
-    writer = ArrowWriter(path=str(file))
-    try:
-        is_empty = True
+    with ArrowWriter(path=str(file)) as writer:
         for chunk in make():
-            is_empty = False
             writer.write_batch(chunk)
-        if is_empty:
-            raise DataError("data: the task made no example of a split")
-        writer.finalize()
-    finally:
-        writer.close()
+        try:
+            writer.finalize()
+        except SchemaInferenceError:
+            raise DataError("data: the task made no example of a split") from None
 
 
 def _make_room(newest: Path) -> None:
@@ -150,9 +136,7 @@ def _measured(entry: Path) -> tuple[float, int]:
     """When it was used or written, and its bytes; nothing if another process removes it meanwhile."""
     try:
         files = [file.stat() for file in entry.rglob("*") if file.is_file()]
-        used = entry.stat().st_mtime
-        if entry.suffix == UNFINISHED:
-            used = max([used, *(file.st_mtime for file in files)])
+        used = max(file.st_mtime for file in [entry.stat(), *files])
         return used, sum(file.st_size for file in files)
     except OSError:
         return 0.0, 0

@@ -1,7 +1,7 @@
 """Files of words and tags in columns, as those of the CoNLL shared tasks.
 
-`data.conll.columns` names the columns. Without it they are looked at: the first and the last one are read
-(CoNLL-2003), or the second and the last one if the first numbers the words; a doubt is an error.
+`data.conll.columns` names the columns. Without it the first one holds the words and the last one the
+tags (CoNLL-2003). If the file looks as if that were wrong, a message asks for the names.
 """
 
 import re
@@ -11,7 +11,6 @@ from itertools import chain
 from pathlib import Path
 
 from expkit.data.splits import Record
-from expkit.display import say
 from expkit.errors import DataError
 
 Numbered = tuple[int, str]  # a line with its number
@@ -123,38 +122,29 @@ def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
     types = {k: {tag[2:] for tag in found} - {""} for k, found in tags.items()}
     # Words can look like tags; in the first column they do not count where the last one holds tags.
     rivals = [k for k in types if k != last and (k or last not in types) and types[k] - CHUNKS]
-    kind = _first_column(sentences) if last > 1 else "word"
-    word, tag = int(kind != "word"), rivals[0] if rivals else last
-    names = [kind or "_", *["_"] * last]
+    first = _first_column(sentences) if last > 1 else "word"
+    word, tag = int(first != "word"), rivals[0] if rivals else last
+    names = [first, *["_"] * last]
     names[word + (tag == word)], names[tag] = "word", "tag"
-    option = f"data.conll.columns=[{','.join(names)}]"
-    line = next((n for n, cells in rows if not TAG.fullmatch(cells[-1])), rows[0][0])
-    if not kind or (kind == "id" and len(columns) <= last):
+    if first != "word":
         doubt = f"the first column, here {rows[0][1][0]!r:.60}, may hold no words"
     elif rivals and last in types:
         doubt = f"column {tag + 1} holds tags as well as the last one"
-    elif rivals or (kind == "id" and last not in types):
-        doubt = "the last column holds no tag here" + f", but column {tag + 1} does" * bool(rivals)
+    elif rivals:
+        doubt = f"the last column holds no tag here, but column {tag + 1} does"
     else:
-        if kind == "id":
-            say(f"{file}: the first column numbers the words: {option}")
         return names
-    raise DataError(f"{file}, line {line}: {doubt}; name the columns, such as {option}")
+    line = next((n for n, cells in rows if not TAG.fullmatch(cells[-1])), rows[0][0])
+    raise DataError(
+        f"{file}, line {line}: {doubt}; name the columns, such as "
+        f"data.conll.columns=[{','.join(names)}]"
+    )
 
 
 def _first_column(sentences: Sequence[list[Row]]) -> str:
-    """`word`, or `id` if it counts the words of each sentence; nothing if that is in doubt.
-
-    Numbers may be words too. Beside their own numbers, words differ more than numbers do; parts of
-    speech, beside words that are numbers, do not.
-    """
+    """`word`; `id` for numbers, which may count the words; `_` for what all words of a sentence share."""
     cells = [[found[0] for _, found in sentence] for sentence in sentences]
-    if not all(NUMBER.fullmatch(cell) for cell in chain.from_iterable(cells)):
-        repeats = max(map(len, cells)) > 1 and all(len(set(found)) == 1 for found in cells)
-        return "" if repeats else "word"
-    counts = [[cell for cell in found if not NO_WORD.fullmatch(cell)] for found in cells]
-    start = int(counts[0][:1] != ["0"])
-    in_order = all(found == [str(start + i) for i in range(len(found))] for found in counts)
-    others = {found[1] for _, found in chain.from_iterable(sentences)}
-    are_words = not all(map(NUMBER.fullmatch, others)) and 1 < max(map(len, counts)) <= len(others)
-    return "id" if in_order and are_words else ""
+    if all(map(NUMBER.fullmatch, chain.from_iterable(cells))):
+        return "id"
+    repeats = max(map(len, cells)) > 1 and all(len(set(found)) == 1 for found in cells)
+    return "_" if repeats else "word"

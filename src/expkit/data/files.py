@@ -3,10 +3,10 @@
 import csv
 import hashlib
 import json
-import sys
+import reprlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -91,19 +91,9 @@ def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | No
 
 def _not_utf8(file: Path) -> DataError:
     """Names the line, which an error of decoding does not know."""
-    line = 1
-    with file.open("rb") as stream:
-        for content in stream:  # up to a line feed; a carriage return alone ends a line, too
-            try:
-                content.decode()
-            except UnicodeDecodeError as error:
-                line += content[: error.start].count(b"\r")
-                wrong = content[error.start]
-                return DataError(
-                    f"{file}, line {line}: not UTF-8 text: {error.reason} (0x{wrong:02x})"
-                )
-            line += content.count(b"\r") + (not content.endswith(b"\r\n"))
-    return DataError(f"{file}: not UTF-8 text")
+    with file.open(encoding="utf-8", errors="surrogateescape") as lines:
+        wrong = (number for number, line in enumerate(lines, 1) if not _is_encodable(line))
+        return DataError(f"{file}, line {next(wrong, 1)}: not UTF-8 text")
 
 
 def _table(file: Path, located: Located) -> tuple[pa.Table, "array[int]"]:
@@ -147,10 +137,12 @@ def _is_deeper(kind: pa.DataType, levels: int) -> bool:
 def _require_columns(
     file: Path, unit: str, columns: Record, located: list[tuple[int, Record]]
 ) -> None:
-    if with_nul := next((name for name in columns if "\0" in name), None):
-        raise DataError(
-            f"{file}: the column {with_nul!r:.60} has a NUL in its name; is the file UTF-8 text?"
-        )
+    for name in columns:
+        if "\0" in name or not _is_encodable(name):
+            raise DataError(
+                f"{file}: the column {name!r:.60} has a NUL in its name, or half of a character; "
+                "is the file UTF-8 text?"
+            )
     for line, record in located:
         if not record:
             raise DataError(f"{file}, {unit} {line}: is an object without columns")
@@ -167,11 +159,11 @@ def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Reco
     for column, known in first.items():
         for line, record in located:
             value = record[column]
-            place = f"{file}, {unit} {line}: {_printable(column)}={_shown(value)}"
-            if not _is_encodable([column, value]):
-                return DataError(f"{place} holds a lone surrogate, which is half of a character")
-            if _depth(value) > DEEPEST:
+            place = f"{file}, {unit} {line}: {column:.60}={_shown(value)}"
+            if _is_nested(value, DEEPEST):
                 return DataError(f"{place} is nested more than {DEEPEST} levels deep")
+            if not _is_encodable(value):
+                return DataError(f"{place} holds a lone surrogate, which is half of a character")
             if value is not None and type(value) is not type(known):
                 return DataError(
                     f"{place} is of type {type(value).__name__}, but the first value is of type "
@@ -189,66 +181,45 @@ def _is_encodable(value: object) -> bool:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError:
         return False
-    except RecursionError:
-        return True  # it is refused because of its depth
     return True
 
 
-def _depth(value: object) -> int:
-    """How many lists and objects are inside each other."""
-    depth, level = 0, _inside([value])
-    while level:
-        depth, level = depth + 1, _inside(level)
-    return depth
-
-
-def _inside(containers: list[object]) -> list[object]:
-    """What is in these, a level deeper; a text or a number holds nothing."""
-    inner: list[object] = []
-    for one in containers:
-        if isinstance(one, dict):
-            inner += one.values()
-        elif isinstance(one, list):
-            inner += one
-    return inner
-
-
-def _printable(name: str) -> str:
-    return name[:60].encode(errors="backslashreplace").decode()
+def _is_nested(value: object, levels: int) -> bool:
+    """Whether more than so many lists and objects are inside each other."""
+    inner: Iterable[object] = value.values() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        inner = value
+    return levels < 0 or any(_is_nested(one, levels - 1) for one in inner)
 
 
 def _shown(value: object) -> str:
-    """The beginning of a value, for a message."""
-    try:
-        return f"{value!r:.60}"
-    except RecursionError:
-        return f"a {type(value).__name__}"
+    """The beginning of a value, for a message; `repr` would fail where lists are nested deeply."""
+    return f"{reprlib.repr(value):.60}"
 
 
 def _jsonl(file: Path) -> Located:
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield number, _record(file, f"line {number}", line)
+                yield number, _mapping(file, f"line {number}", _parsed(file, line, number))
 
 
-def _record(file: Path, place: str, text: str) -> Record:
+def _parsed(file: Path, text: str, line: int = 0) -> Any:
+    """The value of JSON text, which is one line of the file, or all of it."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as error:
+        reason = error.msg.removesuffix(" at")
         raise DataError(
-            f"{file}, {place}: not JSON: {error.msg.removesuffix(' at')} (column {error.colno}); starts {text[:60]!r}"
+            f"{file}, line {line or error.lineno}: not JSON: {reason} (column {error.colno}); "
+            f"starts {text[:60]!r}"
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}, {place}: {_beyond_limits(error)}; starts {text[:60]!r}") from None
-    return _mapping(file, place, value)
-
-
-def _beyond_limits(error: Exception) -> str:
-    """What Python refuses to read although it is JSON."""
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return f"a number of more than {sys.get_int_max_str_digits()} digits"
+    except (ValueError, RecursionError):
+        place = f"{file}, line {line}" if line else file
+        raise DataError(
+            f"{place}: a number has more digits than Python reads, or lists are nested too deeply; "
+            f"starts {text[:60]!r}"
+        ) from None
 
 
 def _mapping(file: Path, place: str, value: object) -> Record:
@@ -260,16 +231,7 @@ def _mapping(file: Path, place: str, value: object) -> Record:
 
 
 def _json(file: Path) -> Located:
-    try:
-        values = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{file}, line {error.lineno}: not JSON: {error.msg.removesuffix(' at')} (column {error.colno})"
-        ) from None
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file}: {_beyond_limits(error)}") from None
+    values = _parsed(file, file.read_text(encoding="utf-8-sig"))
     if isinstance(values, dict) and isinstance(values.get("data"), list):
         values = values["data"]
     if not isinstance(values, list):

@@ -3,7 +3,7 @@
 from datasets import Dataset, load_dataset
 
 from expkit.data.splits import Split, Splits
-from expkit.errors import DataError, nearest
+from expkit.errors import DataError, nearest, reason
 
 
 def load(
@@ -24,9 +24,8 @@ def load(
     try:
         splits = load_dataset(path, name, revision=revision)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: {reason}"
+            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: {reason(error)}"
         ) from None
 
     def split(key: str, wanted: str, limit: int | None) -> Split:

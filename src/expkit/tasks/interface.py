@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from datasets import Dataset
@@ -11,6 +11,9 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import NO_TARGET, Batch, Collate
+
+if TYPE_CHECKING:
+    import evaluate
 
 IGNORED = NO_TARGET  # label of a position that has no target
 
@@ -109,11 +112,18 @@ class Task(Protocol):
     ) -> list[list[Record]]:
         """Rows of a table for each record without labels: a label, entities, words, a translation."""
 
-    def record(self, texts: Sequence[str]) -> Record:
-        """A record out of texts typed on the command line. Raises UserError if their number is wrong."""
-
     def input_example(self, split: Split) -> Any:
         """One input, as the pipeline takes it."""
+
+
+def scored(
+    metrics: "Mapping[str, evaluate.Metric]", predictions: Sequence[Any], references: Sequence[Any]
+) -> dict[str, float]:
+    """What all metrics make of the same predictions and references."""
+    scores: dict[str, float] = {}
+    for metric in metrics.values():
+        scores |= metric.compute(predictions=predictions, references=references)
+    return scores
 
 
 def items(batch: Batch) -> int:

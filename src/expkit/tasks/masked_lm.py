@@ -81,10 +81,7 @@ class MaskedLM:
     def setup(self, splits: Splits) -> None:
         """Check that all texts are texts."""
         for split in splits.named().values():
-            split.require(self.columns)
-            for i, text in enumerate(split.values(self.columns[0])):
-                if not isinstance(text, str):
-                    raise DataError(f"{split.where(i)}: {self.columns[0]}={text!r:.60} is no text")
+            split.require_texts(self.columns)
 
     def head(self) -> Head:
         """A masked language model."""
@@ -297,10 +294,8 @@ class MaskedLM:
         return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
 
     def _fill(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: object
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
     ) -> list[Record]:
-        if not isinstance(text, str):
-            raise UserError(f"{self.columns[0]}={text!r:.60}: is no text")
         inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
         masks = inputs["input_ids"][0] == tokenizer.mask_token_id
         with torch.inference_mode():
@@ -329,14 +324,6 @@ class MaskedLM:
                 f"{self.max_length}, so that {lost} of {masks} {MASK} would be cut off"
             )
         return inputs
-
-    def record(self, texts: Sequence[str]) -> Record:
-        """One text with at least one [MASK]."""
-        if len(texts) != 1:
-            raise UserError(
-                f"--text: got {len(texts)} texts, but this run takes one with {MASK} in it"
-            )
-        return {self.columns[0]: texts[0]}
 
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""
@@ -388,16 +375,9 @@ def _head_sees_only(model: torch.nn.Module, positions: torch.Tensor) -> Iterator
 
     def select(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = inputs[0] if inputs else None
-        if (
-            isinstance(first, torch.Tensor)
-            and first.ndim == 3
-            and first.shape[:2] == positions.shape
-        ):
+        if isinstance(first, torch.Tensor) and first.shape[:-1] == positions.shape:
             return (first[positions], *inputs[1:])
         return None
 
-    handle = inner.get_submodule(heads[0]).register_forward_pre_hook(select)
-    try:
+    with inner.get_submodule(heads[0]).register_forward_pre_hook(select):
         yield
-    finally:
-        handle.remove()

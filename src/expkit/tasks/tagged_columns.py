@@ -40,14 +40,10 @@ class TaggedColumns:
                 raise DataError(
                     f"{split.where(i)}: {self._words_column}={words!r:.60} is no list of texts"
                 )
-            if not isinstance(given, list):
+            if not isinstance(given, list) or len(given) != len(words):
                 raise DataError(
-                    f"{split.where(i)}: {self._tags_column}={given!r:.60} is no list of tags"
-                )
-            if len(given) != len(words):
-                raise DataError(
-                    f"{split.where(i)}: {len(words)} words in {self._words_column}, but {len(given)} "
-                    f"tags in {self._tags_column}; expected one tag for each word"
+                    f"{split.where(i)}: {self._tags_column}={given!r:.60} is no list of "
+                    f"{len(words)} tags, one for each word in {self._words_column}"
                 )
         self.given(split)
 

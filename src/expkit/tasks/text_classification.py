@@ -19,7 +19,7 @@ from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Head, Report
+from expkit.tasks.interface import Head, Report, scored
 from expkit.tasks.labels import LabelColumn
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ class TextClassification:
             split.require_texts(self.columns)
         self._label_data.setup(splits)
         self._labels = self._label_data.names
+        for metric in self._metrics.values():
+            if hasattr(metric, "num_labels"):
+                metric.num_labels = len(self._labels)
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""
@@ -109,7 +112,8 @@ class TextClassification:
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        with last_layer_at(model, _first_position):
+        # Heads of BERT's kind read the first position only.
+        with last_layer_at(model, lambda states: states[:, :1]):
             logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
         return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
@@ -128,15 +132,8 @@ class TextClassification:
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
         """All metrics of the config on the most probable labels."""
-        return self._score(np.argmax(predictions, axis=1).tolist(), encoded["labels"][:])
-
-    def _score(self, predicted: list[int], true: list[int]) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for metric in self._metrics.values():
-            if hasattr(metric, "num_labels"):
-                metric.num_labels = len(self._labels)
-            scores |= metric.compute(predictions=predicted, references=true)
-        return scores
+        predicted = np.argmax(predictions, axis=1).tolist()
+        return scored(self._metrics, predicted, encoded["labels"][:])
 
     def outcomes(
         self, predictions: Sequence[Any], split: Split, encoded: Dataset
@@ -156,7 +153,7 @@ class TextClassification:
         """The scores of always naming the most frequent label of the training split."""
         majority, _ = Counter(encoded["train"]["labels"][:]).most_common(1)[0]
         true = encoded["validation"]["labels"][:]
-        scores = self._score([majority] * len(true), true)
+        scores = scored(self._metrics, [majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
@@ -202,15 +199,6 @@ class TextClassification:
             for p, i in zip(best.values, best.indices, strict=True)
         ]
 
-    def record(self, texts: Sequence[str]) -> Record:
-        """One text for each text column."""
-        if len(texts) != len(self.columns):
-            raise UserError(
-                f"--text: got {len(texts)} text(s), but this run takes {len(self.columns)}: "
-                f"{', '.join(self.columns)}"
-            )
-        return dict(zip(self.columns, texts, strict=True))
-
     def input_example(self, split: Split) -> Any:
         """A text, or a pair as the keys `text` and `text_pair`."""
         first = split.rows[0]
@@ -230,9 +218,7 @@ def _encoded(
         DataError: there is no such token, or a text holds the token that ends texts.
     """
     inputs = tokenizer(*texts, truncation=True)
-    begin = next(
-        (i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None
-    )
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     end = config.eos_token_id if config.is_encoder_decoder else None
     ends = tokenizer(*("a" for _ in texts))["input_ids"].count(end)
     for row, (ids, place) in enumerate(zip(inputs["input_ids"], places)):  # noqa: B905
@@ -249,8 +235,3 @@ def _encoded(
                 f"{place}: holds {token!r}, which ends a text for the model; take it out"
             )
     return inputs
-
-
-def _first_position(states: torch.Tensor) -> torch.Tensor:
-    """What heads of BERT's kind read: (batch, 1, hidden size)."""
-    return states[:, :1]

@@ -19,11 +19,11 @@ from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks import tags
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.interface import IGNORED, Head, Report, scored
 from expkit.tasks.located_words import located
 from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
-from expkit.tasks.windows import Window, left_out, windows
+from expkit.tasks.windows import Window, windows
 
 WINDOWS_AT_ONCE = 64  # in `answer`
 
@@ -115,11 +115,6 @@ class TokenClassification:
                 self._example(window, bio[start + window.record], start)
                 for window in windows(tokenizer, chunk, self.max_length, self._stride)
             ]
-            owned = {(row["record"] - start, word) for row in rows for word in row["words"]}
-            for record, word in left_out(tokenizer, chunk, owned):
-                raise AssertionError(
-                    f"word {word} of {split.where(start + record)} is in no window"
-                )
             if rows:
                 is_empty = False
                 yield {name: [row[name] for row in rows] for name in rows[0]}
@@ -182,7 +177,8 @@ class TokenClassification:
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
         """All metrics of the config on the tags of all words of the split."""
-        return self._score(self._joined(predictions, split, encoded), self._data.bio(split))
+        predicted = self._joined(predictions, split, encoded)
+        return scored(self._metrics, predicted, self._data.bio(split))
 
     def _joined(
         self, predictions: Sequence[Sequence[int]], split: Split, encoded: Dataset
@@ -197,12 +193,6 @@ class TokenClassification:
                 seen.add((record, word))
                 joined[record][word] = self._labels[label]
         return joined
-
-    def _score(self, predicted: list[Tags], true: list[Tags]) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for metric in self._metrics.values():
-            scores |= metric.compute(predictions=predicted, references=true)
-        return scores
 
     def outcomes(
         self, predictions: Sequence[Any], split: Split, encoded: Dataset
@@ -228,7 +218,7 @@ class TokenClassification:
             [lexicon.get(word, tags.OUTSIDE) for word in words]
             for words in self._data.words(splits.validation)
         ]
-        scores = self._score(predicted, self._data.bio(splits.validation))
+        scores = scored(self._metrics, predicted, self._data.bio(splits.validation))
         return {f"lexicon_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
@@ -289,7 +279,11 @@ class TokenClassification:
         parts = list(windows(tokenizer, words, self.max_length, self._stride))
         for start in range(0, len(parts), WINDOWS_AT_ONCE):
             chunk = parts[start : start + WINDOWS_AT_ONCE]
-            best = _probabilities(model, tokenizer, chunk).max(-1)
+            inputs = [window.inputs for window in chunk]
+            padded = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
+            with torch.inference_mode():
+                logits = model(**padded.to(model.device)).logits
+            best = logits.float().softmax(-1).max(-1)
             for row, window in enumerate(chunk):
                 for word, (first, _) in zip(window.words, window.spans, strict=True):
                     label = int(best.indices[row, first])
@@ -297,25 +291,9 @@ class TokenClassification:
                     scores[window.record][word] = float(best.values[row, first])
         return [list(s.entities(t, p)) for s, t, p in zip(sentences, bio, scores, strict=True)]
 
-    def record(self, texts: Sequence[str]) -> Record:
-        """One sentence, in place of its words."""
-        if len(texts) != 1:
-            raise UserError(f"--text: got {len(texts)} texts, but this run takes one sentence")
-        return {self.columns[0]: texts[0]}
-
     def input_example(self, split: Split) -> Any:
         """A sentence."""
         return next(self.texts(split))
-
-
-def _probabilities(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chunk: Sequence[Window]
-) -> torch.Tensor:
-    """Of each label at each token, (windows, length, labels)."""
-    rows = [window.inputs for window in chunk]
-    inputs = tokenizer.pad(rows, padding_side="right", return_tensors="pt").to(model.device)
-    with torch.inference_mode():
-        return model(**inputs).logits.float().softmax(-1)
 
 
 def _listed(words: Sequence[str], bio: Sequence[str]) -> str:

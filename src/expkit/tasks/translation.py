@@ -25,7 +25,7 @@ from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.translation import CorpusMetric
 from expkit.models.fit import read_as_text
 from expkit.tasks.generation import generation_settings, require_generation
-from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.interface import IGNORED, Head, Report, scored
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
@@ -107,13 +107,9 @@ class Translation:
     def _sources(self, split: Split) -> list[str]:
         return list(self._texts(split, self._source))
 
-    def _references(self, split: Split) -> list[list[str]]:
-        targets = self._texts(split, self._target)
-        return [target if isinstance(target, list) else [target] for target in targets]
-
-    def _first_references(self, split: Split) -> Iterator[str]:
+    def _references(self, split: Split) -> Iterator[list[str]]:
         for target in self._texts(split, self._target):
-            yield target[0] if isinstance(target, list) else target
+            yield target if isinstance(target, list) else [target]
 
     def head(self) -> Head:
         """An encoder-decoder that generates with this task's settings."""
@@ -144,16 +140,14 @@ class Translation:
 
     def _t5_prefix(self) -> str:
         """The words that T5 was trained with, such as "translate English to German: "."""
-        names = [_english_name(language) for language in (self._source, self._target)]
-        for key, language, name in zip(
-            ("source_lang", "target_lang"), (self._source, self._target), names, strict=True
-        ):
-            if name is None:
+        languages = {"source_lang": self._source, "target_lang": self._target}
+        for key, language in languages.items():
+            if _english_name(language) is None:
                 raise UserError(
                     f"task.{key}={language!r}: is no language code, so there is no name for the "
                     "prefix of a T5 model; set task.source_prefix"
                 )
-        return f"translate {names[0]} to {names[1]}: "
+        return f"translate {_english_name(self._source)} to {_english_name(self._target)}: "
 
     def texts(self, split: Split) -> Iterator[str]:
         """Sources and first references; also T5's prefix, so that a new vocabulary can spell it."""
@@ -162,7 +156,7 @@ class Translation:
         elif _english_name(self._source) and _english_name(self._target):
             yield self._t5_prefix()
         yield from self._texts(split, self._source)
-        yield from self._first_references(split)
+        yield from (references[0] for references in self._references(split))
 
     def encode(
         self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
@@ -173,7 +167,8 @@ class Translation:
         """
         prefix = self._prefix(config, tokenizer)
         begin = len(tokenizer(prefix, add_special_tokens=False)["input_ids"])
-        sources, targets = self._texts(split, self._source), self._first_references(split)
+        sources = self._texts(split, self._source)
+        targets = (references[0] for references in self._references(split))
         counts: dict[str, Counter[int]] = {"source": Counter(), "target": Counter()}
         while chunk := list(islice(sources, CHUNK)):
             encoded = tokenizer(
@@ -234,15 +229,7 @@ class Translation:
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
     ) -> dict[str, float]:
         """All metrics of the config, against all references."""
-        return self._score(predictions, self._references(split))
-
-    def _score(
-        self, predictions: Sequence[str], references: Sequence[Sequence[str]]
-    ) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for metric in self._metrics.values():
-            scores |= metric.compute(predictions=predictions, references=references)
-        return scores
+        return scored(self._metrics, predictions, list(self._references(split)))
 
     def outcomes(
         self, predictions: Sequence[Any], split: Split, encoded: Dataset
@@ -253,19 +240,20 @@ class Translation:
                 inputs=digest(self._sources(split)),
                 metrics=list(self._metrics),
                 predictions=list(predictions),
-                references=self._references(split),
+                references=list(self._references(split)),
             )
         ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
         """The scores of the source text in place of a translation."""
         validation = splits.validation
-        scores = self._score(self._sources(validation), self._references(validation))
+        references = list(self._references(validation))
+        scores = scored(self._metrics, self._sources(validation), references)
         return {f"copy_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
         """The first translations beside their references, and how they were scored."""
-        references = self._references(split)
+        references = list(self._references(split))
         table = {
             "source": self._sources(split)[:REPORTED_SENTENCES],
             "reference": ["\n".join(texts) for texts in references[:REPORTED_SENTENCES]],
@@ -321,14 +309,6 @@ class Translation:
         with torch.inference_mode():
             texts = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
         return [[{"translation": text}] for text in texts]
-
-    def record(self, texts: Sequence[str]) -> Record:
-        """One text in the source language."""
-        if len(texts) != 1:
-            raise UserError(
-                f"--text: got {len(texts)} texts, but this run takes one, in {self._source!r}"
-            )
-        return {self._source: texts[0]}
 
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""

@@ -1,6 +1,6 @@
 """Sentences of words as model inputs of limited length, without losing a word."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -8,8 +8,6 @@ from transformers import PreTrainedTokenizerBase
 from expkit.tasks.pretokenized import require_words
 
 Span = tuple[int, int]  # first position, and the one after the last
-
-ENCODED_AT_ONCE = 1000  # sentences
 
 
 @dataclass(frozen=True)
@@ -42,35 +40,10 @@ def windows(
         UserError: the tokenizer cannot tell which word a sub-word belongs to.
     """
     require_words(tokenizer)
-    for begin in range(0, len(sentences), ENCODED_AT_ONCE):
-        chunk = [list(words) for words in sentences[begin : begin + ENCODED_AT_ONCE]]
-        encoding = tokenizer(chunk, is_split_into_words=True, truncation=False)
-        for i in range(len(chunk)):
-            inputs = {name: values[i] for name, values in encoding.items()}
-            yield from _windows(begin + i, inputs, encoding.word_ids(i), max_length, stride)
-
-
-def left_out(
-    tokenizer: PreTrainedTokenizerBase,
-    sentences: Sequence[Sequence[str]],
-    owned: Set[tuple[int, int]],
-) -> Iterator[tuple[int, int]]:
-    """Words that no window owns although they have tokens: there should be none.
-
-    Args:
-        owned: numbers of sentence and word, as is what this yields.
-    """
-    unowned = [
-        (i, j)
-        for i, words in enumerate(sentences)
-        for j in range(len(words))
-        if (i, j) not in owned
-    ]
-    for begin in range(0, len(unowned), ENCODED_AT_ONCE):
-        chunk = unowned[begin : begin + ENCODED_AT_ONCE]
-        alone = [[sentences[i][j]] for i, j in chunk]
-        tokens = tokenizer(alone, is_split_into_words=True, add_special_tokens=False)["input_ids"]
-        yield from (place for place, ids in zip(chunk, tokens, strict=True) if ids)
+    encoding = tokenizer(list(map(list, sentences)), is_split_into_words=True, truncation=False)
+    for i in range(len(sentences)):
+        inputs = {name: values[i] for name, values in encoding.items()}
+        yield from _windows(i, inputs, encoding.word_ids(i), max_length, stride)
 
 
 def _windows(
@@ -87,7 +60,9 @@ def _windows(
     begin, end = min(spans.values())[0], max(spans.values())[1]
     capacity = max_length - (len(word_ids) - (end - begin))
     body = {word: (first - begin, last - begin) for word, (first, last) in spans.items()}
-    for start, owned in cut(body, end - begin, capacity, stride).items():
+    owned_by = cut(body, end - begin, capacity, stride)
+    assert sum(map(len, owned_by.values())) == len(spans), f"sentence {record}: a word is lost"
+    for start, owned in owned_by.items():
         stop = start + capacity
         shift = begin - start
         yield Window(
