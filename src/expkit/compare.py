@@ -13,7 +13,7 @@ from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
-    from expkit.tracking.jobs import Job
+    from expkit.comparison.groups import Job
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

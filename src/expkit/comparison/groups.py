@@ -4,9 +4,8 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from expkit.config.direction import MAXIMIZE, MINIMIZE
+from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
 from expkit.names import key_of
@@ -17,27 +16,34 @@ SIGNS = {MINIMIZE: 1, MAXIMIZE: -1, "": 0}  # a score with its sign is less wher
 DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
 
 
-class Job(Protocol):
-    """What has to be known of a run; `expkit.tracking.jobs.Job` says what these are."""
+@dataclass(frozen=True)
+class Job:
+    """A run, as far as it matters for a comparison.
+
+    Attributes:
+        state: one of MLflow's, or NOT STARTED.
+        params: the flat configuration, and digests of the data as `data.<split>_digest`.
+        chosen: the overrides that differ within its sweep; empty for a run of its own.
+    """
+
+    name: str
+    run_id: str
+    state: str
+    error: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    chosen: Mapping[str, str]
 
     @property
-    def name(self) -> str: ...
+    def objective(self) -> str:
+        """The metric that decides, by its key."""
+        return key_of(self.params.get("objective", ""))
+
     @property
-    def run_id(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def error(self) -> str: ...
-    @property
-    def params(self) -> Mapping[str, str]: ...
-    @property
-    def metrics(self) -> Mapping[str, float]: ...
-    @property
-    def chosen(self) -> Mapping[str, str]: ...
-    @property
-    def objective(self) -> str: ...
-    @property
-    def direction(self) -> str: ...
+    def direction(self) -> str:
+        """Of the objective; empty if the run was logged before runs said it."""
+        given = self.params.get("direction", "")
+        return given if given in DIRECTIONS else ""
 
 
 @dataclass(frozen=True)
