@@ -1,6 +1,7 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,13 +86,13 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
-    if (state := logged.state()) != "FINISHED":
+    if (state := logged.run.info.status) != "FINISHED":
         raise UserError(
             f"run {logged.id}: has no final metrics that could come out again (state {state})"
         )
     hush()
     cfg = _again(logged, trusted)
-    folder = project_root() / logged.tags().get(FOLDER, Path.cwd())
+    folder = project_root() / logged.tags.get(FOLDER, Path.cwd())
     if folder.is_dir():
         os.chdir(folder)
     try:
@@ -99,7 +100,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     except ConfigError as error:
         raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
-    _use_threads(logged.tags())
+    _use_threads(logged.tags)
     changed = _changes(logged, cfg)
     for line in changed:
         say(f"differs: {line}")
@@ -115,8 +116,8 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
-    name = logged.client.get_run(logged.id).info.run_name
-    cfg.precision = logged.tags().get("precision", cfg.precision)  # what auto stood for
+    name = logged.run.info.run_name
+    cfg.precision = logged.tags.get("precision", cfg.precision)  # what auto stood for
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False
@@ -139,16 +140,17 @@ def _use_threads(tags: Mapping[str, str]) -> None:
 def _changes(logged: "LoggedRun", cfg: "DictConfig") -> list[str]:
     """What is not as it was: versions, commit, hardware, data."""
     from expkit.components import make
+    from expkit.tracking.logged import data_digests
     from expkit.tracking.run import DIGEST_LENGTH, environment
 
-    tags, now = logged.tags(), environment()
+    tags, now = logged.tags, environment()
     facts = sorted(key for key in tags.keys() | now.keys() if key.startswith(FACTS))
     changes = [
         f"{key}: {tags.get(key, 'unknown')} then, {now.get(key, 'unknown')} now"
         for key in facts
         if tags.get(key) != now.get(key)
     ]
-    digests = logged.digests()
+    digests = data_digests(logged.run)
     for name, split in make(cfg, "data").named().items():
         digest = split.digest[:DIGEST_LENGTH]
         if digests.get(name) != digest:
@@ -191,9 +193,8 @@ def agree(then: float | None, now: float | None, tolerance: float) -> bool:
     """Whether two values of a metric are the same; two that are no numbers are."""
     if then is None or now is None:
         return False
-    if then != then or now != now:
-        return then != then and now != now
-    return then == now or abs(now - then) <= tolerance * max(1.0, abs(then))
+    both_are_nan = math.isnan(then) and math.isnan(now)
+    return both_are_nan or math.isclose(then, now, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _shown(value: float | None) -> str:
