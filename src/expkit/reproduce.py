@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from expkit.commands import add_trust, command
 from expkit.config.project import project_root
-from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
+from expkit.errors import FAILED, ConfigError, UserError
 from expkit.interrupts import end_on_signals
 from expkit.ranks import misdescribed
-from expkit.secrets import hidden, watch_tracebacks
-from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,20 +28,12 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
-    options = _parser().parse_args(arguments)
-    outlive_readers()
-    if why := misdescribed():
-        sys.exit(f"expkit.reproduce: {why}")
-    end_on_signals()
-    watch_tracebacks()
-    try:
+    with command("reproduce"):
+        options = _parser().parse_args(arguments)
+        if why := misdescribed():
+            raise UserError(why)
+        end_on_signals()
         agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
-    except UserError as error:
-        message = hidden(str(error)).replace("\n", "\n  ")
-        sys.exit(f"expkit.reproduce: {message}")
-    except KeyboardInterrupt:
-        print("expkit.reproduce: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     sys.exit(0 if agrees else FAILED)
 
 
@@ -60,13 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="largest difference of a metric, as a share of its value where that is above 1 "
         f"(default: {TOLERANCE:g})",
     )
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="PACKAGE",
-        help="packages of your own from which the run's components may come",
-    )
+    add_trust(parser, "the run's components")
     return parser
 
 
