@@ -126,7 +126,8 @@ def _changes(logged: "LoggedRun", cfg: "DictConfig") -> list[str]:
     """What is not as it was: versions, commit, hardware, data."""
     from expkit.components import make
     from expkit.tracking.logged import data_digests
-    from expkit.tracking.run import DIGEST_LENGTH, environment
+    from expkit.tracking.run import environment
+    from expkit.tracking.writer import DIGEST_LENGTH
 
     tags, now = logged.tags, environment()
     facts = sorted(key for key in tags.keys() | now.keys() if key.startswith(FACTS))

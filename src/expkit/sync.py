@@ -77,7 +77,7 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     if not unsent:
         box.done()
     if box.is_deleted:
-        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, run_id)}")
+        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, 'run', run_id)}")
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
     return not unsent
 

@@ -12,7 +12,6 @@ from expkit.secrets import without_password
 from expkit.tracking.store import connect, sqlite_file, tracking_uri
 
 HOST = "127.0.0.1"
-PORTS_TRIED = 20
 # MLflow 3 opens in a mode for applications of language models, and that hides runs among traces.
 RUNS = "/#/experiments?workflowType=machine_learning"
 
@@ -49,11 +48,7 @@ def server(uri: str, port: int) -> list[str]:
         # MLflow would make an empty store, and show nothing in it.
         raise UserError(f"{file}: there are no runs yet; make one with: python -m expkit")
     if not is_free(port):
-        other = next((p for p in range(port + 1, port + PORTS_TRIED) if is_free(p)), None)
-        hint = (
-            f"{other} is free: make ui PORT={other}" if other else "try another: make ui PORT=..."
-        )
-        raise UserError(f"port {port} of {HOST} is in use; {hint}")
+        raise UserError(f"port {port} of {HOST} is in use; try another: make ui PORT={port + 1}")
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "ui", *options]
 

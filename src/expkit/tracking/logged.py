@@ -1,7 +1,6 @@
 """Find a run that was logged, its configuration and its model."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -149,13 +148,7 @@ def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     try:
         return client.get_run(run_id)
     except MlflowException:
-        recent = newest(max_results=1000)
-        ids = [run.info.run_id for run in recent]
-        close = get_close_matches(run_id, ids, n=1, cutoff=0.8) if not found else []
-        shown = found or recent[:5]
+        what = "several runs start so; found" if found else "no such run; the latest"
+        shown = found or newest(max_results=5)
         known = ", ".join(f"{r.info.run_id} ({r.info.run_name})" for r in shown) or "none"
-        what = "several runs start so" if found else "no such run"
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(
-            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}{hint}"
-        ) from None
+        raise UserError(f"run {run_id!r}: {what}: {known}") from None

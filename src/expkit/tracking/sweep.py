@@ -151,7 +151,7 @@ class SweepRun:
         state = "PRUNED" if is_pruned(run) else run.info.status
         error = ""
         if store.is_deleted(run):
-            state, error = "DELETED", store.restoring(self._client, run.info.run_id)
+            state, error = "DELETED", store.restoring(self._client, "run", run.info.run_id)
         if state in ("FAILED", "KILLED"):
             error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
