@@ -13,7 +13,8 @@ from expkit.pictures import draw_plainly, drawn, label
 from expkit.sweeps.summary import draw
 from expkit.tasks.interface import Report
 from expkit.tracking.row import Row
-from expkit.tracking.run import Run, open_run
+from expkit.tracking.run import open_run
+from expkit.tracking.writer import Run
 
 SETTINGS = {"uri": None, "experiment": "x"}
 NAMES = ["$x$", "_hidden", "a_b^{", "中文", "$\\frac{", "x" * 500, "two\nlines", "$5 and $6"]

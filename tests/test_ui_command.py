@@ -22,7 +22,7 @@ def test_a_port_in_use_is_said_with_another(project: Path) -> None:
         taken.bind((ui.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=rf"port {port} .* in use; \d+ is free: make ui PORT="):
+        with pytest.raises(UserError, match=rf"port {port} .* in use; .* make ui PORT={port + 1}"):
             ui.server(store.tracking_uri(None), port)
     assert str(port) in ui.server(store.tracking_uri(None), port)
 

@@ -1,30 +1,23 @@
 """`python -m expkit.compare [ID ...]`: the runs of a sweep, or chosen runs, side by side."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from expkit.commands import add_trust, command
 from expkit.errors import UserError
-from expkit.secrets import hidden, watch_tracebacks
-from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
-    from expkit.tracking.jobs import Job
+    from expkit.comparison.groups import Job
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.compare`."""
-    outlive_readers()
-    options = _parser().parse_args(arguments)
-    watch_tracebacks()
-    try:
-        compare(options)
-    except UserError as error:
-        sys.exit(f"expkit.compare: {hidden(str(error))}")
+    with command("compare"):
+        compare(_parser().parse_args(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,13 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resamples", type=_positive, default=1000, help="of the bootstrap (default: 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="PACKAGE",
-        help="packages of your own from which the metrics of two runs may come",
-    )
+    add_trust(parser, "the metrics of two runs")
     return parser
 
 

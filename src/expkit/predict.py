@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit import streams
+from expkit.commands import add_trust, command
 from expkit.errors import FAILED, UserError
-from expkit.secrets import hidden, watch_tracebacks
 
 if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
@@ -21,14 +21,10 @@ IS_TEXT = "\0"  # no argument of a command can hold it
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.predict`."""
-    streams.outlive_readers()
     given = sys.argv[1:] if arguments is None else arguments
-    options = _parser().parse_args(list(_marked(given)))
-    watch_tracebacks()
-    try:
+    with command("predict"):
+        options = _parser().parse_args(list(_marked(given)))
         predict(options.run_id, options.text, options.file, frozenset(options.trust))
-    except UserError as error:
-        sys.exit(f"expkit.predict: {hidden(str(error))}")
 
 
 def _marked(arguments: Sequence[str]) -> Iterator[str]:
@@ -58,13 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--file", type=Path, help="a file with the task's columns, as data=files reads it"
     )
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="PACKAGE",
-        help="packages of your own from which the run's task may come",
-    )
+    add_trust(parser, "the run's task")
     return parser
 
 

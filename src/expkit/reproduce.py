@@ -1,18 +1,18 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from expkit.commands import add_trust, command
 from expkit.config.project import project_root
-from expkit.errors import FAILED, INTERRUPTED, ConfigError, UserError
+from expkit.errors import FAILED, ConfigError, UserError
 from expkit.interrupts import end_on_signals
 from expkit.ranks import misdescribed
-from expkit.secrets import hidden, watch_tracebacks
-from expkit.streams import outlive_readers
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -28,20 +28,12 @@ REPRODUCES = "expkit.reproduces"  # tag of the new run
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `python -m expkit.reproduce`."""
-    options = _parser().parse_args(arguments)
-    outlive_readers()
-    if why := misdescribed():
-        sys.exit(f"expkit.reproduce: {why}")
-    end_on_signals()
-    watch_tracebacks()
-    try:
+    with command("reproduce"):
+        options = _parser().parse_args(arguments)
+        if why := misdescribed():
+            raise UserError(why)
+        end_on_signals()
         agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
-    except UserError as error:
-        message = hidden(str(error)).replace("\n", "\n  ")
-        sys.exit(f"expkit.reproduce: {message}")
-    except KeyboardInterrupt:
-        print("expkit.reproduce: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     sys.exit(0 if agrees else FAILED)
 
 
@@ -59,13 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="largest difference of a metric, as a share of its value where that is above 1 "
         f"(default: {TOLERANCE:g})",
     )
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="PACKAGE",
-        help="packages of your own from which the run's components may come",
-    )
+    add_trust(parser, "the run's components")
     return parser
 
 
@@ -85,13 +71,13 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
-    if (state := logged.state()) != "FINISHED":
+    if (state := logged.run.info.status) != "FINISHED":
         raise UserError(
             f"run {logged.id}: has no final metrics that could come out again (state {state})"
         )
     hush()
     cfg = _again(logged, trusted)
-    folder = project_root() / logged.tags().get(FOLDER, Path.cwd())
+    folder = project_root() / logged.tags.get(FOLDER, Path.cwd())
     if folder.is_dir():
         os.chdir(folder)
     try:
@@ -99,7 +85,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     except ConfigError as error:
         raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
-    _use_threads(logged.tags())
+    _use_threads(logged.tags)
     changed = _changes(logged, cfg)
     for line in changed:
         say(f"differs: {line}")
@@ -115,8 +101,8 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
-    name = logged.client.get_run(logged.id).info.run_name
-    cfg.precision = logged.tags().get("precision", cfg.precision)  # what auto stood for
+    name = logged.run.info.run_name
+    cfg.precision = logged.tags.get("precision", cfg.precision)  # what auto stood for
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False
@@ -139,16 +125,18 @@ def _use_threads(tags: Mapping[str, str]) -> None:
 def _changes(logged: "LoggedRun", cfg: "DictConfig") -> list[str]:
     """What is not as it was: versions, commit, hardware, data."""
     from expkit.components import make
-    from expkit.tracking.run import DIGEST_LENGTH, environment
+    from expkit.tracking.logged import data_digests
+    from expkit.tracking.run import environment
+    from expkit.tracking.writer import DIGEST_LENGTH
 
-    tags, now = logged.tags(), environment()
+    tags, now = logged.tags, environment()
     facts = sorted(key for key in tags.keys() | now.keys() if key.startswith(FACTS))
     changes = [
         f"{key}: {tags.get(key, 'unknown')} then, {now.get(key, 'unknown')} now"
         for key in facts
         if tags.get(key) != now.get(key)
     ]
-    digests = logged.digests()
+    digests = data_digests(logged.run)
     for name, split in make(cfg, "data").named().items():
         digest = split.digest[:DIGEST_LENGTH]
         if digests.get(name) != digest:
@@ -191,9 +179,8 @@ def agree(then: float | None, now: float | None, tolerance: float) -> bool:
     """Whether two values of a metric are the same; two that are no numbers are."""
     if then is None or now is None:
         return False
-    if then != then or now != now:
-        return then != then and now != now
-    return then == now or abs(now - then) <= tolerance * max(1.0, abs(then))
+    both_are_nan = math.isnan(then) and math.isnan(now)
+    return both_are_nan or math.isclose(then, now, rel_tol=tolerance, abs_tol=tolerance)
 
 
 def _shown(value: float | None) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.errors import FAILED, INTERRUPTED, UserError, complain
-from expkit.secrets import watch_tracebacks
-from expkit.streams import outlive_readers
+from expkit.commands import command
+from expkit.errors import FAILED, UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,15 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
     )
-    outlive_readers()
-    watch_tracebacks()
-    try:
+    with command("sync"):
         is_done = sync(parser.parse_args(arguments).runs)
-    except UserError as error:
-        sys.exit(complain(error))
-    except KeyboardInterrupt:
-        print("expkit.sync: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     sys.exit(0 if is_done else FAILED)
 
 
@@ -85,7 +77,7 @@ def _sent(client: "MlflowClient", run_id: str, file: Path) -> bool:
     if not unsent:
         box.done()
     if box.is_deleted:
-        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, run_id)}")
+        say(f"run {run_id} was deleted in MLflow; {store.restoring(client, 'run', run_id)}")
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")
     return not unsent
 

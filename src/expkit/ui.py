@@ -6,13 +6,12 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from expkit.errors import UserError, complain
+from expkit.commands import command
+from expkit.errors import UserError
 from expkit.secrets import without_password
-from expkit.streams import outlive_readers
 from expkit.tracking.store import connect, sqlite_file, tracking_uri
 
 HOST = "127.0.0.1"
-PORTS_TRIED = 20
 # MLflow 3 opens in a mode for applications of language models, and that hides runs among traces.
 RUNS = "/#/experiments?workflowType=machine_learning"
 
@@ -23,20 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m expkit.ui", description="Open the MLflow UI on the project's runs."
     )
     parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
-    port = parser.parse_args(arguments).port
-    outlive_readers()
-    try:
+    with command("ui"):
+        port = parser.parse_args(arguments).port
         uri = tracking_uri(None)
-        command = server(uri, port)
+        started = server(uri, port)
         connect(None)
-    except UserError as error:
-        sys.exit(complain(error))
     print(f"http://{HOST}:{port}{RUNS}   (Ctrl-C ends it)", flush=True)
     # Not among the arguments, which all users of a machine may see: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    os.execv(command[0], command)
+    os.execv(started[0], started)
 
 
 def server(uri: str, port: int) -> list[str]:
@@ -52,11 +48,7 @@ def server(uri: str, port: int) -> list[str]:
         # MLflow would make an empty store, and show nothing in it.
         raise UserError(f"{file}: there are no runs yet; make one with: python -m expkit")
     if not is_free(port):
-        other = next((p for p in range(port + 1, port + PORTS_TRIED) if is_free(p)), None)
-        hint = (
-            f"{other} is free: make ui PORT={other}" if other else "try another: make ui PORT=..."
-        )
-        raise UserError(f"port {port} of {HOST} is in use; {hint}")
+        raise UserError(f"port {port} of {HOST} is in use; try another: make ui PORT={port + 1}")
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "ui", *options]
 

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from expkit.comparison.groups import best_of, grouped, metrics_to_show, short_names
+from expkit.comparison.groups import Job, best_of, grouped, metrics_to_show, short_names
 from expkit.comparison.report import _legend, grid
 from expkit.errors import UserError
-from expkit.tracking.jobs import Job
 
 ADAMW = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": "0.001", "optimizer.betas": "b"}
 SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.lr": "0.1", "optimizer.momentum": "0.9"}
@@ -142,35 +141,6 @@ OLD = {
     "task._target_": "expkit.Tags",
     "direction": "null",
 }  # as runs were logged before they said it
-SEQEVAL = {
-    "task.metrics.seqeval._target_": "expkit.metrics.tagging.SeqEval",
-    "task.metrics.seqeval.names": '["f1", "accuracy"]',
-    "task.metrics.mine._target_": "no_such_package.Mine",
-}
-
-
-@pytest.mark.parametrize(
-    ("objective", "params", "direction"),
-    [
-        ("f1", SEQEVAL, "maximize"),
-        ("f1_Cancer", SEQEVAL, "maximize"),
-        ("f1_A_x0026_B", SEQEVAL, "maximize"),
-        ("loss", SEQEVAL, "minimize"),
-        ("mine", SEQEVAL, ""),
-        ("wer", {}, ""),
-        ("f1", {"task.metrics.f1._target_": "expkit.metrics.no_such.F1"}, ""),
-        (
-            "ppl",
-            {"task.metrics.ppl._target_": "expkit.metrics.language_modeling.Perplexity"},
-            "minimize",
-        ),
-    ],
-)
-def test_the_direction_of_a_run_that_does_not_say_it(
-    objective: str, params: dict[str, str], direction: str
-) -> None:
-    logged = job({**OLD, **params, "objective": f"eval/{objective}"})
-    assert logged.direction == direction
 
 
 def test_without_a_direction_there_is_no_best_and_a_line_says_so() -> None:

@@ -123,6 +123,8 @@ def test_a_run_that_cannot_come_out_again_is_refused(
         (float("nan"), float("nan"), True),
         (float("nan"), 0.5, False),
         (float("inf"), float("inf"), True),
+        (float("inf"), 0.5, False),
+        (float("inf"), float("-inf"), False),
         (0.5, None, False),
     ],
 )

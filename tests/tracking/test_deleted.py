@@ -76,8 +76,11 @@ def test_a_run_that_is_deleted_goes_on_and_is_complete_when_restored(
     assert len(client.get_metric_history(run.id, "train/loss")) == 5
 
 
+CONFIG = {"objective": "eval/f1", "direction": "maximize", "run_name": None}
+
+
 def job(number: int) -> Job:
-    return Job(number, (), {"seed": str(number)}, {"objective": "eval/f1", "run_name": None}, "f")
+    return Job(number, (), {"seed": str(number)}, CONFIG, "f")
 
 
 def test_the_table_of_a_sweep_is_shown_without_its_parent_and_names_deleted_jobs(

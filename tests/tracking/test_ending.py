@@ -19,7 +19,8 @@ from expkit.interrupts import ENDING, end_on_signals, raise_late
 from expkit.tracking import outbox, store
 from expkit.tracking.entries import Entry, send
 from expkit.tracking.past import FINGERPRINT
-from expkit.tracking.run import Run, open_run
+from expkit.tracking.run import open_run
+from expkit.tracking.writer import Run
 
 SETTINGS = {"uri": None, "experiment": "x"}
 FACTS = {"seed": 1}

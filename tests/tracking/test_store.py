@@ -138,7 +138,7 @@ def test_a_deleted_run_can_be_ended_and_restored(project: Path) -> None:
     store.end(client, run_id, "KILLED")
     assert client.get_run(run_id).info.status == "KILLED"
     assert store.is_deleted(client.get_run(run_id))
-    command = store.restoring(client, run_id).removesuffix(" restores it")
+    command = store.restoring(client, "run", run_id).removesuffix(" restores it")
     typed = command.replace("python", sys.executable)
     subprocess.run(typed, shell=True, check=True, capture_output=True)
     assert not store.is_deleted(client.get_run(run_id))
@@ -312,7 +312,7 @@ def test_an_address_is_shown_without_its_password(uri: str, shown: str) -> None:
 def test_a_process_that_has_ended_but_was_not_waited_for_is_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     process = psutil.Process(child.pid)
-    tags = {store.PID: str(child.pid), store.STARTED: f"{process.create_time():.0f}"}
+    tags = {store.PID: str(child.pid), store.STARTED: store._start(child.pid)}
     assert store.is_alive(tags)
     process.kill()
     while process.status() != psutil.STATUS_ZOMBIE:

@@ -5,15 +5,45 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from expkit.config.direction import MAXIMIZE, MINIMIZE
+from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
 from expkit.names import key_of
-from expkit.tracking.jobs import DIGEST, Job
 
 FINISHED = "FINISHED"
 TASK = "task._target_"
 SIGNS = {MINIMIZE: 1, MAXIMIZE: -1, "": 0}  # a score with its sign is less where it is better
+DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as far as it matters for a comparison.
+
+    Attributes:
+        state: one of MLflow's, or NOT STARTED.
+        params: the flat configuration, and digests of the data as `data.<split>_digest`.
+        chosen: the overrides that differ within its sweep; empty for a run of its own.
+    """
+
+    name: str
+    run_id: str
+    state: str
+    error: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    chosen: Mapping[str, str]
+
+    @property
+    def objective(self) -> str:
+        """The metric that decides, by its key."""
+        return key_of(self.params.get("objective", ""))
+
+    @property
+    def direction(self) -> str:
+        """Of the objective; empty if the run was logged before runs said it."""
+        given = self.params.get("direction", "")
+        return given if given in DIRECTIONS else ""
 
 
 @dataclass(frozen=True)

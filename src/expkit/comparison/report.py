@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
-from expkit.comparison.groups import FINISHED, Group, best_of, short_names
+from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
 from expkit.display import console, table, tell
-from expkit.tracking.jobs import Job
 
 VALUE_LIMIT = 24  # characters of a parameter in the terminal
 ID_LENGTH = 8  # of a run; compare finds it by these

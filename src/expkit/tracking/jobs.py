@@ -1,6 +1,5 @@
 """The runs that are to be compared: those of a sweep, or chosen ones."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,48 +9,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from expkit.config.direction import DIRECTIONS, direction_of
-from expkit.config.trust import is_allowed
-from expkit.errors import ConfigError, UserError
-from expkit.names import key_of
+from expkit.comparison.groups import DIGEST, Job
+from expkit.errors import UserError
 from expkit.tracking.logged import data_digests, find_run
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
 from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
-METRICS = "task.metrics."  # the beginning of parameters
-DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run, as far as it matters for a comparison.
-
-    Attributes:
-        state: one of MLflow's, or NOT STARTED.
-        params: the flat configuration, and digests of the data as `data.<split>_digest`.
-        chosen: the overrides that differ within its sweep; empty for a run of its own.
-    """
-
-    name: str
-    run_id: str
-    state: str
-    error: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    chosen: Mapping[str, str]
-
-    @property
-    def objective(self) -> str:
-        """The metric that decides, by its key."""
-        return key_of(self.params.get("objective", ""))
-
-    @property
-    def direction(self) -> str:
-        """Of the objective; empty if neither the run nor a metric of expkit says it."""
-        given = self.params.get("direction", "")
-        return given if given in DIRECTIONS else _direction_by_metric(self.params)
 
 
 @dataclass(frozen=True)
@@ -147,20 +112,6 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
 def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
     params = {"objective": str(row["objective"])}
     return Job(str(row["job"]), "", str(row["state"]), str(row["error"]), params, {}, chosen)
-
-
-def _direction_by_metric(params: Mapping[str, str]) -> str:
-    """Of a run that was logged before runs said it; no metric of others is imported for that."""
-    metrics: dict[str, dict[str, Any]] = {}
-    for key, value in params.items():
-        name, _, last = key.removeprefix(METRICS).rpartition(".")
-        if key.startswith(METRICS) and last in ("_target_", "names"):
-            metrics.setdefault(name, {})[last] = json.loads(value) if last == "names" else value
-    ours = {name: node for name, node in metrics.items() if is_allowed(node.get("_target_", ""))}
-    try:
-        return direction_of({"task": {"metrics": ours}, "objective": params.get("objective", "")})
-    except ConfigError:
-        return ""
 
 
 def _name(run: MlflowRun) -> str:

@@ -1,7 +1,6 @@
 """Find a run that was logged, its configuration and its model."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -27,42 +26,38 @@ SCORED = ("eval", "test", "baseline")  # groups of metrics
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A run of the past."""
+    """A run of the past, as it was when it was found."""
 
-    id: str
+    run: MlflowRun
     config: DictConfig
     client: MlflowClient
 
-    def model_uri(self) -> str:
-        """The address of the logged model. Raises UserError if there is none."""
-        run = self.client.get_run(self.id)
-        outputs = run.outputs.model_outputs if run.outputs else []
-        if not outputs:
-            raise UserError(f"run {self.id}: has logged no model (state {run.info.status})")
-        return f"models:/{outputs[-1].model_id}"
+    @property
+    def id(self) -> str:
+        """All 32 characters of it."""
+        return str(self.run.info.run_id)
 
-    def state(self) -> str:
-        """FINISHED, or another of MLflow's."""
-        return str(self.client.get_run(self.id).info.status)
-
+    @property
     def tags(self) -> dict[str, str]:
         """Versions, commit and hardware among them."""
-        return dict(self.client.get_run(self.id).data.tags)
+        return dict(self.run.data.tags)
+
+    def model_uri(self) -> str:
+        """The address of the logged model. Raises UserError if there is none."""
+        outputs = self.run.outputs.model_outputs if self.run.outputs else []
+        if not outputs:
+            raise UserError(f"run {self.id}: has logged no model (state {self.run.info.status})")
+        return f"models:/{outputs[-1].model_id}"
 
     def scores(self) -> dict[str, float]:
         """The last value of each metric that says how good the model is."""
-        metrics = self.client.get_run(self.id).data.metrics
+        metrics = self.run.data.metrics
         return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
-
-    def digests(self) -> dict[str, str]:
-        """Of the data, by split."""
-        return data_digests(self.client.get_run(self.id))
 
     def artifact(self, path: str) -> Path | None:
         """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
-        run = self.client.get_run(self.id)
         try:
-            found = mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{path}")
+            found = mlflow.artifacts.download_artifacts(f"{self.run.info.artifact_uri}/{path}")
         except (MlflowException, OSError):
             return None
         return Path(found)
@@ -102,7 +97,7 @@ def logged_run(run_id: str) -> LoggedRun:
         known = FINGERPRINT in run.data.tags
         why = f"is not in {run.info.artifact_uri}" if known else "so expkit did not make it"
         raise UserError(f"run {run.info.run_id}: has no run.yaml, {why}") from error
-    return LoggedRun(run.info.run_id, _config(run.info.run_id, text), client)
+    return LoggedRun(run, _config(run.info.run_id, text), client)
 
 
 def _config(run_id: str, text: str) -> DictConfig:
@@ -153,13 +148,7 @@ def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     try:
         return client.get_run(run_id)
     except MlflowException:
-        recent = newest(max_results=1000)
-        ids = [run.info.run_id for run in recent]
-        close = get_close_matches(run_id, ids, n=1, cutoff=0.8) if not found else []
-        shown = found or recent[:5]
+        what = "several runs start so; found" if found else "no such run; the latest"
+        shown = found or newest(max_results=5)
         known = ", ".join(f"{r.info.run_id} ({r.info.run_name})" for r in shown) or "none"
-        what = "several runs start so" if found else "no such run"
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(
-            f"run {run_id!r}: {what}; {'found' if found else 'the latest'}: {known}{hint}"
-        ) from None
+        raise UserError(f"run {run_id!r}: {what}: {known}") from None

@@ -22,7 +22,7 @@ from mlflow.entities import LifecycleStage, Metric
 from mlflow.exceptions import MlflowException
 
 from expkit.display import say
-from expkit.errors import UserError
+from expkit.errors import UserError, shortened
 from expkit.tracking.entries import Entry, send
 
 FILE = "outbox.jsonl"  # in the folder of a run
@@ -200,8 +200,9 @@ class Outbox:
                 gives_up = gives_up or (self.is_deleted and self._closing.is_set())
                 told = attempts == TELL_AT or (gives_up and attempts < TELL_AT)
                 if told and not self.is_deleted:  # that is for the run to say
+                    shown = shortened(str(error).partition("\n")[0], 200)
                     _tell(
-                        f"MLflow does not answer ({_first_line(error)}); training goes on, and what is "
+                        f"MLflow does not answer ({shown}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
                 self._arrived = None  # it may have taken what it did not answer to
@@ -301,8 +302,3 @@ def _tell(message: str) -> None:
     """The thread outlives a terminal that is gone."""
     with suppress(Exception, SystemExit):
         say(message)
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).splitlines() or [""]
-    return text[0] if len(text[0]) <= 200 else f"{text[0][:200]} ..."

@@ -165,7 +165,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
     if found := client.get_experiment_by_name(name):
         if found.lifecycle_stage == "deleted":
-            how = _restoring(client, f"experiments restore --experiment-id {found.experiment_id}")
+            how = restoring(client, "experiment", found.experiment_id)
             raise UserError(f"{shown}: was deleted; {how}, or take another name")
         folder = local_path(found.artifact_location) if local else None
         if folder and not folder.parent.is_dir():
@@ -211,17 +211,16 @@ def unless_deleted(client: MlflowClient, run_id: str) -> Iterator[None]:
     except MlflowException:
         if not is_deleted(client.get_run(run_id)):
             raise
-        say(f"run {run_id} was deleted in MLflow and stays as it is; {restoring(client, run_id)}")
+        say(
+            f"run {run_id} was deleted in MLflow and stays as it is; {restoring(client, 'run', run_id)}"
+        )
 
 
-def restoring(client: MlflowClient, run_id: str) -> str:
-    """Says which command brings a deleted run back."""
-    return _restoring(client, f"runs restore --run-id {run_id}")
-
-
-def _restoring(client: MlflowClient, command: str) -> str:
+def restoring(client: MlflowClient, kind: str, which: str) -> str:
+    """Says which command brings back a `run` or an `experiment` that was deleted, given by its id."""
     uri = shlex.quote(without_password(str(client.tracking_uri)))
-    return f"MLFLOW_TRACKING_URI={uri} python -m mlflow {command} restores it"
+    command = f"python -m mlflow {kind}s restore --{kind}-id {which}"
+    return f"MLFLOW_TRACKING_URI={uri} {command} restores it"
 
 
 def owner_tags() -> dict[str, str]:
@@ -272,9 +271,7 @@ def is_alive(tags: Mapping[str, str]) -> bool:
         process = psutil.Process(int(tags[PID]))
         if process.status() == psutil.STATUS_ZOMBIE or tags.get(BOOT, _boot()) != _boot():
             return False
-        if BOOT in tags:
-            return _start(process.pid) == tags[STARTED]
-        return abs(process.create_time() - float(tags[STARTED])) < 2
+        return _start(process.pid) == tags[STARTED]
     except (psutil.NoSuchProcess, KeyError, ValueError):
         return False
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
@@ -32,32 +32,15 @@ from expkit.tracking.past import (
 )
 from expkit.tracking.row import Row
 
+if TYPE_CHECKING:
+    from expkit.sweeps.plan import Job
+
 SWEEP_FINGERPRINT = "expkit.sweep_fingerprint"
 STOPPED = "expkit.stopped"  # on the parent: a job has failed, and no other is to start
 BEST, BEST_RUN = "expkit.best", "expkit.best_run"
 ENDED_WITHIN = 20.0  # seconds, after SIGTERM
 DIED = "its process died; there is no more to say than the system's log holds"
 NOT_STARTED = "was not started"
-
-
-class Job(Protocol):
-    """What this module needs to know of a job."""
-
-    @property
-    def name(self) -> str:
-        """What it differs in."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its experiment."""
-
-    @property
-    def differing(self) -> Mapping[str, str]:
-        """Overrides that are not the same in all jobs."""
-
-    @property
-    def config(self) -> Mapping[str, Any]:
-        """Resolved."""
 
 
 class SweepRun:
@@ -76,11 +59,11 @@ class SweepRun:
         self.id = run_id
         self.name = name
 
-    def is_done(self, job: Job) -> bool:
+    def is_done(self, job: "Job") -> bool:
         """Whether the job need not run: it has finished, or another process is at it."""
         return self._resume and self._elsewhere(job) is not None
 
-    def rows(self, jobs: Sequence[Job]) -> list[Row]:
+    def rows(self, jobs: "Sequence[Job]") -> list[Row]:
         """What became of each job so far."""
         store.close_abandoned(self._client)
         newest: dict[str, MlflowRun] = {}
@@ -92,34 +75,29 @@ class SweepRun:
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
         """Write the summary: a table, pictures, counts, and which jobs are the best."""
         with store.unless_deleted(self._client, self.id):
-            self._write_summary(rows, best, files)
-
-    def _write_summary(
-        self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]
-    ) -> None:
-        self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
-        for file in files:
-            self._client.log_artifact(self.id, str(file), "sweep")
-        finished = [row for row in rows if row.state == "FINISHED"]
-        pruned = sum(row.state == "PRUNED" for row in rows)
-        counts: dict[str, float] = {
-            "sweep/finished": len(finished),
-            "sweep/failed": len(rows) - len(finished) - pruned,
-        }
-        if pruned:
-            counts["sweep/pruned"] = pruned
-        if len(best) == 1 and best[0].value is not None:
-            counts["sweep/best"] = best[0].value
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
-        self._client.log_batch(self.id, metrics=metrics)
-        for row in finished:
-            if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
-                with store.unless_deleted(self._client, row.run_id):
-                    self._client.set_tag(row.run_id, BEST, str(row in best).lower())
-        self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
-        if best:
-            self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
+            self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
+            for file in files:
+                self._client.log_artifact(self.id, str(file), "sweep")
+            finished = [row for row in rows if row.state == "FINISHED"]
+            pruned = sum(row.state == "PRUNED" for row in rows)
+            counts: dict[str, float] = {
+                "sweep/finished": len(finished),
+                "sweep/failed": len(rows) - len(finished) - pruned,
+            }
+            if pruned:
+                counts["sweep/pruned"] = pruned
+            if len(best) == 1 and best[0].value is not None:
+                counts["sweep/best"] = best[0].value
+            now = int(time.time() * 1000)
+            metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
+            self._client.log_batch(self.id, metrics=metrics)
+            for row in finished:
+                if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
+                    with store.unless_deleted(self._client, row.run_id):
+                        self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+            self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
+            if best:
+                self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
 
     def _address(self, run_id: str) -> str:
         """The page of a run, from any page of the UI."""
@@ -127,9 +105,21 @@ class SweepRun:
 
     def end_jobs(self) -> None:
         """Ask the jobs of this host to stop after their steps, and wait for that."""
-        _end_jobs(self._client, self._experiment, self.id)
+        deadline = time.monotonic() + ENDED_WITHIN
+        asked: set[str] = set()
+        while time.monotonic() < deadline:
+            store.close_abandoned(self._client)
+            runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
+            running = [run for run in runs if _is_at_work(run)]
+            for run in running:
+                if run.info.run_id not in asked:
+                    store.terminate_owner(run.data.tags)
+                    asked.add(run.info.run_id)
+            if not running:
+                return
+            time.sleep(0.2)
 
-    def end_lost(self, job: Job) -> None:
+    def end_lost(self, job: "Job") -> None:
         """Close the run of a job whose process is gone; it may have been on another machine."""
         for run in runs_with(self._client, self._experiment, SWEEP, self.id):
             is_open = run.info.status == "RUNNING"
@@ -145,14 +135,14 @@ class SweepRun:
         with store.unless_deleted(self._client, self.id):
             self._client.set_tag(self.id, name, value)
 
-    def _elsewhere(self, job: Job) -> MlflowRun | None:
+    def _elsewhere(self, job: "Job") -> MlflowRun | None:
         """A run of the same experiment that has finished or is at work, in any sweep."""
         runs = list(runs_with(self._client, self._experiment, FINGERPRINT, job.fingerprint))
         finished = next((run for run in runs if run.info.status == "FINISHED"), None)
         is_running = bool(runs) and runs[0].info.status == "RUNNING"
         return finished or (runs[0] if is_running else None)
 
-    def _row(self, job: Job, run: MlflowRun | None) -> Row:
+    def _row(self, job: "Job", run: MlflowRun | None) -> Row:
         objective = str(job.config["objective"])
         if self._resume and (run is None or run.info.status != "FINISHED"):
             run = self._elsewhere(job) or run
@@ -161,7 +151,7 @@ class SweepRun:
         state = "PRUNED" if is_pruned(run) else run.info.status
         error = ""
         if store.is_deleted(run):
-            state, error = "DELETED", store.restoring(self._client, run.info.run_id)
+            state, error = "DELETED", store.restoring(self._client, "run", run.info.run_id)
         if state in ("FAILED", "KILLED"):
             error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
@@ -235,34 +225,18 @@ def open_sweep(
     lock = lock_of(run_folder(run_id))
     with suppress(Timeout):  # somebody else goes on with the same sweep
         lock.acquire(timeout=0)
+    opened = SweepRun(client, experiment, run_id, name, resume)
     try:
-        yield SweepRun(client, experiment, run_id, name, resume)
+        yield opened
     except KeyboardInterrupt:
         with ends_first():
-            _end_jobs(client, experiment, run_id)
+            opened.end_jobs()  # SIGTERM may have reached the sweep alone
             store.end(client, run_id, "KILLED")
         raise
     except BaseException:
         store.end(client, run_id, "FAILED")
         raise
     store.end(client, run_id, "FINISHED")
-
-
-def _end_jobs(client: MlflowClient, experiment: str, sweep: str) -> None:
-    """End the jobs that are at work on this host; SIGTERM may have reached the sweep alone."""
-    deadline = time.monotonic() + ENDED_WITHIN
-    asked: set[str] = set()
-    while time.monotonic() < deadline:
-        store.close_abandoned(client)
-        runs = runs_with(client, experiment, SWEEP, sweep, ViewType.ALL)
-        running = [run for run in runs if _is_at_work(run)]
-        for run in running:
-            if run.info.run_id not in asked:
-                store.terminate_owner(run.data.tags)
-                asked.add(run.info.run_id)
-        if not running:
-            return
-        time.sleep(0.2)
 
 
 def _is_at_work(run: MlflowRun) -> bool:
