@@ -7,6 +7,7 @@ it until it has as many as there are to be; a search that was cut off is the sam
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from time import sleep
 from typing import Any
@@ -69,7 +70,7 @@ def search(
             search=identity,
             goes_on=options["study_name"] is None or config["resume"] == "auto",
         )
-        cut_off = trials.run_again(suspect=False)
+        cut_off = trials.end_dead(trials.give_back)
         say(f"{opened.name} ({opened.id}): {settings.n_trials} trials")
         if ended := trials.ended():
             say(f"{ended} of them had ended before, {cut_off} were cut off")
@@ -106,7 +107,8 @@ def fill(
         launched(opened, launcher, [job] * workers)
         while trials.running():
             sleep(PATIENCE)
-        dead = trials.fail_dead(DIED) if workers == 1 else trials.run_again(suspect=True)
+        fail, run_again = partial(trials.fail, why=DIED), partial(trials.give_back, suspect=True)
+        dead = trials.end_dead(fail if workers == 1 else run_again)
         if not dead and left == order.settings.n_trials - trials.ended():
             return  # the workers could not even begin
 

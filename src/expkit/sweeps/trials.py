@@ -5,10 +5,11 @@ name of the process that runs it, and counts when it has come to its end.
 """
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import optuna
 from filelock import FileLock
@@ -16,7 +17,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from expkit.config.project import output_dir
@@ -98,10 +100,6 @@ class Trials:
         trial.set_user_attr(ERROR, why)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def prune(self, trial: Trial) -> None:
-        """A trial was not worth going on with."""
-        self.study.tell(trial, state=TrialState.PRUNED)
-
     def all(self) -> list[FrozenTrial]:
         """Every trial, in whatever state."""
         return self.study.get_trials(deepcopy=False)
@@ -130,20 +128,24 @@ class Trials:
         here = socket.gethostname()
         return any(_is_running(t) and t.user_attrs.get(HOST) == here for t in self.all())
 
-    def run_again(self, *, suspect: bool) -> int:
-        """Let trials of dead processes be run again with their parameters; returns how many.
-
-        Args:
-            suspect: one of them may be why its process died.
-        """
+    def end_dead(self, end: Callable[[Trial], None]) -> int:
+        """Call `end` with each trial whose process is dead; returns how many there are."""
         with self._lock:
-            dead = self._dead()
+            dead = [
+                Trial(self.study, trial._trial_id)
+                for trial in self.all()
+                if trial.state == TrialState.RUNNING and not _is_running(trial)
+            ]
             for trial in dead:
-                self.give_back(trial, suspect=suspect)
+                end(trial)
             return len(dead)
 
     def give_back(self, trial: Trial, *, suspect: bool = False) -> None:
-        """A trial was cut off: it does not count, and its parameters are the next to be run."""
+        """A trial was cut off: it does not count, and its parameters are the next to be run.
+
+        Args:
+            suspect: this trial may be why its process died.
+        """
         trial.set_user_attr(CUT_OFF, True)
         self.study.tell(trial, state=TrialState.FAIL)
         if self._is_whole(trial):
@@ -152,21 +154,6 @@ class Trials:
     def _is_whole(self, trial: Trial | FrozenTrial) -> bool:
         """Whether its process has lived long enough to draw all parameters."""
         return trial.params.keys() == self._space.keys()
-
-    def fail_dead(self, why: str) -> int:
-        """Count trials of dead processes as failed; returns how many."""
-        with self._lock:
-            dead = self._dead()
-            for trial in dead:
-                self.fail(trial, why)
-            return len(dead)
-
-    def _dead(self) -> list[Trial]:
-        return [
-            Trial(self.study, trial._trial_id)
-            for trial in self.all()
-            if trial.state == TrialState.RUNNING and not _is_running(trial)
-        ]
 
 
 @dataclass(frozen=True)
@@ -240,7 +227,9 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     """A database by its address, or a journal under outputs/."""
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
-        return JournalStorage(JournalFileBackend(file, _Lock(file)))
+        # The system lets go of this lock when a process dies; Optuna's own locks wait for 30 seconds.
+        lock = cast(BaseJournalFileLock, FileLock(f"{file}.lock"))
+        return JournalStorage(JournalFileBackend(file, lock))
     address = settings.storage
     if address.startswith("sqlite"):
         address = kept_address(address, "hydra.sweeper.storage")
@@ -269,22 +258,6 @@ def make_pruner(settings: Settings) -> BasePruner:
     if settings.pruner == "hyperband":
         return HyperbandPruner(max_resource=PERCENT)
     return NopPruner()
-
-
-class _Lock(JournalFileOpenLock):
-    """The system lets go of this one when a process dies; Optuna's own locks wait for 30 seconds."""
-
-    def __init__(self, file: str) -> None:
-        self._lock = FileLock(f"{file}.lock")
-
-    def acquire(self) -> bool:
-        """Wait for it."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Let go of it."""
-        self._lock.release()
 
 
 def _folder() -> Path:
