@@ -70,19 +70,18 @@ def single(cfg: DictConfig) -> float | None:
             say(
                 f"{override}: nothing is written there; the files of a run are in {output_dir()}/runs"
             )
+    processes = count()
     if cfg.dry_run:
-        if (processes := count()) > 1:
-            raise ConfigError([f"dry_run=true: runs in one process, and {processes} are started"])
+        if processes > 1:
+            raise ConfigError(f"dry_run=true: runs in one process, and {processes} are started")
         from expkit.dry_run import dry_run
 
         dry_run(cfg)
         return None
     choices = dict(hydra_config.runtime.choices)
-    if (processes := count()) > 1:
-        if cfg.launch.processes not in (1, processes):
-            raise ConfigError(
-                [f"launch.processes={cfg.launch.processes}: {processes} are started already"]
-            )
+    if processes > 1:
+        if (asked := cfg.launch.processes) not in (1, processes):
+            raise ConfigError(f"launch.processes={asked}: {processes} are started already")
         cfg.launch.processes = processes
     elif cfg.launch.processes > 1:
         from expkit.launch import launch

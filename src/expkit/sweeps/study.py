@@ -175,12 +175,10 @@ def check_options(options: dict[str, Any], master: DictConfig) -> None:
             f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it is made of "
             "letters, digits, spaces and . _ -"
         )
-    if not problems and options["n_jobs"] > 1:
-        launcher = master.hydra.runtime.choices["hydra/launcher"]
-        if launcher == "basic":
-            problems.append(
-                f"hydra.sweeper.n_jobs={options['n_jobs']}: hydra/launcher=basic runs one job after "
-                "another; take joblib, ray, submitit_local or submitit_slurm"
-            )
     if problems:
         raise ConfigError(problems)
+    if options["n_jobs"] > 1 and master.hydra.runtime.choices["hydra/launcher"] == "basic":
+        raise ConfigError(
+            f"hydra.sweeper.n_jobs={options['n_jobs']}: hydra/launcher=basic runs one job after "
+            "another; take joblib, ray, submitit_local or submitit_slurm"
+        )

@@ -22,7 +22,7 @@ from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from expkit.config.project import output_dir
-from expkit.errors import ConfigError, UserError
+from expkit.errors import ConfigError, UserError, reason
 from expkit.sweeps.space import Space
 from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
@@ -199,10 +199,7 @@ def make_study(
     with FileLock(_folder() / f"{name}.lock"):
         if name in optuna.get_all_study_names(storage) and not goes_on:
             raise ConfigError(
-                [
-                    f"hydra.sweeper.study_name={name}: there is such a study; "
-                    "resume=auto goes on with it"
-                ]
+                f"hydra.sweeper.study_name={name}: there is such a study; resume=auto goes on with it"
             )
         study = optuna.create_study(
             storage=storage,
@@ -213,10 +210,8 @@ def make_study(
         )
         if study.user_attrs.setdefault(SEARCH, search) != search:
             raise ConfigError(
-                [
-                    f"hydra.sweeper.study_name={name}: is a study of another search or "
-                    "configuration; take another name"
-                ]
+                f"hydra.sweeper.study_name={name}: is a study of another search or configuration; "
+                "take another name"
             )
         study.set_user_attr(SEARCH, search)
         study.set_user_attr(SPACE, {key: distribution_to_json(d) for key, d in space.items()})
@@ -236,9 +231,8 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     try:
         return optuna.storages.get_storage(address)
     except Exception as error:  # whatever a database or its driver raises
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"hydra.sweeper.storage: cannot be opened: {reason}; write an address such as "
+            f"hydra.sweeper.storage: cannot be opened: {reason(error)}; write an address such as "
             "sqlite:////path/to/study.db, or null for a file under outputs/"
         ) from error
 
