@@ -329,7 +329,7 @@ def test_a_named_study_is_not_mixed_up(
     named = ("hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
     assert search(LR, *named) == 0
     assert search(LR, *named) == 2
-    assert "there is such a study; resume=auto goes on with it" in capsys.readouterr().err
+    assert "is there already; resume=auto goes on with it" in capsys.readouterr().err
     assert search("optimizer.lr=interval(1,2)", *named, "resume=auto") == 2
     assert "is a study of another search" in capsys.readouterr().err
 

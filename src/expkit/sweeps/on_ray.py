@@ -70,7 +70,7 @@ def connected(launcher: RayLauncher) -> Iterator[None]:
             ray.init(address=launcher.address, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"hydra.launcher.address={launcher.address}: no Ray answers there: {reason(error)}; one "
+            f"hydra.launcher.address={launcher.address}: no Ray answers: {reason(error)}; one "
             "that asks for a token needs RAY_AUTH_MODE=token; null starts one on this machine"
         ) from error
     try:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -95,9 +95,7 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
         raise ConfigError(explain(error, overrides)) from error
     finally:
         HydraConfig.instance().cfg = before
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) -> None:
@@ -106,7 +104,7 @@ def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) 
         if of_job.get(group) != of_sweep.get(group):
             chosen = f"{group}={of_job.get(group)}"
             raise ConfigError(
-                f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all of them"
+                f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all"
             )
 
 

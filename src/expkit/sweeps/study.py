@@ -129,14 +129,9 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials:
 def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:
     """What became of each trial, from its run and from the study."""
     counted = trials.counted()
+    unnamed = {**config, "run_name": None}
     jobs = [
-        Job(
-            trial.number,
-            (),
-            shown(trial.params),
-            {**config, "run_name": None},
-            trial.user_attrs.get(FINGERPRINT, ""),
-        )
+        Job(trial.number, (), shown(trial.params), unnamed, trial.user_attrs.get(FINGERPRINT, ""))
         for trial in counted
     ]
     return [_judged(row, trial) for row, trial in zip(opened.rows(jobs), counted, strict=True)]

@@ -199,7 +199,7 @@ def make_study(
     with FileLock(_folder() / f"{name}.lock"):
         if name in optuna.get_all_study_names(storage) and not goes_on:
             raise ConfigError(
-                f"hydra.sweeper.study_name={name}: there is such a study; resume=auto goes on with it"
+                f"hydra.sweeper.study_name={name}: is there already; resume=auto goes on with it"
             )
         study = optuna.create_study(
             storage=storage,
@@ -222,7 +222,7 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     """A database by its address, or a journal under outputs/."""
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
-        # The system lets go of this lock when a process dies; Optuna's own locks wait for 30 seconds.
+        # The system frees this lock when a process dies; Optuna's own locks wait for 30 seconds.
         lock = cast(BaseJournalFileLock, FileLock(f"{file}.lock"))
         return JournalStorage(JournalFileBackend(file, lock))
     address = settings.storage

@@ -15,7 +15,7 @@ from optuna.trial import Trial, TrialState
 
 from expkit.config.fingerprint import fingerprint
 from expkit.config.overrides import as_typed
-from expkit.errors import ConfigError, complain
+from expkit.errors import ConfigError, complain, reason
 from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose
 from expkit.sweeps.space import as_overrides, shown
@@ -75,7 +75,7 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
         job = _composed(trial)
     except ConfigError as error:
         complain(error)
-        trials.fail(trial, str(error).splitlines()[0])
+        trials.fail(trial, reason(error))
         return False
     trial.set_user_attr(NAME, job.name)
     trial.set_user_attr(FINGERPRINT, job.fingerprint)
