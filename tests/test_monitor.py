@@ -145,7 +145,7 @@ def test_logs_the_mean_loss_of_the_steps_since_the_last_time(tmp_path: Path) -> 
 
 def test_an_objective_that_the_task_does_not_compute_is_named(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [0.5], objective="eval/f1")
-    scene.monitor._objective = "eval/f2"
+    scene.monitor.objective = "eval/f2"
     with pytest.raises(UserError, match=r"objective='eval/f2'.*did you mean 'eval/f1'"):
         scene.train()
 

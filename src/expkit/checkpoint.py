@@ -106,20 +106,12 @@ def save(
 
 def newest(run_folder: Path) -> Checkpoint | None:
     """The newest checkpoint of a run that is whole; damaged ones are reported and passed over."""
-    damaged = []
     for folder in sorted(_all(run_folder / FOLDER), reverse=True):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
-            found = Checkpoint(folder, int(rest["done"]), rest)
-            break
-        damaged.append(f"{folder} is damaged ({what})")
-    else:
-        found = None
-    for message in damaged:
-        say(
-            f"checkpoint {message}; {f'taking {found.folder.name}' if found else 'there is none left'}"
-        )
-    return found
+            return Checkpoint(folder, int(rest["done"]), rest)
+        say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
+    return None
 
 
 def damage(folder: Path) -> str | None:

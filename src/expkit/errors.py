@@ -17,10 +17,14 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """The configuration is wrong. Carries every problem that was found, not just the first."""
+    """The configuration is wrong. Carries every problem that was found, not just the first.
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = list(problems)
+    Args:
+        problems: a message for each problem, or the message of the only one.
+    """
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:

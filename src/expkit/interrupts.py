@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Event, current_thread, main_thread
 from types import FrameType
@@ -84,14 +84,8 @@ def ignore_termination() -> None:
 @contextmanager
 def unheard(number: signal.Signals) -> Iterator[None]:
     """A signal is ignored meanwhile, and by processes that are started meanwhile for ever."""
-    if current_thread() is not main_thread():
+    with _handled({number: signal.SIG_IGN}):
         yield
-        return
-    before = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(number, before)
 
 
 @contextmanager
@@ -119,12 +113,9 @@ def _heard(first: Callable[[str], None], again: Callable[[], None]) -> Iterator[
     """The first signal calls `first` with its name, and a later SIGINT `again`.
 
     Another one that comes later does nothing: who gets the Ctrl-C of a terminal may get a SIGTERM of its
-    parent too, and who gets the SIGHUP of a terminal another one of its shell. Only the main thread of
-    a process gets signals; those that are ignored stay so.
+    parent too, and who gets the SIGHUP of a terminal another one of its shell. Signals that are ignored
+    stay so.
     """
-    if current_thread() is not main_thread():
-        yield
-        return
     has_come = False
 
     def handle(signum: int, frame: FrameType | None) -> None:
@@ -135,15 +126,23 @@ def _heard(first: Callable[[str], None], again: Callable[[], None]) -> Iterator[
         elif signum == signal.SIGINT:
             again()
 
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in SIGNALS}
-    handled = [n for n, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    for number in handled:
-        signal.signal(number, handle)
+    heard = [n for n in SIGNALS if signal.getsignal(n) not in (signal.SIG_IGN, None)]
+    with _handled(dict.fromkeys(heard, handle)):
+        yield
+
+
+@contextmanager
+def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Signals have other handlers meanwhile. Only the main thread of a process gets signals."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        for number in handled:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(message: str) -> None:

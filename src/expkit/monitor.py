@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Log = Callable[[dict[str, float], int], None]
 SHOWN = 32  # examples of a step that are named
 
 
+@dataclass
 class Monitor:
     """Called by a backend after each step; remembers the weights that scored best.
 
@@ -42,40 +44,25 @@ class Monitor:
             asked after each evaluation. If not, and steps are left, Pruned is raised.
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        steps: Steps,
-        evaluate: Callable[[], Evaluation],
-        log: Log,
-        progress: Progress,
-        *,
-        objective: str,
-        direction: str,
-        eval_every: int | None,
-        log_every: int,
-        patience: int | None,
-        best_file: Path,
-        keep: Callable[[int], None] = lambda done: None,
-        keep_every: int | None = None,
-        must_stop: Callable[[], bool] = lambda: False,
-        is_promising: Callable[[float, float], bool] = lambda share, value: True,
-    ) -> None:
-        self._model = model
-        self._steps = steps
-        self._evaluate = evaluate
-        self._log = log
-        self._progress = progress
-        self._objective = objective
-        self._eval_every = eval_every
-        self._log_every = log_every
-        self._patience = patience
-        self._best_file = best_file
-        self._keep = keep
-        self._keep_every = keep_every
-        self._must_stop = must_stop
-        self._is_promising = is_promising
-        self._sign = {MINIMIZE: -1.0, MAXIMIZE: 1.0}[direction]
+    model: torch.nn.Module
+    steps: Steps
+    evaluate: Callable[[], Evaluation]
+    log: Log
+    progress: Progress
+    _: KW_ONLY
+    objective: str
+    direction: str
+    eval_every: int | None
+    log_every: int
+    patience: int | None
+    best_file: Path
+    keep: Callable[[int], None] = lambda done: None
+    keep_every: int | None = None
+    must_stop: Callable[[], bool] = lambda: False
+    is_promising: Callable[[float, float], bool] = lambda share, value: True
+
+    def __post_init__(self) -> None:
+        self._sign = {MINIMIZE: -1.0, MAXIMIZE: 1.0}[self.direction]
         self._evaluations_since_best = 0
         self._losses: list[torch.Tensor] = []
         self._examples = 0
@@ -100,20 +87,20 @@ class Monitor:
         self.done = result.done
         self._losses.append(result.loss)
         self._examples += result.examples
-        is_last = result.done == len(self._steps)
-        logging_is_due = is_last or result.done % self._log_every == 0
+        is_last = result.done == len(self.steps)
+        logging_is_due = is_last or result.done % self.log_every == 0
         evaluation_is_due = is_last or self._evaluation_is_due(result.done)
         if logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
             self._require_numbers()
         if logging_is_due:
             self._log_training(result)
-        self._progress.advance(result.done)
+        self.progress.advance(result.done)
         if evaluation_is_due:
             self._evaluate_at(result.done)
-        must_stop = self._must_stop()
+        must_stop = self.must_stop()
         if must_stop or self.is_over or self._checkpoint_is_due(evaluation_is_due):
             self._require_numbers()
-            self._keep(result.done)
+            self.keep(result.done)
             self.kept = result.done
         if must_stop:
             raise KeyboardInterrupt
@@ -123,9 +110,9 @@ class Monitor:
     def is_over(self) -> bool:
         """Whether all steps are done, or patience is used up."""
         out_of_patience = (
-            self._patience is not None and self._evaluations_since_best >= self._patience
+            self.patience is not None and self._evaluations_since_best >= self.patience
         )
-        return self.done == len(self._steps) or out_of_patience
+        return self.done == len(self.steps) or out_of_patience
 
     def memory(self) -> dict[str, Any]:
         """What the monitor needs to go on after the steps so far, as JSON."""
@@ -143,26 +130,26 @@ class Monitor:
         self._best = memory["best"]
         self.best_step = memory["best_step"]
         self._evaluations_since_best = memory["evaluations_since_best"]
-        device = next(self._model.parameters()).device
+        device = next(self.model.parameters()).device
         self._losses = [torch.tensor(loss, device=device) for loss in memory["losses"]]
         self._examples = memory["examples"]
         self.kept = done
-        self._progress.advance(done)
+        self.progress.advance(done)
 
     def restore_best(self) -> None:
         """Put the best weights back into the model."""
         barrier()  # until the main process has written them
-        load_weights(self._model, self._best_file)
+        load_weights(self.model, self.best_file)
 
     def _evaluation_is_due(self, done: int) -> bool:
-        if self._eval_every is None:
-            return self._steps.ends_epoch(done)
-        return done % self._eval_every == 0
+        if self.eval_every is None:
+            return self.steps.ends_epoch(done)
+        return done % self.eval_every == 0
 
     def _checkpoint_is_due(self, has_been_evaluated: bool) -> bool:
-        if self._keep_every is None:
+        if self.keep_every is None:
             return has_been_evaluated
-        return self.done % self._keep_every == 0
+        return self.done % self.keep_every == 0
 
     def _require_numbers(self) -> None:
         """The loss of each step since the last time something was logged."""
@@ -172,13 +159,13 @@ class Monitor:
         wrong = (~torch.isfinite(losses)).nonzero().flatten().tolist()
         if wrong:
             step = self.done - len(losses) + wrong[0] + 1
-            examples = [i for batch in self._steps.indices(step - 1) for i in batch]
+            examples = [i for batch in self.steps.indices(step - 1) for i in batch]
             shown = ", ".join(map(str, examples[:SHOWN])) + (" ..." if examples[SHOWN:] else "")
             kept = (
                 f"the last checkpoint is of step {self.kept}" if self.kept else "no checkpoint yet"
             )
             raise UserError(
-                f"train/loss is {losses[wrong[0]].item()} at step {step} of {len(self._steps)}, on "
+                f"train/loss is {losses[wrong[0]].item()} at step {step} of {len(self.steps)}, on "
                 f"the training examples {shown} (counted from 0): training has diverged; {kept}; try "
                 "a smaller optimizer.lr or train.max_grad_norm, or precision=fp32"
             )
@@ -187,7 +174,7 @@ class Monitor:
         now = time.perf_counter()
         loss = torch.stack(self._losses).mean().item()
         rate = self._examples / max(now - self._window_started, 1e-9)
-        self._log(
+        self.log(
             {
                 "train/loss": loss,
                 "train/learning_rate": result.learning_rate,
@@ -196,29 +183,29 @@ class Monitor:
             },
             result.done,
         )
-        self._progress.show(loss=loss, rate=rate)
+        self.progress.show(loss=loss, rate=rate)
         self._losses, self._examples, self._window_started = [], 0, now
 
     def _evaluate_at(self, done: int) -> None:
         paused = time.perf_counter()
-        evaluation = self._evaluate()
+        evaluation = self.evaluate()
         metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
-        if self._objective not in metrics:
+        if self.objective not in metrics:
             raise UserError(
-                f"objective={self._objective!r}: no such metric; {nearest(self._objective, metrics)}"
+                f"objective={self.objective!r}: no such metric; {nearest(self.objective, metrics)}"
             )
-        self._log(metrics, done)
-        self._progress.evaluated(done, metrics)
-        value = metrics[self._objective]
+        self.log(metrics, done)
+        self.progress.evaluated(done, metrics)
+        value = metrics[self.objective]
         best = self._best if self._best is not None else float("nan")
         if best != best or self._sign * value > self._sign * best:  # nan is beaten by anything
             self._best, self.best_step, self._evaluations_since_best = value, done, 0
-            with whole(self._model):
+            with whole(self.model):
                 if is_main():
-                    save_weights(self._model, self._best_file)
+                    save_weights(self.model, self.best_file)
         else:
             self._evaluations_since_best += 1
         self._window_started += time.perf_counter() - paused
-        total = len(self._steps)
-        if not self._is_promising(done / total, value) and done < total:
-            raise Pruned(f"{self._objective} is {value:.4f} at step {done} of {total}")
+        total = len(self.steps)
+        if not self.is_promising(done / total, value) and done < total:
+            raise Pruned(f"{self.objective} is {value:.4f} at step {done} of {total}")

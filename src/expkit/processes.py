@@ -45,7 +45,7 @@ def require_gpus(processes: int) -> None:
     """Raise a ConfigError if this machine has GPUs, but not one for each of its processes."""
     if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
         raise ConfigError(
-            [f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"]
+            f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"
         )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -36,11 +37,10 @@ class ElsewhereLauncher(Launcher):
         """What is sent to the processes of all jobs."""
         from expkit.sweeps.elsewhere import Work
 
-        assert self.config is not None
-        assert self.hydra_context is not None
-        assert self.task_function is not None
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        return Work.of(self.hydra_context, self.config, self.task_function)
+        setup_globals()
+        known = Singleton.get_state()
+        return Work(self.hydra_context, self.config, self.task_function, known, Path.cwd())
 
 
 class RayLauncher(ElsewhereLauncher):
@@ -61,10 +61,9 @@ class RayLauncher(ElsewhereLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and wait for all of them; called by a sweeper."""
-        from expkit.sweeps.on_ray import Resources, launch
+        from expkit.sweeps.on_ray import launch
 
-        resources = Resources(self.address, self.num_cpus, self.num_gpus)
-        return launch(resources, self.work(), job_overrides, initial_job_idx, self.on_loss)
+        return launch(self, job_overrides, initial_job_idx)
 
 
 class SlurmLauncher(ElsewhereLauncher):
@@ -80,10 +79,9 @@ class SlurmLauncher(ElsewhereLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and wait for all of them; called by a sweeper."""
-        from expkit.sweeps.on_submitit import Submission, launch
+        from expkit.sweeps.on_submitit import launch
 
-        submission = Submission(self.cluster, self.folder, self.options)
-        return launch(submission, self.work(), job_overrides, initial_job_idx, self.on_loss)
+        return launch(self, job_overrides, initial_job_idx)
 
 
 class LocalLauncher(SlurmLauncher):

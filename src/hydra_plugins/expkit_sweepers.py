@@ -6,12 +6,18 @@ Hydra imports this file at every start, so it imports nothing that takes time.
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
 class _Sweeper(BasicSweeper):
     """Says which extra to install before Hydra looks for the launcher."""
+
+    # Hydra's own sweeper says that these may be None; `setup` has been called before `sweep` is.
+    hydra_context: HydraContext
+    config: DictConfig
+    launcher: Launcher
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -32,9 +38,6 @@ class GridSweeper(_Sweeper):
         """Run the jobs; called by Hydra with the overrides of the command line."""
         from expkit.sweeps.grid import sweep
 
-        assert self.hydra_context is not None
-        assert self.config is not None
-        assert self.launcher is not None
         jobs = self.combinations(arguments)
         return sweep(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
 
@@ -42,7 +45,6 @@ class GridSweeper(_Sweeper):
         """The overrides of each job."""
         from expkit.config.texts import TextParser
 
-        assert self.hydra_context is not None
         parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (combinations,) = self.split_arguments(overrides, None)
@@ -60,8 +62,5 @@ class OptunaSweeper(_Sweeper):
         """Run the trials; called by Hydra with the overrides of the command line."""
         from expkit.sweeps.study import search
 
-        assert self.hydra_context is not None
-        assert self.config is not None
-        assert self.launcher is not None
         overrides = [*self._parse_config(), *arguments]
         return search(self.hydra_context, self.config, self.launcher, overrides, dict(self.options))

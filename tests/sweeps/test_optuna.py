@@ -295,7 +295,10 @@ def test_training_ends_at_the_evaluation_that_is_not_good_enough(
     ("arguments", "message"),
     [
         ((), "hydra/sweeper=optuna: nothing to search"),
-        (("optimizer.lr=tag(log,interval(0,1))",), "starts above 0, this one at 0.0"),
+        (("optimizer.lr=tag(log,interval(0,1))",), "`low > 0` must hold for `log=True`"),
+        (("seed=tag(log,range(1,9,3))",), "only accept step is 1 when `log`"),
+        (("optimizer.lr=tag(log,range(1.0,4.0))",), "`step` is not supported when `log`"),
+        (("optimizer.lr=interval(2,1)",), "`low <= high` must hold"),
         (("seed=tag(best,range(1,4))",), "tag 'best' means nothing here; allowed: log"),
         (("optimizer=adamw,sdg",), "optimizer=sdg: no such option"),
         (("optimizer.lr=interval(-1,1)",), "optimizer.lr=-1.0: must be more than 0"),
@@ -326,7 +329,7 @@ def test_a_named_study_is_not_mixed_up(
     named = ("hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
     assert search(LR, *named) == 0
     assert search(LR, *named) == 2
-    assert "there is such a study; resume=auto goes on with it" in capsys.readouterr().err
+    assert "is there already; resume=auto goes on with it" in capsys.readouterr().err
     assert search("optimizer.lr=interval(1,2)", *named, "resume=auto") == 2
     assert "is a study of another search" in capsys.readouterr().err
 

@@ -25,14 +25,6 @@ class Work:
     singletons: Any
     folder: Path
 
-    @classmethod
-    def of(
-        cls, hydra_context: HydraContext, config: DictConfig, task_function: TaskFunction
-    ) -> "Work":
-        """With what else this process knows."""
-        setup_globals()
-        return cls(hydra_context, config, task_function, Singleton.get_state(), Path.cwd())
-
 
 def execute(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
     """One job, in the process that it was sent to."""

@@ -87,17 +87,13 @@ def begin(config: Mapping[str, Any]) -> None:
     """
     if (processes := count()) > 1:
         raise ConfigError(
-            [
-                f"a sweep cannot run in the {processes} processes of torchrun or accelerate; "
-                f"python -m expkit -m ... launch.processes={processes} starts them for each job"
-            ]
+            f"a sweep cannot run in the {processes} processes of torchrun or accelerate; "
+            f"python -m expkit -m ... launch.processes={processes} starts them for each job"
         )
     if config["dry_run"]:
-        raise ConfigError(["dry_run=true: is for a single run; leave out -m"])
+        raise ConfigError("dry_run=true: is for a single run; leave out -m")
     if (resume := config["resume"]) not in ("never", "auto"):
-        raise ConfigError(
-            [f"resume={resume}: is for a single run; a sweep goes on with resume=auto"]
-        )
+        raise ConfigError(f"resume={resume}: is for a single run; a sweep goes on with resume=auto")
     require_outputs()
     work_has_begun.set()
     hush()
@@ -151,12 +147,13 @@ def lost_by(
     returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
     if returns is None:
         return None
-    failed = [
-        pair for pair in zip(jobs, returns, strict=False) if pair[1].status == JobStatus.FAILED
-    ]
-    for job, _ in failed:
-        opened.end_lost(job)
-    return [job for job, done in failed if isinstance(done._return_value, Lost)]
+    lost = []
+    for job, done in zip(jobs, returns, strict=False):
+        if done.status == JobStatus.FAILED:
+            opened.end_lost(job)
+            if isinstance(done._return_value, Lost):
+                lost.append(job)
+    return lost
 
 
 def launched(
@@ -186,13 +183,11 @@ def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
         SWEEP_VARIABLE: sweep,
         **({THREADS: str(threads)} if threads else {}),
     }
+    given = [f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in variables.items()]
+    # A job in another process might find another project, and with it another folder.
+    given.append(f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}")
     with open_dict(master):
-        folder = (
-            f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}"  # relative to this process
-        )
-        master.hydra.overrides.hydra.append(folder)
-        for name, value in variables.items():
-            master.hydra.overrides.hydra.append(f"+hydra.job.env_set.{name}={quoted(value)}")
+        master.hydra.overrides.hydra.extend(given)
 
 
 def batch_size(launcher: Mapping[str, Any], jobs: int) -> int:

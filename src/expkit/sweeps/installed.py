@@ -23,13 +23,9 @@ def require(group: str, option: str, target: str) -> None:
         target: its `_target_`.
     """
     needed = EXTRAS.get(target.rpartition(".")[2])
-    if needed is None:
-        return
-    module, package, extra = needed
-    if find_spec(module) is None:
+    if needed and find_spec(needed[0]) is None:
+        _, package, extra = needed
         raise ConfigError(
-            [
-                f"{group}={option}: needs the package {package}; "
-                f"install it: pip install 'expkit[{extra}]'"
-            ]
+            f"{group}={option}: needs the package {package}; "
+            f"install it: pip install 'expkit[{extra}]'"
         )

@@ -70,19 +70,18 @@ def single(cfg: DictConfig) -> float | None:
             say(
                 f"{override}: nothing is written there; the files of a run are in {output_dir()}/runs"
             )
+    processes = count()
     if cfg.dry_run:
-        if (processes := count()) > 1:
-            raise ConfigError([f"dry_run=true: runs in one process, and {processes} are started"])
+        if processes > 1:
+            raise ConfigError(f"dry_run=true: runs in one process, and {processes} are started")
         from expkit.dry_run import dry_run
 
         dry_run(cfg)
         return None
     choices = dict(hydra_config.runtime.choices)
-    if (processes := count()) > 1:
-        if cfg.launch.processes not in (1, processes):
-            raise ConfigError(
-                [f"launch.processes={cfg.launch.processes}: {processes} are started already"]
-            )
+    if processes > 1:
+        if (asked := cfg.launch.processes) not in (1, processes):
+            raise ConfigError(f"launch.processes={asked}: {processes} are started already")
         cfg.launch.processes = processes
     elif cfg.launch.processes > 1:
         from expkit.launch import launch
@@ -103,7 +102,7 @@ def single(cfg: DictConfig) -> float | None:
 def check_where_typed(cfg: DictConfig) -> None:
     """Raise a ConfigError if `cfg` cannot be run. With `hydra.job.chdir` its paths become absolute."""
     hydra_config = HydraConfig.get()
-    typed_in = Path(hydra_config.runtime.cwd)
+    typed_in = where_typed()
     with chdir(typed_in):
         check(cfg, as_typed(hydra_config.overrides.task))
     require_outputs()
@@ -111,6 +110,12 @@ def check_where_typed(cfg: DictConfig) -> None:
         path = OmegaConf.select(cfg, key)
         if path and (typed_in / path).exists():  # model.path may also be a name on the hub
             OmegaConf.update(cfg, key, str(typed_in / path))
+
+
+def where_typed() -> Path:
+    """The folder that the command was typed in; on another machine it need not be there."""
+    folder = Path(HydraConfig.get().runtime.cwd)
+    return folder if folder.is_dir() else Path.cwd()
 
 
 def job_of_sweep(cfg: DictConfig) -> Any:
@@ -144,7 +149,7 @@ def work_for_search(cfg: DictConfig) -> Any:
     """Trials of a search, one after another, until there are enough."""
     from expkit.sweeps.worker import work
 
-    os.chdir(HydraConfig.get().runtime.cwd)  # Hydra's folder would be that of many trials
+    os.chdir(where_typed())  # Hydra's folder would be that of many trials
     return work(cfg, os.environ[SEARCH_VARIABLE])
 
 

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 # Before Ray is imported: it would otherwise report its use over the network, announce changes of its
@@ -17,29 +16,15 @@ os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 import ray
 from hydra.core.utils import JobReturn
 
-from expkit.errors import ConfigError, UserError
-from expkit.sweeps.elsewhere import Work, execute, without_result
+from expkit.errors import ConfigError, UserError, reason
+from expkit.sweeps.elsewhere import execute, without_result
 from expkit.sweeps.grid import cores
+from hydra_plugins.expkit_launchers import RayLauncher
 
 OBJECT_STORE = 100 * 2**20  # bytes; jobs exchange nothing but their configuration
 
 
-@dataclass(frozen=True)
-class Resources:
-    """Where tasks run, and what each of them needs."""
-
-    address: str | None
-    num_cpus: float
-    num_gpus: float
-
-
-def launch(
-    resources: Resources,
-    work: Work,
-    jobs: Sequence[Sequence[str]],
-    first: int,
-    on_loss: Callable[[], None],
-) -> list[JobReturn]:
+def launch(launcher: RayLauncher, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Run the jobs, as many at once as there is room for; returns when all have ended.
 
     A task whose process dies is not tried again here; what it returns says that it has failed.
@@ -47,13 +32,12 @@ def launch(
     Raises:
         UserError: there is no Ray at that address, or not enough of a resource on this machine.
     """
-    with connected(resources):
-        task = ray.remote(num_cpus=resources.num_cpus, num_gpus=resources.num_gpus, max_retries=0)(
-            execute
-        )
-        sent = ray.put(work)
+    with connected(launcher):
+        cpus, gpus = launcher.num_cpus, launcher.num_gpus
+        task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(execute)
+        sent = ray.put(launcher.work())
         references = [task.remote(sent, job, number) for number, job in enumerate(jobs, first)]
-        return [_result(*pair, on_loss) for pair in zip(references, jobs, strict=True)]
+        return [_result(*pair, launcher.on_loss) for pair in zip(references, jobs, strict=True)]
 
 
 def _result(reference: Any, overrides: Sequence[str], on_loss: Callable[[], None]) -> JobReturn:
@@ -67,14 +51,14 @@ def _result(reference: Any, overrides: Sequence[str], on_loss: Callable[[], None
 
 
 @contextmanager
-def connected(resources: Resources) -> Iterator[None]:
+def connected(launcher: RayLauncher) -> Iterator[None]:
     """A Ray to run tasks on; it is shut down at the end if it was started here."""
     if ray.is_initialized():
         yield
         return
     try:
-        if resources.address is None:
-            _require_room(resources)
+        if launcher.address is None:
+            _require_room(launcher)
             ray.init(
                 address="local",
                 num_cpus=cores(),
@@ -83,12 +67,11 @@ def connected(resources: Resources) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
         else:
-            ray.init(address=resources.address, logging_level=logging.ERROR)
+            ray.init(address=launcher.address, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"hydra.launcher.address={resources.address}: no Ray answers there: "
-            f"{str(error).strip().splitlines()[0]}; one that asks for a token needs "
-            "RAY_AUTH_MODE=token; null starts one on this machine"
+            f"hydra.launcher.address={launcher.address}: no Ray answers: {reason(error)}; one "
+            "that asks for a token needs RAY_AUTH_MODE=token; null starts one on this machine"
         ) from error
     try:
         yield
@@ -96,18 +79,11 @@ def connected(resources: Resources) -> Iterator[None]:
         ray.shutdown()
 
 
-def _require_room(resources: Resources) -> None:
+def _require_room(launcher: RayLauncher) -> None:
     """A task that needs more than there is would wait forever."""
-    if resources.num_cpus > cores():
-        raise ConfigError(
-            [f"hydra.launcher.num_cpus={resources.num_cpus}: this machine has {cores()}"]
-        )
     import torch
 
-    if resources.num_gpus > torch.cuda.device_count():
-        raise ConfigError(
-            [
-                f"hydra.launcher.num_gpus={resources.num_gpus}: this machine has "
-                f"{torch.cuda.device_count()}"
-            ]
-        )
+    there_are = {"num_cpus": cores(), "num_gpus": torch.cuda.device_count()}
+    for name, most in there_are.items():
+        if (needed := getattr(launcher, name)) > most:
+            raise ConfigError(f"hydra.launcher.{name}={needed}: this machine has {most}")

@@ -4,12 +4,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from typing import Any
 
 import submitit
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from expkit.errors import ConfigError, UserError
 from expkit.interrupts import end_on_signals, unheard
 from expkit.sweeps.elsewhere import Work, execute, without_result
+from hydra_plugins.expkit_launchers import SlurmLauncher
 
 # What submitit takes for all clusters; the names of all other options get the cluster's before them.
 COMMON = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "stderr_to_stdout", "timeout_min")
@@ -25,37 +24,22 @@ LOOKS_EVERY = 10  # seconds between two questions to Slurm
 TASKS = {"nodes", "ntasks_per_node", "tasks_per_node"}  # would run each job several times
 
 
-@dataclass(frozen=True)
-class Submission:
-    """Where jobs go, with what options, and the folder for what they print."""
-
-    cluster: str
-    folder: str
-    options: Mapping[str, Any]
-
-
-def launch(
-    submission: Submission,
-    work: Work,
-    jobs: Sequence[Sequence[str]],
-    first: int,
-    on_loss: Callable[[], None],
-) -> list[JobReturn]:
+def launch(launcher: SlurmLauncher, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Run the jobs; returns when all have ended. Ctrl-C cancels what is left of them.
 
     Raises:
         ConfigError: submitit does not take an option.
         UserError: there is no such cluster here, or it refuses the jobs.
     """
-    executor = _executor(submission)
+    executor = _executor(launcher)
     try:
         numbers = range(first, first + len(jobs))
         with unheard(signal.SIGINT):  # of a terminal: jobs of this machine are asked by SIGTERM
-            submitted = executor.map_array(partial(carry_out, work), jobs, numbers)
+            submitted = executor.map_array(partial(carry_out, launcher.work()), jobs, numbers)
     except submitit.core.utils.FailedJobError as error:
-        raise UserError(f"{submission.cluster} refuses the jobs: {error}") from error
+        raise UserError(f"{launcher.cluster} refuses the jobs: {error}") from error
     try:
-        return [_result(*pair, on_loss) for pair in zip(submitted, jobs, strict=True)]
+        return [_result(*pair, launcher.on_loss) for pair in zip(submitted, jobs, strict=True)]
     except KeyboardInterrupt:
         for job in submitted:
             _cancel(job)
@@ -75,23 +59,23 @@ def carry_out(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
         return JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED)
 
 
-def _executor(submission: Submission) -> submitit.Executor:
-    for name in TASKS.intersection(submission.options):
+def _executor(launcher: SlurmLauncher) -> submitit.Executor:
+    for name in TASKS.intersection(launcher.options):
         raise ConfigError(
-            [f"hydra.launcher.{name}: a job is one task; launch.processes=N starts its processes"]
+            f"hydra.launcher.{name}: a job is one task; launch.processes=N starts its processes"
         )
     try:
-        executor = submitit.AutoExecutor(submission.folder, cluster=submission.cluster)
+        executor = submitit.AutoExecutor(launcher.folder, cluster=launcher.cluster)
     except RuntimeError as error:
-        raise UserError(f"hydra/launcher=submitit_{submission.cluster}: {error}") from error
+        raise UserError(f"hydra/launcher=submitit_{launcher.cluster}: {error}") from error
     options = {
-        name if name in COMMON else f"{submission.cluster}_{name}": value
-        for name, value in submission.options.items()
+        name if name in COMMON else f"{launcher.cluster}_{name}": value
+        for name, value in launcher.options.items()
     }
     try:
         executor.update_parameters(**options)
     except (AssertionError, NameError, TypeError, ValueError) as error:
-        raise ConfigError([f"hydra.launcher: {str(error).splitlines()[0]}"]) from error
+        raise ConfigError(f"hydra.launcher: {str(error).splitlines()[0]}") from error
     return executor
 
 

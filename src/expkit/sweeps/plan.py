@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
@@ -18,6 +18,8 @@ from expkit.display import say
 from expkit.errors import ConfigError
 
 NAME_LIMIT = 100  # characters
+
+Composed = tuple[tuple[str, ...], dict[str, Any]]  # overrides, and what they give
 
 
 @dataclass(frozen=True)
@@ -59,29 +61,22 @@ def plan(
         ConfigError: with the problems of all jobs, each once.
     """
     problems: dict[str, None] = {}
-    composed: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    composed: list[Composed] = []
     for overrides in combinations:
         try:
             composed.append((tuple(overrides), compose(loader, master, overrides)))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
     if len({str(config["tracking"]) for _, config in composed}) > 1:
-        problems["tracking: has to be the same for all jobs, which are one sweep in one store"] = (
-            None
-        )
+        one_store = "tracking: has to be the same for all jobs, which are one sweep in one store"
+        problems[one_store] = None
     if problems:
         raise ConfigError(list(problems))
     distinct = _without_repetitions(composed)
     values = [_values(overrides) for overrides, _ in distinct.values()]
     keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
     return [
-        Job(
-            number,
-            overrides,
-            {key: values[number][key] for key in keys},
-            config,
-            identity,
-        )
+        Job(number, overrides, {key: values[number][key] for key in keys}, config, identity)
         for number, (identity, (overrides, config)) in enumerate(distinct.items())
     ]
 
@@ -97,12 +92,10 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
             del cfg["hydra"]
         check(cfg, list(overrides))
     except HydraException as error:
-        raise ConfigError([explain(error, overrides)]) from error
+        raise ConfigError(explain(error, overrides)) from error
     finally:
         HydraConfig.instance().cfg = before
-    config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
 def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) -> None:
@@ -111,17 +104,13 @@ def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) 
         if of_job.get(group) != of_sweep.get(group):
             chosen = f"{group}={of_job.get(group)}"
             raise ConfigError(
-                [
-                    f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all of them"
-                ]
+                f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all"
             )
 
 
-def _without_repetitions(
-    composed: Sequence[tuple[tuple[str, ...], dict[str, Any]]],
-) -> dict[str, tuple[tuple[str, ...], dict[str, Any]]]:
+def _without_repetitions(composed: Sequence[Composed]) -> dict[str, Composed]:
     """By fingerprint, the first of those that would have the same result."""
-    first: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {}
+    first: dict[str, Composed] = {}
     for overrides, config in composed:
         first.setdefault(fingerprint(config), (overrides, config))
     if len(first) < len(composed):

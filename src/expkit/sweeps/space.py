@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from optuna.distributions import (
     BaseDistribution,
@@ -67,37 +67,24 @@ def _distribution(override: Override) -> BaseDistribution:
         low, high = value.start, value.end
         assert low is not None
         assert high is not None
-        if log and low <= 0:
-            raise ValueError(f"a logarithmic interval starts above 0, this one at {low}")
-        if low > high:
-            raise ValueError(f"it starts at {low}, above its end {high}")
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log=log)
         return FloatDistribution(low, high, log=log)
-    if override.is_range_sweep():
-        return _range(sorted(override.sweep_iterator(), key=_number), log)
+    if isinstance(value, RangeSweep):
+        return _range(list(override.sweep_iterator()), abs(value.step), log)
     if log:
         raise ValueError("the tag log is for interval() and range()")
-    choices = list(dict.fromkeys(override.sweep_string_iterator()))
-    if not choices:
-        raise ValueError("there is no value to choose")
-    return CategoricalDistribution(choices)
+    return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
 
 
-def _range(values: Sequence[Any], log: bool) -> BaseDistribution:
+def _range(values: list[Any], step: float, log: bool) -> BaseDistribution:
     """The end of a range does not belong to it, as in Hydra's own sweeps."""
     if not values:
         raise ValueError("the range is empty")
-    step = values[1] - values[0] if len(values) > 1 else 1
-    if log and step != 1:
-        raise ValueError("a logarithmic range has steps of 1; take interval() instead")
+    low, high = min(values), max(values)
     if all(isinstance(value, int) for value in values):
-        return IntDistribution(values[0], values[-1], log=log, step=step)
-    return FloatDistribution(float(values[0]), float(values[-1]), step=float(step))
-
-
-def _number(value: Any) -> float:
-    return float(value)
+        return IntDistribution(low, high, log=log, step=int(step))
+    return FloatDistribution(low, high, log=log, step=step)
 
 
 def probes(space: Space) -> Iterator[list[str]]:

@@ -7,6 +7,7 @@ it until it has as many as there are to be; a search that was cut off is the sam
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from time import sleep
 from typing import Any
@@ -69,7 +70,7 @@ def search(
             search=identity,
             goes_on=options["study_name"] is None or config["resume"] == "auto",
         )
-        cut_off = trials.run_again(suspect=False)
+        cut_off = trials.end_dead(trials.give_back)
         say(f"{opened.name} ({opened.id}): {settings.n_trials} trials")
         if ended := trials.ended():
             say(f"{ended} of them had ended before, {cut_off} were cut off")
@@ -106,7 +107,8 @@ def fill(
         launched(opened, launcher, [job] * workers)
         while trials.running():
             sleep(PATIENCE)
-        dead = trials.fail_dead(DIED) if workers == 1 else trials.run_again(suspect=True)
+        fail, run_again = partial(trials.fail, why=DIED), partial(trials.give_back, suspect=True)
+        dead = trials.end_dead(fail if workers == 1 else run_again)
         if not dead and left == order.settings.n_trials - trials.ended():
             return  # the workers could not even begin
 
@@ -127,14 +129,9 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials:
 def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:
     """What became of each trial, from its run and from the study."""
     counted = trials.counted()
+    unnamed = {**config, "run_name": None}
     jobs = [
-        Job(
-            trial.number,
-            (),
-            shown(trial.params),
-            {**config, "run_name": None},
-            trial.user_attrs.get(FINGERPRINT, ""),
-        )
+        Job(trial.number, (), shown(trial.params), unnamed, trial.user_attrs.get(FINGERPRINT, ""))
         for trial in counted
     ]
     return [_judged(row, trial) for row, trial in zip(opened.rows(jobs), counted, strict=True)]
@@ -173,12 +170,10 @@ def check_options(options: dict[str, Any], master: DictConfig) -> None:
             f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it is made of "
             "letters, digits, spaces and . _ -"
         )
-    if not problems and options["n_jobs"] > 1:
-        launcher = master.hydra.runtime.choices["hydra/launcher"]
-        if launcher == "basic":
-            problems.append(
-                f"hydra.sweeper.n_jobs={options['n_jobs']}: hydra/launcher=basic runs one job after "
-                "another; take joblib, ray, submitit_local or submitit_slurm"
-            )
     if problems:
         raise ConfigError(problems)
+    if options["n_jobs"] > 1 and master.hydra.runtime.choices["hydra/launcher"] == "basic":
+        raise ConfigError(
+            f"hydra.sweeper.n_jobs={options['n_jobs']}: hydra/launcher=basic runs one job after "
+            "another; take joblib, ray, submitit_local or submitit_slurm"
+        )

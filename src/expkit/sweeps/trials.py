@@ -5,10 +5,11 @@ name of the process that runs it, and counts when it has come to its end.
 """
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import optuna
 from filelock import FileLock
@@ -16,11 +17,12 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from expkit.config.project import output_dir
-from expkit.errors import ConfigError, UserError
+from expkit.errors import ConfigError, UserError, reason
 from expkit.sweeps.space import Space
 from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
@@ -98,10 +100,6 @@ class Trials:
         trial.set_user_attr(ERROR, why)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def prune(self, trial: Trial) -> None:
-        """A trial was not worth going on with."""
-        self.study.tell(trial, state=TrialState.PRUNED)
-
     def all(self) -> list[FrozenTrial]:
         """Every trial, in whatever state."""
         return self.study.get_trials(deepcopy=False)
@@ -130,20 +128,24 @@ class Trials:
         here = socket.gethostname()
         return any(_is_running(t) and t.user_attrs.get(HOST) == here for t in self.all())
 
-    def run_again(self, *, suspect: bool) -> int:
-        """Let trials of dead processes be run again with their parameters; returns how many.
-
-        Args:
-            suspect: one of them may be why its process died.
-        """
+    def end_dead(self, end: Callable[[Trial], None]) -> int:
+        """Call `end` with each trial whose process is dead; returns how many there are."""
         with self._lock:
-            dead = self._dead()
+            dead = [
+                Trial(self.study, trial._trial_id)
+                for trial in self.all()
+                if trial.state == TrialState.RUNNING and not _is_running(trial)
+            ]
             for trial in dead:
-                self.give_back(trial, suspect=suspect)
+                end(trial)
             return len(dead)
 
     def give_back(self, trial: Trial, *, suspect: bool = False) -> None:
-        """A trial was cut off: it does not count, and its parameters are the next to be run."""
+        """A trial was cut off: it does not count, and its parameters are the next to be run.
+
+        Args:
+            suspect: this trial may be why its process died.
+        """
         trial.set_user_attr(CUT_OFF, True)
         self.study.tell(trial, state=TrialState.FAIL)
         if self._is_whole(trial):
@@ -152,21 +154,6 @@ class Trials:
     def _is_whole(self, trial: Trial | FrozenTrial) -> bool:
         """Whether its process has lived long enough to draw all parameters."""
         return trial.params.keys() == self._space.keys()
-
-    def fail_dead(self, why: str) -> int:
-        """Count trials of dead processes as failed; returns how many."""
-        with self._lock:
-            dead = self._dead()
-            for trial in dead:
-                self.fail(trial, why)
-            return len(dead)
-
-    def _dead(self) -> list[Trial]:
-        return [
-            Trial(self.study, trial._trial_id)
-            for trial in self.all()
-            if trial.state == TrialState.RUNNING and not _is_running(trial)
-        ]
 
 
 @dataclass(frozen=True)
@@ -212,10 +199,7 @@ def make_study(
     with FileLock(_folder() / f"{name}.lock"):
         if name in optuna.get_all_study_names(storage) and not goes_on:
             raise ConfigError(
-                [
-                    f"hydra.sweeper.study_name={name}: there is such a study; "
-                    "resume=auto goes on with it"
-                ]
+                f"hydra.sweeper.study_name={name}: is there already; resume=auto goes on with it"
             )
         study = optuna.create_study(
             storage=storage,
@@ -226,10 +210,8 @@ def make_study(
         )
         if study.user_attrs.setdefault(SEARCH, search) != search:
             raise ConfigError(
-                [
-                    f"hydra.sweeper.study_name={name}: is a study of another search or "
-                    "configuration; take another name"
-                ]
+                f"hydra.sweeper.study_name={name}: is a study of another search or configuration; "
+                "take another name"
             )
         study.set_user_attr(SEARCH, search)
         study.set_user_attr(SPACE, {key: distribution_to_json(d) for key, d in space.items()})
@@ -240,16 +222,17 @@ def open_storage(settings: Settings) -> BaseStorage | str:
     """A database by its address, or a journal under outputs/."""
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
-        return JournalStorage(JournalFileBackend(file, _Lock(file)))
+        # The system frees this lock when a process dies; Optuna's own locks wait for 30 seconds.
+        lock = cast(BaseJournalFileLock, FileLock(f"{file}.lock"))
+        return JournalStorage(JournalFileBackend(file, lock))
     address = settings.storage
     if address.startswith("sqlite"):
         address = kept_address(address, "hydra.sweeper.storage")
     try:
         return optuna.storages.get_storage(address)
     except Exception as error:  # whatever a database or its driver raises
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"hydra.sweeper.storage: cannot be opened: {reason}; write an address such as "
+            f"hydra.sweeper.storage: cannot be opened: {reason(error)}; write an address such as "
             "sqlite:////path/to/study.db, or null for a file under outputs/"
         ) from error
 
@@ -269,22 +252,6 @@ def make_pruner(settings: Settings) -> BasePruner:
     if settings.pruner == "hyperband":
         return HyperbandPruner(max_resource=PERCENT)
     return NopPruner()
-
-
-class _Lock(JournalFileOpenLock):
-    """The system lets go of this one when a process dies; Optuna's own locks wait for 30 seconds."""
-
-    def __init__(self, file: str) -> None:
-        self._lock = FileLock(f"{file}.lock")
-
-    def acquire(self) -> bool:
-        """Wait for it."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Let go of it."""
-        self._lock.release()
 
 
 def _folder() -> Path:

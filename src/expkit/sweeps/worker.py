@@ -4,20 +4,18 @@ So one that comes free is busy again at once, whatever the others do.
 """
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import env_override
 from omegaconf import DictConfig, OmegaConf
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState
 
 from expkit.config.fingerprint import fingerprint
 from expkit.config.overrides import as_typed
-from expkit.errors import ConfigError, complain
+from expkit.errors import ConfigError, complain, reason
 from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose
 from expkit.sweeps.space import as_overrides, shown
@@ -77,7 +75,7 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
         job = _composed(trial)
     except ConfigError as error:
         complain(error)
-        trials.fail(trial, str(error).splitlines()[0])
+        trials.fail(trial, reason(error))
         return False
     trial.set_user_attr(NAME, job.name)
     trial.set_user_attr(FINGERPRINT, job.fingerprint)
@@ -89,7 +87,7 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
         trials.fail(trial, "")  # the run in MLflow says why
         return False
     if result == PRUNED:
-        trials.prune(trial)
+        trials.study.tell(trial, state=TrialState.PRUNED)
         return True
     return trials.tell(trial, float(result))
 
@@ -106,20 +104,9 @@ def _composed(trial: Trial) -> Job:
 def _carried_out(trial: Trial, job: Job, order: Order) -> Any:
     cfg = OmegaConf.create({**job.config, "run_name": job.name})
     choices = dict(HydraConfig.get().runtime.choices)
-    with _as_trial(job):
-        return carry_out(cfg, choices, Promise(order.settings, trial._trial_id))
-
-
-@contextmanager
-def _as_trial(job: Job) -> Iterator[None]:
-    """The run gets the number of the trial and its overrides as tags."""
-    facts = {
+    tags = {
         TRIAL_VARIABLE: str(job.number),
         OVERRIDES_VARIABLE: " ".join(own_overrides(job.overrides)),
     }
-    os.environ.update(facts)
-    try:
-        yield
-    finally:
-        for name in facts:
-            del os.environ[name]
+    with env_override(tags):
+        return carry_out(cfg, choices, Promise(order.settings, trial._trial_id))
