@@ -132,29 +132,18 @@ def _of_plugin(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
 
 
 def _of_logging(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
-    for path, key, value in _leaves(plain, section):
-        full = f"{path}.{key}"
-        if _is_typed(full, typed):
+    for key, value in texts.flat(section, plain):
+        if _is_typed(key, typed):
             continue
+        name = key.rpartition(".")[2]
         if (
-            (key == "()" and value not in LOG_FACTORIES)
-            or (key == "class" and value not in LOG_CLASSES)
+            (".()." in key or (name == "()" and value not in LOG_FACTORIES))
+            or (name == "class" and value not in LOG_CLASSES)
             or (isinstance(value, str) and value.startswith("ext://") and value not in STREAMS)
         ):
-            yield f"{full}={value}: would be made by Hydra"
-        elif key == "filename" and not _is_inside(str(value)):
-            yield f"{full}={value}: lies outside of {output_dir()}"
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, str, Any]]:
-    pairs = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in pairs if isinstance(node, dict | list) else ():
-        if isinstance(value, dict | list):
-            if key == "()":
-                yield path, "()", value
-            yield from _leaves(value, f"{path}.{key}")
-        else:
-            yield path, str(key), value
+            yield f"{key}={value}: would be made by Hydra"
+        elif name == "filename" and not _is_inside(str(value)):
+            yield f"{key}={value}: lies outside of {output_dir()}"
 
 
 def _of_environment(cfg: DictConfig, typed: set[str]) -> Iterator[str]:
