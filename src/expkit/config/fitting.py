@@ -9,9 +9,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from expkit.config.direction import direction_of, known_scores, owner_of
+from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import ConfigError, nearest, shortened
+from expkit.errors import nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -69,11 +69,6 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     if "metrics" in task and score != "loss" and owner_of(task, score) is None:
         allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
         yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
-        return
-    try:
-        direction_of(plain)
-    except ConfigError as error:
-        yield from error.problems
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
