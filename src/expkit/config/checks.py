@@ -6,7 +6,7 @@ Everything here works on names and files; no component is imported unless its so
 import importlib
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -20,6 +20,7 @@ from expkit.config.targets import Signature, TargetError, package_of, signature_
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.errors import ConfigError, nearest
 
+MISSES = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")
 TYPE_NAMES = {
     "int": "a whole number",
@@ -61,7 +62,12 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     refused = [p for key, node in targets if (p := _refused(key, node, trusted))]
     # Arguments may have to be looked up by importing, which has to wait until all are trusted.
     problems += refused or [p for key, node in targets if (p := _wrong_arguments(key, node))]
-    problems += _remote_code(plain, overrides)
+    typed = dict(map(typed_value, overrides))
+    problems += [
+        f"{key}: would run code from outside; it counts only when typed on the command line"
+        for key in remote_code(plain)
+        if key not in typed
+    ]
     problems = problems or list(_check_groups(plain, cfg))
     problems = problems or list(fitting.problems(_resolved(cfg)))
     if problems:
@@ -75,7 +81,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         key = error.full_key or "the configuration"
         # A group that was removed may be what the value was to come from.
-        absent = [_absent(group) for group in COMPONENT_GROUPS if group not in cfg]
+        absent = [f"{group}: {MISSES}" for group in COMPONENT_GROUPS if group not in cfg]
         raise ConfigError([*absent, f"{key}: {str(error).splitlines()[0]}"]) from None
     return {str(key): value for key, value in plain.items()}
 
@@ -88,36 +94,24 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain:
-            yield _absent(key)
+            yield f"{key}: {MISSES}"
     for group in COMPONENT_GROUPS:
         node = plain.get(group)
         if group in plain and (not isinstance(node, dict) or "_target_" not in node):
             yield f"{group}={node!r}: a component needs a _target_"
 
 
-def _absent(key: str) -> str:
-    return f"{key}: missing from the configuration"
-
-
-def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[str]:
-    typed = dict(map(typed_value, overrides))
-    for key in remote_code(plain):
-        if key not in typed:
-            yield f"{key}: would run code from outside; it counts only when typed on the command line"
-
-
 def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
     target, key = node["_target_"], f"{path}._target_"
     if not isinstance(target, str):
         return f"{key}={target!r}: expected package.module.Name"
-    if not (why := refusal(target, trusted)):
-        return None
+    why = refusal(target, trusted)
     try:
-        if package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
+        if why and package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
             signature_of(target)  # most of these are misspelt modules, and then it says so
     except TargetError as error:
-        return f"{key}={target}: {error}"
-    return f"{key}={target}: {why}"
+        why = str(error)
+    return f"{key}={target}: {why}" if why else None
 
 
 def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
@@ -128,12 +122,11 @@ def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
         signature = signature_of(target) or _imported_signature(target)
     except TargetError as error:
         return f"{path}._target_={target}: {error}"
-    given = [name for name in node if name not in HYDRA_KEYS]
-    unknown = [n for n in given if n not in signature.names and not signature.takes_any]
-    if unknown:
-        value = node[unknown[0]]
-        return f"{path}.{unknown[0]}={value!r}: {target} takes no such argument; {nearest(unknown[0], signature.names)}"
-    absent = [n for n in signature.required if n not in given]
+    for name, value in node.items():
+        if name not in (*signature.names, *HYDRA_KEYS) and not signature.takes_any:
+            known = nearest(name, signature.names)
+            return f"{path}.{name}={value!r}: {target} takes no such argument; {known}"
+    absent = [n for n in signature.required if n not in node]
     if absent and not node.get("_partial_"):
         return f"{path}.{absent[0]}: required by {target}, but not given"
     return None
@@ -150,13 +143,13 @@ def _imported_signature(target: str) -> Signature:
         return Signature((), (), takes_any=True)
     except Exception as error:  # whatever the user's module does when it is imported
         raise TargetError(f"cannot be imported: {type(error).__name__}: {error}") from None
-    kinds = {k: [n for n, p in parameters.items() if p.kind is k] for k in inspect._ParameterKind}
-    named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
-    required = tuple(n for n in named if parameters[n].default is inspect.Parameter.empty)
+    by_name = {
+        n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
     return Signature(
-        required,
-        tuple(n for n in named if n not in required),
-        takes_any=bool(kinds[inspect.Parameter.VAR_KEYWORD]),
+        tuple(n for n, p in by_name.items() if p.default is p.empty),
+        tuple(n for n, p in by_name.items() if p.default is not p.empty),
+        takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
     )
 
 
@@ -193,15 +186,15 @@ def _typed(schema: type, values: Any, prefix: str, cfg: DictConfig) -> Iterator[
             yield f"{key}={value!r}: expected {_type_name(known[name])}"
             continue
         yield from _out_of_range(key, value, typed[name], known[name])
-        converted = OmegaConf.to_container(typed)[name]  # such as 3 for '3' from the environment
-        if type(converted) is not type(OmegaConf.select(cfg, key)):
-            OmegaConf.update(cfg, key, converted, force_add=True)
+        converted: Any = OmegaConf.to_container(typed)
+        if type(converted[name]) is not type(OmegaConf.select(cfg, key)):  # '3' of a variable
+            OmegaConf.update(cfg, key, converted[name], force_add=True)
 
 
 def _type_name(field: Field[Any]) -> str:
-    name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+    name = inspect.formatannotation(field.type).replace("typing.", "")
     base = name.removesuffix(" | None")
-    text = TYPE_NAMES.get(base.replace("typing.", ""), base)
+    text = TYPE_NAMES.get(base, base)
     word = "null" if name.endswith(" | None") else field.metadata.get("word")
     return f"{text} or {word}" if word else text
 

@@ -31,14 +31,12 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
     yield from _lora(plain["lora"]["target_modules"])
-    yield from _optimizer(plain["optimizer"])
+    if plain["optimizer"].get("nesterov") and not plain["optimizer"].get("momentum"):
+        yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
     yield from _names(plain["tracking"]["experiment"], plain["run_name"])
-    yield from _resume(plain["resume"])
-
-
-def _resume(resume: str) -> Iterator[str]:
+    resume = plain["resume"]
     if resume not in ("never", "auto") and not RUN_ID.fullmatch(resume):
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
@@ -91,8 +89,8 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _conll(conll: Mapping[str, Any]) -> Iterator[str]:
     columns = conll.get("columns")
-    names = [] if columns is None else columns if isinstance(columns, list) else [columns]
-    once = all(names.count(name) == 1 for name in ("word", "tag")) and names.count("id") < 2
+    names = columns if isinstance(columns, list) else []
+    once = names.count("word") == names.count("tag") == 1 and names.count("id") < 2
     if conll.keys() != {"columns"} or (columns is not None and not once):
         yield (
             f"data.conll={conll}: expected columns=null, or a name for each column in order: one of them "
@@ -146,33 +144,20 @@ def _checkpoint_folder(folder: Path) -> Iterator[str]:
     if not (folder / "config.json").is_file():
         yield f"model.path={str(folder)!r}: has no config.json, so it is no checkpoint"
     elif not list(folder.glob("*.safetensors")):
-        pickled = sorted(
-            p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt")
+        yield (
+            f"model.path={str(folder)!r}: has no weights (*.safetensors); pickled weights (*.bin, *.pt) can "
+            "run code when loaded, so convert them first: save_pretrained writes safetensors"
         )
-        if pickled:
-            yield (
-                f"model.path={str(folder)!r}: holds {', '.join(pickled)} but no *.safetensors; pickled "
-                "weights can run code when loaded, so convert them first: save_pretrained writes safetensors"
-            )
-        else:
-            yield f"model.path={str(folder)!r}: has no weights (*.safetensors)"
 
 
 def _lora(target_modules: Any) -> Iterator[str]:
     is_list = isinstance(target_modules, list) and target_modules
-    if target_modules in (None, "all-linear") or (
-        is_list and all(isinstance(name, str) for name in target_modules)
-    ):
-        return
-    yield (
-        f"lora.target_modules={target_modules!r}: expected a list of module names, "
-        "such as [query,key,value], or all-linear, or null"
-    )
-
-
-def _optimizer(optimizer: Mapping[str, Any]) -> Iterator[str]:
-    if optimizer.get("nesterov") and not optimizer.get("momentum"):
-        yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
+    is_named = is_list and all(isinstance(name, str) for name in target_modules)
+    if not is_named and target_modules not in (None, "all-linear"):
+        yield (
+            f"lora.target_modules={target_modules!r}: expected a list of module names, "
+            "such as [query,key,value], or all-linear, or null"
+        )
 
 
 def _heads(model: Mapping[str, Any]) -> Iterator[str]:

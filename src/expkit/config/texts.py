@@ -6,15 +6,16 @@ grammar. The characters in a file are gone once YAML has read it, so `problems` 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
+from inspect import formatannotation
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
-from hydra.core.override_parser.types import QuotedString, Sweep
+from hydra.core.override_parser.types import QuotedString
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import DictConfig, OmegaConf, StringNode
@@ -25,10 +26,11 @@ from expkit.config.targets import TargetError, signature_of, targets_in
 NO_TEXT = bool | int | float
 HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
 OF_PLUGINS = (
-    *("study_name", "storage", "submitit_folder", "name", "partition", "qos", "comment"),
-    *("constraint", "exclude", "gres", "account", "address"),
-)  # options of our sweepers and launchers that are texts
-ONE, SEVERAL = "str", re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
+    *("study_name", "storage", "temp_folder", "submitit_folder", "name", "partition", "qos"),
+    *("comment", "constraint", "exclude", "gres", "account", "address"),
+)  # options of sweepers and launchers that are texts
+ONE = re.compile("str")
+SEVERAL = re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
 
 
 class TextParser(OverridesParser):
@@ -100,12 +102,9 @@ def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
 def _of_node(path: str, node: Any, types: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     for name, value in node.items() if isinstance(node, dict) else ():
         key = f"{path}.{name}" if path else str(name)
-        if name not in types:
-            continue
-        if isinstance(value, list | dict) and SEVERAL.fullmatch(types[name]):
+        expected = SEVERAL if isinstance(value, list | dict) else ONE
+        if expected.fullmatch(types.get(name, "")):
             yield from flat(key, value)
-        elif not isinstance(value, list | dict) and types[name] == ONE:
-            yield key, value
 
 
 def flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -122,7 +121,7 @@ def _parameters(target: str) -> Mapping[str, str]:
     if target in COMPONENTS:
         return _annotations(COMPONENTS[target])
     if target.startswith("hydra_plugins."):
-        return dict.fromkeys(OF_PLUGINS, ONE)
+        return dict.fromkeys(OF_PLUGINS, "str")
     try:
         signature = signature_of(target)
     except TargetError:  # said by checks.py
@@ -132,9 +131,7 @@ def _parameters(target: str) -> Mapping[str, str]:
 
 @cache
 def _annotations(schema: type) -> Mapping[str, str]:
-    return {
-        f.name: _optional(f.type.__name__ if f.type is str else str(f.type)) for f in fields(schema)
-    }
+    return {f.name: _optional(formatannotation(f.type)) for f in fields(schema)}
 
 
 def _optional(annotation: str) -> str:
