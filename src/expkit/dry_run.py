@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from datetime import timedelta
 
 import torch
 from omegaconf import DictConfig
@@ -23,16 +24,14 @@ def dry_run(cfg: DictConfig) -> None:
     go_online_if_asked(cfg)
     prepared = prepare(cfg)
     training, steps = prepared.training, prepared.training.steps
-    started = time.perf_counter()
-    seconds = 0.0
+    times = [time.perf_counter()]
 
     def on_step(result: StepResult) -> bool:
-        nonlocal started, seconds
-        now = time.perf_counter()
-        started, seconds = now, now - started
+        times.append(time.perf_counter())
         return result.done >= TIMED_STEP
 
     prepared.backend.fit(training, on_step)
+    seconds = (times[-1] - times[-2]) * len(steps) / cfg.launch.processes
     model = training.model
     tokens = sum(prepared.eval_sets["validation"].encoded["length"][:])
     facts = {
@@ -42,16 +41,10 @@ def dry_run(cfg: DictConfig) -> None:
         **prepared.task.describe(prepared.splits, prepared.tokenizer),
         "validation: tokens": f"{tokens:,}",
         "optimizer steps": f"{len(steps)} ({steps.steps_per_epoch} an epoch)",
-        "time for training": f"about {_duration(seconds * len(steps) / cfg.launch.processes)} (without evaluation)",
+        "time for training": f"about {timedelta(seconds=round(seconds))} (without evaluation)",
         "memory": f"{_peak_bytes() / 2**30:.1f} GiB",
     }
     table("dry run", ["", "value"], [[name, value] for name, value in facts.items()])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _peak_bytes() -> int:

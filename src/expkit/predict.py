@@ -12,7 +12,7 @@ from expkit.commands import add_trust, command
 from expkit.errors import FAILED, UserError
 
 if TYPE_CHECKING:
-    from expkit.data.splits import Record, Split
+    from expkit.data.splits import Record
 
 RECORDS_AT_ONCE = 64
 OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
@@ -78,7 +78,7 @@ def predict(
     task = make_task(run.config)
     model_uri = run.model_uri()
     columns = (run.config.data.get("conll") or {}).get("columns")
-    records = [_typed(task.columns, text)] if text else _inputs(task, _read(file, columns))
+    records = [_typed(task.columns, text)] if text else _inputs(task, file, columns)
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -104,21 +104,15 @@ def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
     return dict(zip(columns, texts, strict=True))
 
 
-def _read(file: Path | None, columns: Sequence[str] | None = None) -> "Split":
-    from expkit.config.fitting import FILE_SUFFIXES
-    from expkit.data.files import read
+def _inputs(task: Any, file: Path | None, columns: Sequence[str] | None = None) -> "list[Record]":
+    """What the task can answer, without what else stands in the file. Raises UserError."""
+    from expkit.data.files import READERS, read
     from expkit.errors import nearest
 
     assert file is not None
-    if file.suffix not in FILE_SUFFIXES:
-        raise UserError(
-            f"--file {file}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
-        )
-    return read(file, columns=columns)
-
-
-def _inputs(task: Any, split: "Split") -> "list[Record]":
-    """What the task can answer, without what else stands in the file. Raises DataError."""
+    if file.suffix not in READERS:
+        raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
+    split = read(file, columns=columns)
     if hasattr(task, "inputs"):
         return list(task.inputs(split))
     split.require_texts(task.columns)

@@ -24,10 +24,9 @@ def misdescribed() -> str | None:
         for name in NUMBERS:
             os.environ.pop(name, None)
     if not any(name in os.environ for name in NUMBERS):
-        by_mpi = [f"{name}={_number(name)}" for name in BY_MPI if (_number(name) or 1) > 1]
-        if by_mpi:
-            return f"{by_mpi[0]}, but no RANK and WORLD_SIZE: this process does not know which it is; {TO_DO}"
-        return None
+        by_mpi = next((name for name in BY_MPI if (_number(name) or 1) > 1), None)
+        why = "but no RANK and WORLD_SIZE: this process does not know which it is"
+        return f"{by_mpi}={os.environ[by_mpi]}, {why}; {TO_DO}" if by_mpi else None
     wrong = [name for name in NUMBERS if name in os.environ and _number(name) is None]
     absent = [name for name in NEEDED if not os.environ.get(name)]
     if wrong:

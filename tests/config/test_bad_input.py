@@ -165,7 +165,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "checkpoint without weights": (("model.path={}/empty",), ("model.path=", "no weights")),
     "pickled weights only": (
         ("model.path={}/pickled",),
-        ("model.path=", "pytorch_model.bin", "safetensors"),
+        ("model.path=", "no weights", "*.bin", "convert", "safetensors"),
     ),
     "package that is not installed": (
         ("model.path=pkg://no_such_package/model",),

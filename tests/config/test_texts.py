@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from conftest import composed
 from expkit.config.checks import check
+from expkit.config.texts import restore
 from expkit.errors import ConfigError
 
 FILES = ("data=files", "data.train_file=a.csv", "data.validation_file=a.csv")
@@ -130,3 +131,12 @@ def test_a_file_has_to_quote(text: str, key: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert f"expkit: {key}: this key takes a text" in done.stderr
     assert "quotes" in done.stderr
+
+
+def test_options_of_a_launcher_that_are_texts() -> None:
+    launcher = {"_target_": "hydra_plugins.any.Launcher", "temp_folder": 202405, "n_jobs": 10}
+    cfg = OmegaConf.create({"hydra": {"launcher": launcher}})
+    typed = ["hydra.launcher.temp_folder=2024_05", "hydra.launcher.n_jobs=1_0"]
+    restore(cfg, typed)
+    assert cfg.hydra.launcher.temp_folder == "2024_05"
+    assert cfg.hydra.launcher.n_jobs == 10

@@ -5,7 +5,8 @@ Everything here works on names and files; no component is imported unless its so
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
@@ -19,6 +20,7 @@ from expkit.config.targets import Signature, TargetError, package_of, signature_
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.errors import ConfigError, nearest
 
+MISSES = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")
 TYPE_NAMES = {
     "int": "a whole number",
@@ -28,6 +30,12 @@ TYPE_NAMES = {
     "list[str]": "a list of texts, such as [a,b]",
     "dict[str, Any]": "a mapping",
     "tuple[float, float]": "two numbers, such as [0.9,0.999]",
+}
+RANGES: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "min": (operator.ge, "at least"),
+    "above": (operator.gt, "more than"),
+    "below": (operator.lt, "less than"),
+    "max": (operator.le, "at most"),
 }
 
 
@@ -42,45 +50,40 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
         ConfigError: with every problem found.
     """
     texts.restore(cfg, overrides)
-    try:
-        plain: dict[str, Any] = {str(key): _resolved(cfg, str(key)) for key in cfg}
-    except OmegaConfBaseException as error:
-        key = error.full_key or "the configuration"
-        # A group that was removed may be what the value was to come from.
-        absent = [_absent(group) for group in COMPONENT_GROUPS if group not in cfg]
-        raise ConfigError([*absent, f"{key}: {str(error).splitlines()[0]}"]) from None
+    plain = _resolved(cfg)
     missing = sorted(OmegaConf.missing_keys(cfg))
     problems = [f"{key}: a value is required, none was given" for key in missing]
     problems += _unknown_groups(plain)
     problems += texts.problems(cfg)
     problems += surroundings.problems()
-    converted: dict[str, Any] = {}
     modules = plain.get("trusted_modules")
     trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
     targets = list(targets_in(plain))
     refused = [p for key, node in targets if (p := _refused(key, node, trusted))]
     # Arguments may have to be looked up by importing, which has to wait until all are trusted.
     problems += refused or [p for key, node in targets if (p := _wrong_arguments(key, node))]
-    problems += _remote_code(plain, overrides)
-    if not problems:
-        problems += _check_groups(plain, converted)
-    if not problems:
-        problems += fitting.problems(_with(plain, converted))
+    typed = dict(map(typed_value, overrides))
+    problems += [
+        f"{key}: would run code from outside; it counts only when typed on the command line"
+        for key in remote_code(plain)
+        if key not in typed
+    ]
+    problems = problems or list(_check_groups(plain, cfg))
+    problems = problems or list(fitting.problems(_resolved(cfg)))
     if problems:
         raise ConfigError(problems)
-    converted["direction"] = direction_of(_with(plain, converted))
-    for key, value in converted.items():
-        if type(value) is not type(
-            OmegaConf.select(cfg, key)
-        ):  # such as '3' out of the environment
-            OmegaConf.update(cfg, key, value, force_add=True)
+    OmegaConf.update(cfg, "direction", direction_of(_resolved(cfg)), force_add=True)
 
 
-def _resolved(cfg: DictConfig, key: str) -> Any:
-    if OmegaConf.is_missing(cfg, key):
-        return "???"
-    node = cfg[key]
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+def _resolved(cfg: DictConfig) -> dict[str, Any]:
+    try:
+        plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "the configuration"
+        # A group that was removed may be what the value was to come from.
+        absent = [f"{group}: {MISSES}" for group in COMPONENT_GROUPS if group not in cfg]
+        raise ConfigError([*absent, f"{key}: {str(error).splitlines()[0]}"]) from None
+    return {str(key): value for key, value in plain.items()}
 
 
 def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
@@ -91,36 +94,24 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain:
-            yield _absent(key)
+            yield f"{key}: {MISSES}"
     for group in COMPONENT_GROUPS:
         node = plain.get(group)
         if group in plain and (not isinstance(node, dict) or "_target_" not in node):
             yield f"{group}={node!r}: a component needs a _target_"
 
 
-def _remote_code(plain: Mapping[str, Any], overrides: Iterable[str]) -> Iterator[str]:
-    typed = dict(map(typed_value, overrides))
-    for key in remote_code(plain):
-        if key not in typed:
-            yield f"{key}: would run code from outside; it counts only when typed on the command line"
-
-
-def _absent(key: str) -> str:
-    return f"{key}: missing from the configuration"
-
-
 def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str | None:
     target, key = node["_target_"], f"{path}._target_"
     if not isinstance(target, str):
         return f"{key}={target!r}: expected package.module.Name"
-    if not (why := refusal(target, trusted)):
-        return None
+    why = refusal(target, trusted)
     try:
-        if package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
+        if why and package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
             signature_of(target)  # most of these are misspelt modules, and then it says so
     except TargetError as error:
-        return f"{key}={target}: {error}"
-    return f"{key}={target}: {why}"
+        why = str(error)
+    return f"{key}={target}: {why}" if why else None
 
 
 def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
@@ -131,12 +122,11 @@ def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
         signature = signature_of(target) or _imported_signature(target)
     except TargetError as error:
         return f"{path}._target_={target}: {error}"
-    given = [name for name in node if name not in HYDRA_KEYS]
-    unknown = [n for n in given if n not in signature.names and not signature.takes_any]
-    if unknown:
-        value = node[unknown[0]]
-        return f"{path}.{unknown[0]}={value!r}: {target} takes no such argument; {nearest(unknown[0], signature.names)}"
-    absent = [n for n in signature.required if n not in given]
+    for name, value in node.items():
+        if name not in (*signature.names, *HYDRA_KEYS) and not signature.takes_any:
+            known = nearest(name, signature.names)
+            return f"{path}.{name}={value!r}: {target} takes no such argument; {known}"
+    absent = [n for n in signature.required if n not in node]
     if absent and not node.get("_partial_"):
         return f"{path}.{absent[0]}: required by {target}, but not given"
     return None
@@ -153,74 +143,58 @@ def _imported_signature(target: str) -> Signature:
         return Signature((), (), takes_any=True)
     except Exception as error:  # whatever the user's module does when it is imported
         raise TargetError(f"cannot be imported: {type(error).__name__}: {error}") from None
-    kinds = {k: [n for n, p in parameters.items() if p.kind is k] for k in inspect._ParameterKind}
-    named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
-    required = tuple(n for n in named if parameters[n].default is inspect.Parameter.empty)
+    by_name = {
+        n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
     return Signature(
-        required,
-        tuple(n for n in named if n not in required),
-        takes_any=bool(kinds[inspect.Parameter.VAR_KEYWORD]),
+        tuple(n for n, p in by_name.items() if p.default is p.empty),
+        tuple(n for n, p in by_name.items() if p.default is not p.empty),
+        takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
     )
 
 
-def _with(plain: Mapping[str, Any], converted: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in the types of their keys: what is typed as `3` is a text where one is expected."""
-    result = {k: dict(v) if isinstance(v, dict) else v for k, v in plain.items()}
-    for key, value in converted.items():
-        group, _, name = key.rpartition(".")
-        (result[group] if group else result)[name] = value
-    return result
-
-
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _check_groups(plain: Mapping[str, Any], converted: dict[str, Any]) -> Iterator[str]:
-    """Problems of keys, types and ranges; `converted` gets each value in the type of its key."""
+def _check_groups(plain: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
+    """Problems of keys, types and ranges; values in `cfg` get the types of their keys."""
     names = {field.name for field in fields(Root)}
-    top = {k: v for k, v in plain.items() if k in names}
-    yield from _typed(Root, top, "", converted)
+    yield from _typed(Root, {k: v for k, v in plain.items() if k in names}, "", cfg)
     for group, schema in GROUPS.items():
-        yield from _typed(schema, plain[group], group, converted)
+        yield from _typed(schema, plain[group], f"{group}.", cfg)
     for group in COMPONENT_GROUPS:
-        node = plain[group]
-        if component := COMPONENTS.get(node["_target_"]):
-            arguments = {k: v for k, v in node.items() if k not in HYDRA_KEYS}
-            yield from _typed(component, arguments, group, converted)
+        if component := COMPONENTS.get(plain[group]["_target_"]):
+            arguments = {k: v for k, v in plain[group].items() if k not in HYDRA_KEYS}
+            yield from _typed(component, arguments, f"{group}.", cfg)
 
 
-def _typed(schema: type, values: Any, path: str, converted: dict[str, Any]) -> Iterator[str]:
+def _typed(schema: type, values: Any, prefix: str, cfg: DictConfig) -> Iterator[str]:
     if not isinstance(values, dict):
-        yield f"{path}={values!r}: expected a group of keys"
+        yield f"{prefix[:-1]}={values!r}: expected a group of keys"
         return
     known = {f.name: f for f in fields(schema)}
-    typed = OmegaConf.structured(schema)
+    typed: Any = OmegaConf.structured(schema)
     for name, value in values.items():
-        key = f"{path}.{name}" if path else str(name)
+        key = f"{prefix}{name}"
         if name not in known:
             yield f"{key}={value!r}: no such key; {nearest(name, known)}"
             continue
         if value is not None and value == known[name].metadata.get("word"):
-            converted[key] = value
             continue
         try:
             if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
                 raise ValueError  # OmegaConf would take any number
             typed[name] = value
-            converted[key] = _plain(typed[name])
         except (ValidationError, ValueError):
             yield f"{key}={value!r}: expected {_type_name(known[name])}"
             continue
         yield from _out_of_range(key, value, typed[name], known[name])
+        converted: Any = OmegaConf.to_container(typed)
+        if type(converted[name]) is not type(OmegaConf.select(cfg, key)):  # '3' of a variable
+            OmegaConf.update(cfg, key, converted[name], force_add=True)
 
 
 def _type_name(field: Field[Any]) -> str:
-    name = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-    name = name.replace("typing.", "")
+    name = inspect.formatannotation(field.type).replace("typing.", "")
     base = name.removesuffix(" | None")
-    base = str(field.type) if base in ("list", "dict", "tuple") else base
-    text = TYPE_NAMES.get(base.replace("typing.", ""), base)
+    text = TYPE_NAMES.get(base, base)
     word = "null" if name.endswith(" | None") else field.metadata.get("word")
     return f"{text} or {word}" if word else text
 
@@ -228,13 +202,7 @@ def _type_name(field: Field[Any]) -> str:
 def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:
     if value is None:
         return
-    rules: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-        "min": (lambda v, bound: v >= bound, "at least"),
-        "above": (lambda v, bound: v > bound, "more than"),
-        "below": (lambda v, bound: v < bound, "less than"),
-        "max": (lambda v, bound: v <= bound, "at most"),
-    }
-    for rule, (holds, words) in rules.items():
+    for rule, (holds, words) in RANGES.items():
         bound = field.metadata.get(rule)
         if bound is not None and not holds(value, bound):
             yield f"{key}={given!r}: must be {words} {bound}"

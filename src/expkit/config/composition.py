@@ -5,15 +5,17 @@ sets variables of the environment, before the first line of expkit runs. A file 
 such as the `run.yaml` of a run, must not decide about these; the command line may.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import texts
@@ -39,11 +41,10 @@ LOG_FACTORIES = ("colorlog.ColoredFormatter",)
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 
+@cache
 def watch_composition() -> None:
     """From now on, every configuration that Hydra composes in this process is looked at first."""
     compose = ConfigLoaderImpl.load_configuration
-    if getattr(compose, "is_watched", False):
-        return
 
     def watched(
         self: ConfigLoaderImpl,
@@ -60,19 +61,17 @@ def watch_composition() -> None:
             raise ConfigError(found)
         return cfg
 
-    watched.is_watched = True  # type: ignore[attr-defined]
     ConfigLoaderImpl.load_configuration = watched  # type: ignore[method-assign,assignment]
 
 
-def problems(cfg: DictConfig, overrides: Iterable[str], mode: RunMode) -> Iterator[str]:
+def problems(cfg: DictConfig, overrides: Sequence[str], mode: RunMode) -> Iterator[str]:
     """What the Hydra section does that was not typed on the command line."""
-    given = list(overrides)
-    typed = {typed_value(override)[0] for override in given}
+    typed = {typed_value(override)[0] for override in overrides}
     noted = cfg.hydra.overrides
-    if len(noted.task) + len(noted.hydra) != len(given):
+    if len(noted.task) + len(noted.hydra) != len(overrides):
         yield "hydra.overrides: says what was typed, but was not typed"
         return
-    with _settled(cfg):
+    with _settled(cfg) as cfg:
         for section in SECTIONS:
             key = f"hydra.{section}"
             try:
@@ -92,25 +91,20 @@ def _is_typed(key: str, typed: set[str]) -> bool:
 
 
 @contextmanager
-def _settled(cfg: DictConfig) -> Iterator[None]:
-    """Hydra knows these later; with them, all else can be resolved."""
+def _settled(cfg: DictConfig) -> Iterator[DictConfig]:
+    """A copy in which everything can be resolved: Hydra knows some values only later."""
+    settled = deepcopy(cfg)
+    OmegaConf.set_readonly(settled, False)
+    later = {"runtime.output_dir": str(output_dir()), "job.num": 0, "job.id": "0"}
+    for key, value in later.items():
+        if OmegaConf.select(settled.hydra, key) is None:
+            OmegaConf.update(settled.hydra, key, value)
     before = HydraConfig.instance().cfg
-    nodes: tuple[tuple[DictConfig, str, Any], ...] = (
-        (cfg.hydra.runtime, "output_dir", str(output_dir())),
-        (cfg.hydra.job, "num", 0),
-        (cfg.hydra.job, "id", "0"),
-    )
-    absent = [(node, key, value) for node, key, value in nodes if OmegaConf.is_missing(node, key)]
-    HydraConfig.instance().cfg = cfg  # type: ignore[assignment]
-    with read_write(cfg), open_dict(cfg):
-        for node, key, value in absent:
-            node[key] = value
-        try:
-            yield
-        finally:
-            for node, key, _ in absent:
-                node[key] = "???"
-            HydraConfig.instance().cfg = before
+    HydraConfig.instance().cfg = settled  # type: ignore[assignment]
+    try:
+        yield settled
+    finally:
+        HydraConfig.instance().cfg = before
 
 
 def _of_plugin(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
@@ -132,54 +126,38 @@ def _of_plugin(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
 
 
 def _of_logging(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
-    for path, key, value in _leaves(plain, section):
-        full = f"{path}.{key}"
-        if _is_typed(full, typed):
+    for key, value in texts.flat(section, plain):
+        if _is_typed(key, typed):
             continue
+        name = key.rpartition(".")[2]
         if (
-            (key == "()" and value not in LOG_FACTORIES)
-            or (key == "class" and value not in LOG_CLASSES)
+            (".()." in key or (name == "()" and value not in LOG_FACTORIES))
+            or (name == "class" and value not in LOG_CLASSES)
             or (isinstance(value, str) and value.startswith("ext://") and value not in STREAMS)
         ):
-            yield f"{full}={value}: would be made by Hydra"
-        elif key == "filename" and not _is_inside(str(value)):
-            yield f"{full}={value}: lies outside of {output_dir()}"
-
-
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, str, Any]]:
-    pairs = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in pairs if isinstance(node, dict | list) else ():
-        if isinstance(value, dict | list):
-            if key == "()":
-                yield path, "()", value
-            yield from _leaves(value, f"{path}.{key}")
-        else:
-            yield path, str(key), value
+            yield f"{key}={value}: would be made by Hydra"
+        elif name == "filename" and not _is_inside(str(value)):
+            yield f"{key}={value}: lies outside of {output_dir()}"
 
 
 def _of_environment(cfg: DictConfig, typed: set[str]) -> Iterator[str]:
     """Variables decide which programs are started and what they do."""
-    for option in ("env_set", "env_copy"):
-        for name in cfg.hydra.job[option] or ():
-            key = f"hydra.job.{option}.{name}"
-            if not _is_typed(key, typed):
-                yield f"{key}: would change the environment"
+    job = cfg.hydra.job
+    keys = [f"hydra.job.{o}.{name}" for o in ("env_set", "env_copy") for name in job[o] or ()]
+    yield from (f"{key}: would change the environment" for key in keys if not _is_typed(key, typed))
 
 
 def _of_folders(cfg: DictConfig, mode: RunMode, typed: set[str]) -> Iterator[str]:
     hydra = cfg.hydra
-    folders: Mapping[str, str]
     if mode == RunMode.MULTIRUN:
-        folders = {
-            "hydra.sweep.dir": str(hydra.sweep.dir),
-            "hydra.sweep.subdir": str(Path(str(hydra.sweep.dir), str(hydra.sweep.subdir))),
-        }
+        folders = {"hydra.sweep.dir": str(hydra.sweep.dir)}
+        folders["hydra.sweep.subdir"] = str(Path(hydra.sweep.dir, str(hydra.sweep.subdir)))
         if isinstance(hydra.launcher, DictConfig) and "submitit_folder" in hydra.launcher:
-            folders |= {"hydra.launcher.submitit_folder": str(hydra.launcher.submitit_folder)}
+            folders["hydra.launcher.submitit_folder"] = str(hydra.launcher.submitit_folder)
     else:
         folders = {"hydra.run.dir": str(hydra.run.dir)}
         if hydra.output_subdir is not None:
-            folders |= {"hydra.output_subdir": str(Path(hydra.run.dir, hydra.output_subdir))}
+            folders["hydra.output_subdir"] = str(Path(hydra.run.dir, hydra.output_subdir))
     for key, folder in folders.items():
         if not _is_inside(folder) and not _is_typed(key, typed):
             yield f"{key}={folder}: lies outside of {output_dir()}"

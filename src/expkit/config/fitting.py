@@ -9,9 +9,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from expkit.config.direction import direction_of, known_scores, owner_of
+from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import ConfigError, nearest, shortened
+from expkit.errors import nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -31,14 +31,12 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
     yield from _lora(plain["lora"]["target_modules"])
-    yield from _optimizer(plain["optimizer"])
+    if plain["optimizer"].get("nesterov") and not plain["optimizer"].get("momentum"):
+        yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
     yield from _names(plain["tracking"]["experiment"], plain["run_name"])
-    yield from _resume(plain["resume"])
-
-
-def _resume(resume: str) -> Iterator[str]:
+    resume = plain["resume"]
     if resume not in ("never", "auto") and not RUN_ID.fullmatch(resume):
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
@@ -69,11 +67,6 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     if "metrics" in task and score != "loss" and owner_of(task, score) is None:
         allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
         yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
-        return
-    try:
-        direction_of(plain)
-    except ConfigError as error:
-        yield from error.problems
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
@@ -96,8 +89,8 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _conll(conll: Mapping[str, Any]) -> Iterator[str]:
     columns = conll.get("columns")
-    names = [] if columns is None else columns if isinstance(columns, list) else [columns]
-    once = all(names.count(name) == 1 for name in ("word", "tag")) and names.count("id") < 2
+    names = columns if isinstance(columns, list) else []
+    once = names.count("word") == names.count("tag") == 1 and names.count("id") < 2
     if conll.keys() != {"columns"} or (columns is not None and not once):
         yield (
             f"data.conll={conll}: expected columns=null, or a name for each column in order: one of them "
@@ -151,33 +144,20 @@ def _checkpoint_folder(folder: Path) -> Iterator[str]:
     if not (folder / "config.json").is_file():
         yield f"model.path={str(folder)!r}: has no config.json, so it is no checkpoint"
     elif not list(folder.glob("*.safetensors")):
-        pickled = sorted(
-            p.name for p in folder.glob("*") if p.suffix in (".bin", ".pt", ".pth", ".ckpt")
+        yield (
+            f"model.path={str(folder)!r}: has no weights (*.safetensors); pickled weights (*.bin, *.pt) can "
+            "run code when loaded, so convert them first: save_pretrained writes safetensors"
         )
-        if pickled:
-            yield (
-                f"model.path={str(folder)!r}: holds {', '.join(pickled)} but no *.safetensors; pickled "
-                "weights can run code when loaded, so convert them first: save_pretrained writes safetensors"
-            )
-        else:
-            yield f"model.path={str(folder)!r}: has no weights (*.safetensors)"
 
 
 def _lora(target_modules: Any) -> Iterator[str]:
     is_list = isinstance(target_modules, list) and target_modules
-    if target_modules in (None, "all-linear") or (
-        is_list and all(isinstance(name, str) for name in target_modules)
-    ):
-        return
-    yield (
-        f"lora.target_modules={target_modules!r}: expected a list of module names, "
-        "such as [query,key,value], or all-linear, or null"
-    )
-
-
-def _optimizer(optimizer: Mapping[str, Any]) -> Iterator[str]:
-    if optimizer.get("nesterov") and not optimizer.get("momentum"):
-        yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
+    is_named = is_list and all(isinstance(name, str) for name in target_modules)
+    if not is_named and target_modules not in (None, "all-linear"):
+        yield (
+            f"lora.target_modules={target_modules!r}: expected a list of module names, "
+            "such as [query,key,value], or all-linear, or null"
+        )
 
 
 def _heads(model: Mapping[str, Any]) -> Iterator[str]:

@@ -59,13 +59,9 @@ def require_outputs() -> None:
     """Raise a UserError if runs cannot be kept in `output_dir`."""
     folder = output_dir()
     there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
-    if there.is_symlink() and not there.exists():
-        raise UserError(
-            f"{there}: is a link to {there.readlink()}, which does not exist; make that folder or "
-            "remove the link"
-        )
     if not there.is_dir():
-        raise UserError(f"{there}: is a file, and expkit keeps runs in a folder there; rename it")
+        kind = "link to nothing" if there.is_symlink() else "file"
+        raise UserError(f"{there}: is a {kind}, and expkit keeps runs in a folder there; remove it")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(
             f"{there}: must not be written to, and expkit keeps runs in {folder}; change its "

@@ -228,16 +228,10 @@ class TinyBert:
 
 
 @dataclass(kw_only=True)
-class TinySeq2Seq:
+class TinySeq2Seq(TinyBert):
     """A Marian or a T5 that starts from random weights."""
 
-    vocab_size: int = at_least(64, word="auto")
     character_coverage: float = at_least(0.98)
-    hidden_size: int = at_least(8)
-    layers: int = at_least(1)
-    heads: int = at_least(1)
-    dropout: float = at_least(0, below=1)
-    attention_modules: list[str]
 
 
 @dataclass(kw_only=True)

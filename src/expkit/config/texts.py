@@ -6,15 +6,16 @@ grammar. The characters in a file are gone once YAML has read it, so `problems` 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
+from inspect import formatannotation
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.overrides_visitor import HydraOverrideVisitor
-from hydra.core.override_parser.types import QuotedString, Sweep
+from hydra.core.override_parser.types import QuotedString
 from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import DictConfig, OmegaConf, StringNode
@@ -22,12 +23,14 @@ from omegaconf import DictConfig, OmegaConf, StringNode
 from expkit.config.schema import COMPONENTS, GROUPS, Root
 from expkit.config.targets import TargetError, signature_of, targets_in
 
+NO_TEXT = bool | int | float
 HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
 OF_PLUGINS = (
-    *("study_name", "storage", "submitit_folder", "name", "partition", "qos", "comment"),
-    *("constraint", "exclude", "gres", "account", "address"),
-)  # options of our sweepers and launchers that are texts
-ONE, SEVERAL = "str", re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
+    *("study_name", "storage", "temp_folder", "submitit_folder", "name", "partition", "qos"),
+    *("comment", "constraint", "exclude", "gres", "account", "address"),
+)  # options of sweepers and launchers that are texts
+ONE = re.compile("str")
+SEVERAL = re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
 
 
 class TextParser(OverridesParser):
@@ -53,32 +56,32 @@ class _AsTyped(HydraOverrideVisitor):
 
 def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Put back the typed characters where `cfg` holds a number or a switch for a text, in place."""
-    lost = [key for key, value in _leaves(_plain(cfg)) if _is_no_text(value)]
+    lost = {key for key, value in _leaves(cfg) if isinstance(value, NO_TEXT)}
     of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
-    typed = dict(_typed(overrides if lost else of_hydra))
-    for key in lost:
-        if key in typed:
-            OmegaConf.update(cfg, key, typed[key])
-    for (
-        key,
-        value,
-    ) in typed.items():  # Hydra's own keys know their types, and have converted already
-        section, _, name = key.rpartition(".")
-        node = OmegaConf.select(cfg, section) if key.startswith("hydra.") else None
-        if isinstance(node, DictConfig) and isinstance(node._get_node(name), StringNode):
-            node[name] = value
+    for override in TextParser.create().parse_overrides(list(overrides if lost else of_hydra)):
+        if override.is_sweep_override():
+            continue
+        for key, value in flat(override.key_or_group, override.value()):
+            if key in lost or (key.startswith("hydra.") and _is_text_of_hydra(cfg, key)):
+                OmegaConf.update(cfg, key, value)
+
+
+def _is_text_of_hydra(cfg: DictConfig, key: str) -> bool:
+    """Hydra's own keys know their types: they have turned a number into a text already."""
+    section, _, name = key.rpartition(".")
+    node = OmegaConf.select(cfg, section)
+    return isinstance(node, DictConfig) and isinstance(node._get_node(name), StringNode)
 
 
 def problems(cfg: DictConfig) -> Iterator[str]:
     """What a file gives as a number or a switch for a key that takes a text."""
-    plain = _plain(cfg)
-    leaves = dict(_leaves(plain))
-    sweeper = plain.get("hydra", {}).get("sweeper") or {}
-    for name, value in (sweeper.get("params") or {}).items():
+    leaves = dict(_leaves(cfg))
+    params = OmegaConf.select(cfg, "hydra.sweeper.params")
+    for name, value in params.items_ex(resolve=False) if params else ():
         if name.lstrip("+") in leaves:
             leaves[f"hydra.sweeper.params.{name}"] = value
     for key, value in leaves.items():
-        if _is_no_text(value):
+        if isinstance(value, NO_TEXT):
             kind = "true or false" if isinstance(value, bool) else "a number"
             yield (
                 f"{key}={value!r}: this key takes a text, and YAML has read {kind} in the file; "
@@ -86,17 +89,9 @@ def problems(cfg: DictConfig) -> Iterator[str]:
             )
 
 
-def _is_no_text(value: Any) -> bool:
-    return isinstance(value, bool | int | float)
-
-
-def _plain(cfg: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    return plain
-
-
-def _leaves(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every value whose key takes a text, or one of several texts, with its full key."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
     yield from _of_node("", plain, _annotations(Root))
     for group, schema in GROUPS.items():
         yield from _of_node(group, plain.get(group), _annotations(schema))
@@ -107,26 +102,18 @@ def _leaves(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _of_node(path: str, node: Any, types: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     for name, value in node.items() if isinstance(node, dict) else ():
         key = f"{path}.{name}" if path else str(name)
-        if name not in types:
-            continue
-        if isinstance(value, list | dict) and SEVERAL.fullmatch(types[name]):
-            yield from _flat(key, value)
-        elif not isinstance(value, list | dict) and types[name] == ONE:
-            yield key, value
+        expected = SEVERAL if isinstance(value, list | dict) else ONE
+        if expected.fullmatch(types.get(name, "")):
+            yield from flat(key, value)
 
 
-def _flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+def flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value inside of lists and mappings, at any depth, with its full key."""
     if isinstance(value, list | dict):
         for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _flat(f"{key}.{name}", item)
+            yield from flat(f"{key}.{name}", item)
     else:
         yield key, value
-
-
-def _typed(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    for override in TextParser.create().parse_overrides(list(overrides)):
-        if not isinstance(value := override.value(), Sweep):
-            yield from _flat(override.key_or_group, value)
 
 
 def _parameters(target: str) -> Mapping[str, str]:
@@ -134,7 +121,7 @@ def _parameters(target: str) -> Mapping[str, str]:
     if target in COMPONENTS:
         return _annotations(COMPONENTS[target])
     if target.startswith("hydra_plugins."):
-        return dict.fromkeys(OF_PLUGINS, ONE)
+        return dict.fromkeys(OF_PLUGINS, "str")
     try:
         signature = signature_of(target)
     except TargetError:  # said by checks.py
@@ -144,9 +131,7 @@ def _parameters(target: str) -> Mapping[str, str]:
 
 @cache
 def _annotations(schema: type) -> Mapping[str, str]:
-    return {
-        f.name: _optional(f.type.__name__ if f.type is str else str(f.type)) for f in fields(schema)
-    }
+    return {f.name: _optional(formatannotation(f.type)) for f in fields(schema)}
 
 
 def _optional(annotation: str) -> str:
