@@ -48,7 +48,7 @@ class Checkpoint:
     ) -> None:
         self.path, _, digest = path.partition("#sha256=")
         self._location = _location(self.path)
-        self._revision = revision
+        self._options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         self._dropout = dropout
         if digest:
             _verify(Path(self._location) / "model.safetensors", digest)
@@ -56,9 +56,7 @@ class Checkpoint:
     def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """The tokenizer of the checkpoint; `texts` are not needed."""
         try:
-            return AutoTokenizer.from_pretrained(
-                self._location, revision=self._revision, trust_remote_code=False
-            )
+            return AutoTokenizer.from_pretrained(self._location, **self._options)
         except (OSError, ValueError) as error:
             raise self._failure("tokenizer", error) from error
 
@@ -71,18 +69,15 @@ class Checkpoint:
                 of model without this head.
         """
         try:
-            config = AutoConfig.from_pretrained(
-                self._location, revision=self._revision, trust_remote_code=False
-            )
+            config = AutoConfig.from_pretrained(self._location, **self._options)
             config.update(head.config)
             if self._dropout is not None:
                 _set_dropout(config, self._dropout)
             model, loading = auto_class(head, config, f"model.path={self.path!r}").from_pretrained(
                 self._location,
+                **self._options,
                 config=config,
-                revision=self._revision,
                 use_safetensors=True,
-                trust_remote_code=False,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,

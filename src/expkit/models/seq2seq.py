@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,16 +185,9 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise UserError(f"model.vocab_size={vocab_size}: {_reason(str(error))}") from error
+        why = str(error).rpartition("] ")[2].strip()  # behind file, line and condition in C++
+        raise UserError(
+            f"model.vocab_size={vocab_size} model.character_coverage={coverage}: SentencePiece cannot "
+            f"learn pieces from the texts: {why} model.vocab_size=auto fits the size to the texts"
+        ) from error
     return model.getvalue()
-
-
-def _reason(message: str) -> str:
-    """What SentencePiece complains about, in the words of the configuration."""
-    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
-    if needed:
-        return (
-            f"the texts have more characters than that; at least {needed[1]} pieces are needed, or a "
-            "smaller model.character_coverage"
-        )
-    return f"SentencePiece cannot learn pieces from the texts: {message.strip().splitlines()[-1]}"
