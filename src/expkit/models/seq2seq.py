@@ -187,7 +187,8 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
     except RuntimeError as error:
         why = str(error).rpartition("] ")[2].strip()  # behind file, line and condition in C++
         raise UserError(
-            f"model.vocab_size={vocab_size} model.character_coverage={coverage}: SentencePiece cannot "
-            f"learn pieces from the texts: {why} model.vocab_size=auto fits the size to the texts"
+            f"model.vocab_size={vocab_size}: SentencePiece cannot learn pieces from the texts: {why} "
+            "(model.vocab_size=auto fits the size to them, a smaller model.character_coverage leaves "
+            "rare characters out)"
         ) from error
     return model.getvalue()
