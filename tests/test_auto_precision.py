@@ -165,6 +165,44 @@ def test_buffers_modes_and_gradients_are_as_before(project: Path) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+class Growing(torch.nn.Module):
+    """Keeps a longer table after its first call, as computed positions do, and one more."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("table", torch.ones(2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.register_buffer("table", torch.zeros(3))
+        self.register_buffer("other", torch.zeros(3))
+        return self.layer(inputs)
+
+
+def test_buffers_that_a_model_replaces(project: Path) -> None:
+    prepared = prepare(composed(*TINY, "lora=none"))
+    model = prepared.training.model
+    model.classifier = Growing(model.classifier)
+    settle("auto", trial_of(prepared))
+    assert model.classifier.table.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("trouble", ["a file in place of the folder", "a lock that cannot be had"])
+def test_a_cache_that_cannot_be_used_does_not_end_a_run(
+    trouble: str, project: Path, monkeypatch: pytest.MonkeyPatch, timings: list[Trial]
+) -> None:
+    trial = trial_of(prepare(composed(*TINY, "lora=none")))
+    folder = project / "outputs" / "cache" / "precision"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if trouble.startswith("a file"):
+        folder.write_text("")
+    else:
+        (folder / "precision.lock").mkdir(parents=True)
+    takes(monkeypatch, fp32=0.2, bf16=0.1)
+    assert settle("auto", trial) == "bf16"
+    assert len(timings) == 1
+
+
 def test_a_model_that_cannot_work_in_bf16(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from expkit.errors import UserError
-from expkit.experiment import require_positions
+from expkit.models.fit import require_positions
 
 SMALL = {
     "vocab_size": 100,

@@ -6,7 +6,7 @@ import platform
 import random
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ CANDIDATES = ("fp32", "bf16")
 BATCHES = 3
 ROUNDS = 3  # of which the fastest counts: in the first one libraries prepare for each shape
 REASON_LIMIT = 200  # characters
+LOCK_TIMEOUT = 600.0  # seconds
 
 Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
 
@@ -57,7 +58,7 @@ def _settled(trial: Trial) -> str:
     sweep = os.environ.get(SWEEP_VARIABLE)
     if not sweep:
         return _faster(trial)
-    taken = str(_once(run_folder(sweep) / "precision.json", partial(_faster, trial)))
+    taken: str = _once(run_folder(sweep) / "precision.json", partial(_faster, trial))
     if taken != "fp32" and isinstance(why := _figures(trial)[taken], str):
         say(f"precision=auto: fp32, because the {taken} of this sweep fails here ({why})")
         return "fp32"
@@ -84,7 +85,7 @@ def _figures(trial: Trial) -> Figures:
     config: Any = trial.model.config
     facts = {
         "machine": [_processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__],
-        "model": [type(trial.model).__name__, json.dumps(config.to_dict(), default=str)],
+        "model": [type(trial.model).__name__, config.to_json_string(use_diff=False)],
         "trained": sum(p.numel() for p in trial.model.parameters() if p.requires_grad),
         "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
     }
@@ -102,16 +103,21 @@ def _processor() -> str:
 
 
 def _once(file: Path, make: Callable[[], Any]) -> Any:
-    """The JSON in `file`, which the first process makes while the others wait."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.parent / "precision.lock"):
-        try:
+    """The JSON in `file`, which the first process makes while the others wait.
+
+    A process that gets no lock, or cannot write, makes it for itself.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(file.parent / "precision.lock", timeout=LOCK_TIMEOUT))
+        with suppress(OSError, ValueError):  # the file is not there, or damaged
             return json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not there, or damaged
-            made = make()
-        unfinished = file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(made), encoding="utf-8")
-        unfinished.replace(file)
+        made = make()
+        with suppress(OSError):
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(made), encoding="utf-8")
+            unfinished.replace(file)
         return made
 
 
@@ -156,7 +162,8 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
 def _untouched(model: torch.nn.Module) -> Iterator[None]:
     """Train meanwhile; buffers, mode, gradients and random generators are afterwards as before."""
     generators = random.getstate(), np.random.get_state()
-    mode, buffers = model.training, [buffer.clone() for buffer in model.buffers()]
+    mode = model.training
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.train()
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -164,7 +171,8 @@ def _untouched(model: torch.nn.Module) -> Iterator[None]:
     finally:
         model.zero_grad(set_to_none=True)
         model.train(mode)
-        for buffer, before in zip(model.buffers(), buffers, strict=True):
-            buffer.data.copy_(before)
+        for name, buffer in model.named_buffers():
+            buffer.data = buffers.get(name, buffer)  # a model may have made it larger, or a new one
+        torch.cuda.empty_cache()
         random.setstate(generators[0])
         np.random.set_state(generators[1])

@@ -32,7 +32,7 @@ from expkit.hub import go_online_if_asked
 from expkit.interrupts import stops_after_step
 from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
-from expkit.models.fit import fit, positions_of, unused_positions
+from expkit.models.fit import fit, require_positions
 from expkit.monitor import Monitor
 from expkit.names import key_of
 from expkit.optim import parameter_groups
@@ -257,23 +257,6 @@ def build_base(
     if head.configure:
         head.configure(model, tokenizer)
     return model
-
-
-def require_positions(
-    model: PreTrainedModel, max_length: int, key: str = "task.max_length"
-) -> None:
-    """Raise a UserError if inputs may be longer than the model can take.
-
-    Args:
-        max_length: tokens, special ones included.
-        key: where `max_length` was given, for the message.
-    """
-    positions = positions_of(model.config)
-    longest = positions - unused_positions(model) if positions else max_length
-    if max_length > longest:
-        raise UserError(
-            f"{key}={max_length}: {type(model).__name__} takes at most {longest} tokens"
-        )
 
 
 def train(

@@ -227,7 +227,7 @@ CASES: dict[str, dict[str, Case]] = {
         "fewer pieces than characters": (
             {"train.jsonl": lines({"zh": "".join(map(chr, range(0x4E00, 0x4E80))), "ja": "a"})},
             ("model.vocab_size=64",),
-            ("model.vocab_size=64", "more characters", "model.character_coverage"),
+            ("model.vocab_size=64", "required_chars. 64 vs ", "model.character_coverage"),
         ),
         "an encoder alone": (
             {},

@@ -24,8 +24,8 @@ from expkit.components import make
 from expkit.data.splits import Split, Splits
 from expkit.errors import DataError, UserError
 from expkit.evaluation import EvalSet, evaluate, inference, require_independence
-from expkit.experiment import build_base, require_positions
-from expkit.models.fit import fit
+from expkit.experiment import build_base
+from expkit.models.fit import fit, require_positions
 from expkit.tasks.interface import Head, Task
 
 WORDS = [
@@ -356,6 +356,22 @@ def test_what_cannot_be_settled_is_one_message(
     given = tokenizer(KINDS[found].ends, **{**KINDS[found].special, **special})
     with pytest.raises(UserError, match=rf"{message}.*use the tokenizer that the model was"):
         fit(built(KINDS[found], **changes), given)
+
+
+def test_full_blocks_of_a_masked_model_need_no_padding() -> None:
+    """`task=masked_lm` cuts texts into blocks of one length, and hides what it fills up itself."""
+    model = transformers.AutoModelForMaskedLM.from_config(KINDS["bert"].config())
+    given = tokenizer(BERT, pad_token=None, eos_token=None)
+    fit(model, given)
+    assert given.pad_token_id is None
+    assert model.config.pad_token_id == PAD
+
+
+def test_a_text_may_end_with_any_of_several_tokens() -> None:
+    model = built(KINDS["bart"], eos_token_id=[7, END])
+    fit(model, tokenizer(KINDS["bart"].ends))
+    with pytest.raises(UserError, match=r"ends with token \[7, 8\]"):
+        fit(built(KINDS["bart"], eos_token_id=[7, 8]), tokenizer(KINDS["bart"].ends))
 
 
 def test_more_token_types_than_the_model_has() -> None:

@@ -20,7 +20,6 @@ from expkit.data.steps import Batch
 from expkit.processes import summed
 from expkit.ranks import count
 from expkit.sharding import adding_up, full, is_sharded
-from expkit.tasks.interface import items
 
 
 class HFTrainer:
@@ -84,19 +83,17 @@ class _StepTrainer(Trainer):
     def get_train_dataloader(self) -> "DataLoader[list[Batch]]":
         return self.training.steps.loader(self.training.start)
 
-    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        targets = sum(items(batch) for batches in batch_samples for batch in batches)
-        return max(int(summed(torch.tensor(targets))), 1)
-
     def training_step(
         self, model: torch.nn.Module, inputs: list[Batch], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         training = self.training
-        done = training.start + self.state.global_step + 1
+        self.done = training.start + self.state.global_step + 1
+        self.learning_rate = float(training.scheduler.get_last_lr()[0])
+        targets = training.targets(inputs)
         own = torch.zeros((), device=self.args.device)
-        for batch, is_last in training.micro_batches(done, inputs):
+        for batch, is_last in training.micro_batches(self.done, inputs):
             with adding_up(self.accelerator, model, is_last):
-                own += super().training_step(model, batch, num_items_in_batch)
+                own += super().training_step(model, batch, targets)
         self.loss = summed(own / count())
         return self.loss
 
@@ -125,23 +122,13 @@ class _Report(TrainerCallback):
     def __init__(self, trainer: _StepTrainer, on_step: OnStep) -> None:
         self._trainer = trainer
         self._on_step = on_step
-        self._learning_rate = 0.0
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        self._learning_rate = float(self._trainer.training.scheduler.get_last_lr()[0])
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> TrainerControl:
+    ) -> None:
         trainer = self._trainer
+        examples = trainer.training.steps.examples(trainer.done - 1)
         result = StepResult(
-            trainer.training.start + state.global_step,
-            trainer.loss,
-            trainer.grad_norm,
-            self._learning_rate,
-            trainer.training.steps.examples(trainer.training.start + state.global_step - 1),
+            trainer.done, trainer.loss, trainer.grad_norm, trainer.learning_rate, examples
         )
         control.should_training_stop |= self._on_step(result)
-        return control

@@ -10,8 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from expkit.backends.loss_scale import LossScale
 from expkit.data.steps import Batch, Steps
+from expkit.processes import summed
 from expkit.randomness import seed_batch
-from expkit.tasks.interface import Task
+from expkit.tasks.interface import Task, items
 
 # What Accelerate calls the precisions.
 MIXED_PRECISION = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
@@ -37,6 +38,10 @@ class Training:
     seed: int
     start: int = 0
     loss_scale: LossScale = field(default_factory=LossScale)
+
+    def targets(self, batches: list[Batch]) -> int:
+        """The number of items of a step in all processes, by which its loss is divided."""
+        return max(int(summed(torch.tensor(sum(map(items, batches))))), 1)
 
     def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
         """Those of step `done`, each with the generators seeded for it, and whether it is the last."""

@@ -12,7 +12,6 @@ from expkit.backends.unwrap import unwrap
 from expkit.processes import summed
 from expkit.ranks import count
 from expkit.sharding import adding_up, full, is_sharded
-from expkit.tasks.interface import items
 
 
 class TorchLoop:
@@ -37,16 +36,14 @@ class TorchLoop:
             training.model, evaluation_mode=is_sharded(training.model)
         )
         optimizer: Any = training.optimizer
-        if (
-            accelerator.scaler is not None
-        ):  # else Accelerate's own only looks for packages, each step
+        if accelerator.scaler is not None:  # else Accelerate's own does nothing, but takes time
             optimizer = accelerator.prepare_optimizer(optimizer)
         training.loss_scale.attach(accelerator.scaler)
         clip_at = training.max_grad_norm or float("inf")
         model.train()
         start = training.start
         for done, batches in enumerate(training.steps.loader(start), start=start + 1):
-            targets = max(int(summed(torch.tensor(sum(items(batch) for batch in batches)))), 1)
+            targets = training.targets(batches)
             loss = torch.zeros((), device=accelerator.device)
             for batch, is_last in training.micro_batches(done, batches):
                 batch = {

@@ -5,13 +5,14 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.errors import UserError, nearest
+from expkit.errors import UserError, nearest, reason
 from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
 
@@ -47,7 +48,7 @@ class Checkpoint:
     ) -> None:
         self.path, _, digest = path.partition("#sha256=")
         self._location = _location(self.path)
-        self._revision = revision
+        self._options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         self._dropout = dropout
         if digest:
             _verify(Path(self._location) / "model.safetensors", digest)
@@ -55,9 +56,7 @@ class Checkpoint:
     def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """The tokenizer of the checkpoint; `texts` are not needed."""
         try:
-            return AutoTokenizer.from_pretrained(
-                self._location, revision=self._revision, trust_remote_code=False
-            )
+            return AutoTokenizer.from_pretrained(self._location, **self._options)
         except (OSError, ValueError) as error:
             raise self._failure("tokenizer", error) from error
 
@@ -70,18 +69,15 @@ class Checkpoint:
                 of model without this head.
         """
         try:
-            config = AutoConfig.from_pretrained(
-                self._location, revision=self._revision, trust_remote_code=False
-            )
+            config = AutoConfig.from_pretrained(self._location, **self._options)
             config.update(head.config)
             if self._dropout is not None:
                 _set_dropout(config, self._dropout)
             model, loading = auto_class(head, config, f"model.path={self.path!r}").from_pretrained(
                 self._location,
+                **self._options,
                 config=config,
-                revision=self._revision,
                 use_safetensors=True,
-                trust_remote_code=False,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
@@ -93,13 +89,11 @@ class Checkpoint:
         model.config._name_or_path = self.path
         return model
 
-    def _require_body(self, model: PreTrainedModel, loading: dict[str, set[str]]) -> None:
+    def _require_body(self, model: PreTrainedModel, loading: dict[str, Any]) -> None:
         """Only the head may start from random weights."""
         heads = tuple(f"{name}." for name in head_modules(model))
-        mismatched = {
-            key[0] if isinstance(key, tuple) else key for key in loading["mismatched_keys"]
-        }
-        bad = sorted(k for k in {*loading["missing_keys"], *mismatched} if not k.startswith(heads))
+        lacking = {*loading["missing_keys"], *(name for name, *_ in loading["mismatched_keys"])}
+        bad = sorted(name for name in lacking if not name.startswith(heads))
         if bad:
             raise UserError(
                 f"model.path={self.path!r}: {len(bad)} weights of {type(model).__name__} are missing "
@@ -107,10 +101,7 @@ class Checkpoint:
             )
 
     def _failure(self, what: str, error: Exception) -> UserError:
-        reason = next(
-            (line for line in str(error).splitlines() if line.strip()), type(error).__name__
-        )
-        return UserError(f"model.path={self.path!r}: its {what} cannot be loaded: {reason}")
+        return UserError(f"model.path={self.path!r}: its {what} cannot be loaded: {reason(error)}")
 
 
 def is_on_hub(path: str) -> bool:

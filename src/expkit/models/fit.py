@@ -3,7 +3,12 @@
 import inspect
 from collections.abc import Iterator
 
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from expkit.display import say
 from expkit.errors import UserError
@@ -25,9 +30,10 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
             f"model: {type(model).__name__} with {type(tokenizer).__name__}: {'; '.join(misfits)}; "
             "use the tokenizer that the model was trained with"
         )
-    # Heads of decoders read the last token that is not this one.
-    for config in (model.config, model.config.get_text_config()):
-        config.pad_token_id = tokenizer.pad_token_id
+    if tokenizer.pad_token_id is not None:
+        # Heads of decoders read the last token that is not this one.
+        for config in (model.config, model.config.get_text_config()):
+            config.pad_token_id = tokenizer.pad_token_id
     reads_last = getattr(model.config, "summary_type", None) == "last"  # XLNet
     tokenizer.padding_side = "left" if reads_last else "right"
     if getattr(model.config, "attention_type", None) == "block_sparse":
@@ -47,13 +53,20 @@ def positions_of(config: PretrainedConfig) -> int | None:
     return positions if positions and positions > 0 else None
 
 
-def unused_positions(model: PreTrainedModel) -> int:
-    """RoBERTa and its kin number positions from behind the id of the padding token."""
-    for name, module in model.named_modules():
-        padding = getattr(module, "padding_idx", None)
-        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
-            return int(padding) + 1
-    return 0
+def require_positions(
+    model: PreTrainedModel, max_length: int, key: str = "task.max_length"
+) -> None:
+    """Raise a UserError if inputs may be longer than the model can take.
+
+    Args:
+        max_length: tokens, special ones included.
+        key: where `max_length` was given, for the message.
+    """
+    positions = positions_of(model.config)
+    if positions and max_length > (longest := positions - _unused_positions(model)):
+        raise UserError(
+            f"{key}={max_length}: {type(model).__name__} takes at most {longest} tokens"
+        )
 
 
 def read_as_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -64,6 +77,15 @@ def read_as_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     if model.config.is_encoder_decoder:
         tokenizer.split_special_tokens = True
         tokenizer.init_kwargs["split_special_tokens"] = True  # to be saved
+
+
+def _unused_positions(model: PreTrainedModel) -> int:
+    """RoBERTa and its kin number positions from behind the id of the padding token."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if name.rpartition(".")[2] == "position_embeddings" and padding is not None:
+            return int(padding) + 1
+    return 0
 
 
 def _set_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -96,11 +118,14 @@ def _misfits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iter
     types = max(tokenizer("a", "a").get("token_type_ids", []), default=0)
     if types and types >= _token_types(model):
         yield f"the tokenizer gives token type {types}, the model knows {_token_types(model)} types"
-    if pad is None:
+    # The blocks of masked language modelling have one length.
+    is_masked_lm = type(model) is MODEL_FOR_MASKED_LM_MAPPING.get(type(config), None)
+    if pad is None and not is_masked_lm:
         yield "the tokenizer names no pad_token (tokenizer_config.json), nor an eos_token to pad with"
     # Positions are counted from the padding token, and decoders start with it.
-    elif pad != model_pad and (unused_positions(model) or config.is_encoder_decoder):
+    elif pad not in (None, model_pad) and (_unused_positions(model) or config.is_encoder_decoder):
         yield f"the model pads with token {model_pad}, the tokenizer with {pad}"
     end = getattr(config, "eos_token_id", None) if config.is_encoder_decoder else None
-    if end is not None and end not in tokenizer("a")["input_ids"]:
+    ends = end if isinstance(end, list) else [end]
+    if end is not None and not set(ends) & set(tokenizer("a")["input_ids"]):
         yield f"a text of the model ends with token {end} (eos_token_id), one of the tokenizer does not"

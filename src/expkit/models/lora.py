@@ -5,6 +5,7 @@ Hu et al., 2021, https://arxiv.org/abs/2106.09685, as implemented by PEFT.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -80,10 +81,10 @@ def targets(model: PreTrainedModel, wanted: str | Sequence[str], heads: Sequence
                 f"lora.target_modules: {entry!r} matches no module of {type(model).__name__}; "
                 f"{nearest(entry, last_parts)}"
             )
-    body = set(in_body)
-    if all(set(names) <= body for names in matches.values()):
+    found = {name for names in matches.values() for name in names}
+    if found <= set(in_body):
         return list(wanted)
-    left = [n for n in in_body if any(n in names for names in matches.values())]
+    left = [name for name in in_body if name in found]
     if not left:
         raise UserError(
             f"lora.target_modules={list(wanted)}: names nothing but the head, which is trained in full anyway"
@@ -125,10 +126,8 @@ def merge(model: PeftModel) -> PreTrainedModel:
 
 
 def _shared_weights(model: nn.Module) -> set[int]:
-    counts: dict[int, int] = {}
-    for _, parameter in model.named_parameters(remove_duplicate=False):
-        counts[id(parameter)] = counts.get(id(parameter), 0) + 1
-    return {key for key, count in counts.items() if count > 1}
+    uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    return {key for key, count in uses.items() if count > 1}
 
 
 def trainable_parameters(model: nn.Module) -> int:

@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
 
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
@@ -18,6 +20,7 @@ AUTO = "auto"  # a size that is fitted to the texts
 LEAST_PIECES = 2000  # of such a vocabulary
 
 
+@dataclass(frozen=True)
 class TinyBert:
     """A BERT of a few layers with a WordPiece vocabulary of the training texts.
 
@@ -27,22 +30,14 @@ class TinyBert:
         attention_modules: names of the attention projections, for `lora=attention`.
     """
 
-    path = "tiny_bert"
+    vocab_size: int | str
+    hidden_size: int
+    layers: int
+    heads: int
+    dropout: float
+    attention_modules: Iterable[str] = ()
 
-    def __init__(
-        self,
-        vocab_size: int | str,
-        hidden_size: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        attention_modules: Iterable[str] = (),
-    ) -> None:
-        self._vocab_size = vocab_size
-        self._hidden_size = hidden_size
-        self._layers = layers
-        self._heads = heads
-        self._dropout = dropout
+    path: ClassVar[str] = "tiny_bert"
 
     def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
         """Lower-cased WordPiece, as in bert-base-uncased, with the vocabulary of `texts`.
@@ -50,7 +45,7 @@ class TinyBert:
         It holds every character and the most frequent words. The trainer of the tokenizers library
         would also find parts of words, but finds others each time.
         """
-        settings = {"words": self._vocab_size}
+        settings = {"words": self.vocab_size}
         pieces = json.loads(learned(texts, settings, lambda: self._pieces(texts)))
         return BertTokenizer(
             vocab={piece: i for i, piece in enumerate(pieces)},
@@ -69,7 +64,7 @@ class TinyBert:
         )
         characters = sorted({character for word in words for character in word})
         pieces = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)]
-        size = self._vocab_size
+        size = self.vocab_size
         if size == AUTO:
             size = fitted(LEAST_PIECES, characters, len(pieces))
         frequent = sorted(words, key=lambda word: (-words[word], word))
@@ -85,12 +80,12 @@ class TinyBert:
         """
         config = BertConfig(
             vocab_size=len(tokenizer),
-            hidden_size=self._hidden_size,
-            num_hidden_layers=self._layers,
-            num_attention_heads=self._heads,
-            intermediate_size=4 * self._hidden_size,
-            hidden_dropout_prob=self._dropout,
-            attention_probs_dropout_prob=self._dropout,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            intermediate_size=4 * self.hidden_size,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
             initializer_range=0.06,
             max_position_embeddings=MAX_POSITIONS,
             pad_token_id=tokenizer.pad_token_id,

@@ -2,8 +2,8 @@
 
 import io
 import json
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,6 +31,7 @@ LEAST_PIECES = 1000  # of a vocabulary whose size is fitted to the texts
 LEAST_COVERAGE = 0.98  # that SentencePiece allows
 
 
+@dataclass
 class _Scratch:
     """The settings that both models have.
 
@@ -44,28 +45,19 @@ class _Scratch:
         attention_modules: names of the attention projections, for `lora=attention`.
     """
 
-    def __init__(
-        self,
-        vocab_size: int | str,
-        character_coverage: float,
-        hidden_size: int,
-        layers: int,
-        heads: int,
-        dropout: float,
-        attention_modules: Iterable[str] = (),
-    ) -> None:
-        self._vocab_size = vocab_size
-        self._coverage = character_coverage
-        self._hidden_size = hidden_size
-        self._layers = layers
-        self._heads = heads
-        self._dropout = dropout
+    vocab_size: int | str
+    character_coverage: float
+    hidden_size: int
+    layers: int
+    heads: int
+    dropout: float
+    attention_modules: Iterable[str] = ()
 
     def _pieces(self, texts: Iterable[str]) -> bytes:
         """Trained once for the same texts; see `learned`."""
-        settings = {"pieces": self._vocab_size, "character_coverage": self._coverage}
+        settings = {"pieces": self.vocab_size, "character_coverage": self.character_coverage}
         return learned(
-            texts, settings, lambda: train_pieces(texts, self._vocab_size, self._coverage)
+            texts, settings, lambda: train_pieces(texts, self.vocab_size, self.character_coverage)
         )
 
 
@@ -99,14 +91,14 @@ class TinyMarian(_Scratch):
         """
         config = MarianConfig(
             vocab_size=len(tokenizer),
-            d_model=self._hidden_size,
-            encoder_layers=self._layers,
-            decoder_layers=self._layers,
-            encoder_attention_heads=self._heads,
-            decoder_attention_heads=self._heads,
-            encoder_ffn_dim=2 * self._hidden_size,
-            decoder_ffn_dim=2 * self._hidden_size,
-            dropout=self._dropout,
+            d_model=self.hidden_size,
+            encoder_layers=self.layers,
+            decoder_layers=self.layers,
+            encoder_attention_heads=self.heads,
+            decoder_attention_heads=self.heads,
+            encoder_ffn_dim=2 * self.hidden_size,
+            decoder_ffn_dim=2 * self.hidden_size,
+            dropout=self.dropout,
             activation_function="relu",
             scale_embedding=True,
             init_std=0.06,
@@ -144,12 +136,12 @@ class TinyT5(_Scratch):
         """Random weights; the same ones for the same seed."""
         config = T5Config(
             vocab_size=len(tokenizer),
-            d_model=self._hidden_size,
-            d_kv=self._hidden_size // self._heads,
-            d_ff=2 * self._hidden_size,
-            num_layers=self._layers,
-            num_heads=self._heads,
-            dropout_rate=self._dropout,
+            d_model=self.hidden_size,
+            d_kv=self.hidden_size // self.heads,
+            d_ff=2 * self.hidden_size,
+            num_layers=self.layers,
+            num_heads=self.heads,
+            dropout_rate=self.dropout,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             decoder_start_token_id=tokenizer.pad_token_id,
@@ -161,8 +153,9 @@ class TinyT5(_Scratch):
 def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -> bytes:
     """A SentencePiece unigram model (Kudo, 2018, https://aclanthology.org/P18-1007), serialised.
 
-    The same texts give the same model in every process; with the size "auto" they are read twice. Characters stay as they are: what the model
-    learns to write has to be what the references hold, full-width punctuation included.
+    The same texts give the same model in every process; with the size "auto" they are read twice.
+    Characters stay as they are: what the model learns to write has to be what the references hold,
+    full-width punctuation included.
 
     Raises:
         UserError: there are more characters than pieces, no texts, or a coverage out of range.
@@ -192,16 +185,10 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise UserError(f"model.vocab_size={vocab_size}: {_reason(str(error))}") from error
+        why = str(error).rpartition("] ")[2].strip()  # behind file, line and condition in C++
+        raise UserError(
+            f"model.vocab_size={vocab_size}: SentencePiece cannot learn pieces from the texts: {why} "
+            "(model.vocab_size=auto fits the size to them, a smaller model.character_coverage leaves "
+            "rare characters out)"
+        ) from error
     return model.getvalue()
-
-
-def _reason(message: str) -> str:
-    """What SentencePiece complains about, in the words of the configuration."""
-    needed = re.search(r"required_chars\. \d+ vs (\d+)", message)
-    if needed:
-        return (
-            f"the texts have more characters than that; at least {needed[1]} pieces are needed, or a "
-            "smaller model.character_coverage"
-        )
-    return f"SentencePiece cannot learn pieces from the texts: {message.strip().splitlines()[-1]}"

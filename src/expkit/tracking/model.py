@@ -69,21 +69,19 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     try:
-        flavor = Model.load(str(folder)).flavors["transformers"]
-        made = []
-        for kind, base, place in (
-            ("pipeline_model_type", PreTrainedModel, "model"),
-            ("tokenizer_type", PreTrainedTokenizerBase, "components/tokenizer"),
-        ):
-            found: Any = getattr(transformers, flavor[kind])
-            if base not in getattr(found, "__mro__", ()):
-                raise TypeError(f"{flavor[kind]} is no {base.__name__}")
-            options = {"use_safetensors": True} if base is PreTrainedModel else {}
-            source = folder / place
-            made.append(found.from_pretrained(source, trust_remote_code=False, **options))
+        name = Model.load(str(folder)).flavors["transformers"]["pipeline_model_type"]
+        found: Any = getattr(transformers, name)
+        if PreTrainedModel not in getattr(found, "__mro__", ()):
+            raise TypeError(f"{name} is no PreTrainedModel")
+        model = found.from_pretrained(
+            folder / "model", use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder / "components" / "tokenizer", trust_remote_code=False
+        )
     except (AttributeError, KeyError, OSError, TypeError, ValueError, MlflowException) as error:
         raise UserError(f"{uri}: cannot be loaded: {str(error).splitlines()[0]}") from error
-    return made[0], made[1]
+    return model, tokenizer
 
 
 class _WithOwnLoader:
