@@ -4,6 +4,7 @@ Hydra imports this file at every start, so it imports nothing that takes time.
 """
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ class ElsewhereLauncher(Launcher):
     `on_loss` is called as soon as it is known that the process of a job is gone without a result.
     """
 
+    module: str  # whose function `launch` does it; imported when it is needed
     on_loss: Callable[[], None] = staticmethod(lambda: None)
 
     def setup(
@@ -32,6 +34,15 @@ class ElsewhereLauncher(Launcher):
         self.config = config
         self.task_function = task_function
         self.hydra_context = hydra_context
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs and wait for all of them; called by a sweeper."""
+        returns: Sequence[JobReturn] = import_module(self.module).launch(
+            self, job_overrides, initial_job_idx
+        )
+        return returns
 
     def work(self) -> "Work":
         """What is sent to the processes of all jobs."""
@@ -52,36 +63,23 @@ class RayLauncher(ElsewhereLauncher):
         num_gpus: of each task.
     """
 
+    module = "expkit.sweeps.on_ray"
+
     def __init__(self, address: str | None, num_cpus: float, num_gpus: float) -> None:
         self.address = address
         self.num_cpus = num_cpus
         self.num_gpus = num_gpus
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Run the jobs and wait for all of them; called by a sweeper."""
-        from expkit.sweeps.on_ray import launch
-
-        return launch(self, job_overrides, initial_job_idx)
-
 
 class SlurmLauncher(ElsewhereLauncher):
     """Each job is a Slurm job; the options are those of conf/hydra/launcher/submitit_slurm.yaml."""
 
+    module = "expkit.sweeps.on_submitit"
     cluster = "slurm"
 
     def __init__(self, submitit_folder: str, **options: Any) -> None:
         self.folder = submitit_folder
         self.options = options
-
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Run the jobs and wait for all of them; called by a sweeper."""
-        from expkit.sweeps.on_submitit import launch
-
-        return launch(self, job_overrides, initial_job_idx)
 
 
 class LocalLauncher(SlurmLauncher):

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
-from expkit.pictures import drawn, label
+from expkit.pictures import Panel, draw_values, drawn, label
 from expkit.tracking.row import Row
 
 CURVES = 40  # at most, in one picture
-NAMED = 100  # of more jobs in a panel there are points, and no names
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
@@ -64,32 +63,11 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
     """One panel for each objective; a point for each job."""
-    from matplotlib.figure import Figure
-
-    by_objective: dict[str, list[Row]] = {}
+    members: dict[str, list[tuple[str, list[float]]]] = {}
     for row in rows:
         if row.value is not None:
-            by_objective.setdefault(row.objective, []).append(row)
-    height = 1.2 * len(by_objective) + 0.35 * sum(
-        min(len(group), NAMED) for group in by_objective.values()
-    )
-    figure = Figure(figsize=(8, max(height, 2.5)), layout="constrained")
-    panels = figure.subplots(
-        len(by_objective),
-        1,
-        squeeze=False,
-        gridspec_kw={"height_ratios": [len(group) + 1 for group in by_objective.values()]},
-    )
-    for panel, (objective, group) in zip(panels[:, 0], by_objective.items(), strict=True):
-        values = [row.value for row in group]
-        panel.plot(values, range(len(group)), "o")
-        if len(group) <= NAMED:
-            panel.set_yticks(range(len(group)), [label(row.name) for row in group])
-        panel.invert_yaxis()
-        panel.margins(y=0.2)
-        panel.grid(axis="x", alpha=0.3)
-        panel.set_xlabel(objective)
-    figure.savefig(file, dpi=120)
+            members.setdefault(row.objective, []).append((row.name, [row.value]))
+    draw_values([Panel("", name, of_name) for name, of_name in members.items()], file)
 
 
 def _draw_losses(rows: Sequence[Row], file: Path) -> None:

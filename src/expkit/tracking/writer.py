@@ -204,16 +204,12 @@ class Run:
 
     def _say_why(self, error: BaseException) -> None:
         """The disk may be full; what is put into the outbox is then sent all the same."""
-        if isinstance(error, Pruned):
-            with suppress(OSError):
-                self.tag(PRUNED, "true")
-        elif isinstance(error, KeyboardInterrupt):
-            with suppress(OSError):
-                self.tag(ERROR, INTERRUPTED)
-        else:
-            with suppress(OSError):
-                self.tag(ERROR, hidden(reason(error))[:ERROR_LIMIT])
-            with suppress(OSError):
+        is_pruned, is_interrupted = isinstance(error, Pruned), isinstance(error, KeyboardInterrupt)
+        why = INTERRUPTED if is_interrupted else hidden(reason(error))[:ERROR_LIMIT]
+        with suppress(OSError):
+            self.tag(*((PRUNED, "true") if is_pruned else (ERROR, why)))
+        with suppress(OSError):
+            if not is_pruned and not is_interrupted:
                 self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
 
     def _sync_command(self) -> str:
