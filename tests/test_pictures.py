@@ -12,7 +12,7 @@ from expkit import pictures
 from expkit.pictures import draw_plainly, drawn, label
 from expkit.sweeps.summary import draw
 from expkit.tasks.interface import Report
-from expkit.tracking.row import Row
+from expkit.tracking.note import Row
 from expkit.tracking.run import open_run
 from expkit.tracking.writer import Run
 

@@ -84,7 +84,7 @@ def save(
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
-    target = _folder_of(checkpoints, done)
+    target = checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
     unfinished = target.with_suffix(UNFINISHED)
     unfinished.mkdir()
     save_file(tensors, unfinished / TENSORS)
@@ -214,10 +214,6 @@ def _sync(path: Path) -> None:
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _folder_of(checkpoints: Path, done: int) -> Path:
-    return checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
 
 
 def _all(checkpoints: Path) -> Iterator[Path]:

@@ -143,7 +143,7 @@ class Monitor:
 
     def _evaluation_is_due(self, done: int) -> bool:
         if self.eval_every is None:
-            return self.steps.ends_epoch(done)
+            return done % self.steps.steps_per_epoch == 0
         return done % self.eval_every == 0
 
     def _checkpoint_is_due(self, has_been_evaluated: bool) -> bool:

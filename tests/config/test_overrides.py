@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from conftest import Command
-from expkit.config.overrides import as_typed
+from expkit.config.texts import as_typed
 
 TYPED = ["train.max_steps=${train.epochs}", "+x=${x}", "run_name=${oc.env:NO_SUCH_VARIABLE}"]
 

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 
 from expkit.sweeps.summary import best_rows
 from expkit.sweeps.trials import Settings, make_study
-from expkit.tracking.row import Row
+from expkit.tracking.note import Row
 
 NAMES = ["f1_Cancer", "mae", "error_rate", "lossless", "wer"]
 

@@ -1,7 +1,6 @@
 """The table on top of a sweep."""
 
-from expkit.tracking.note import NOTE_LIMIT, note_of
-from expkit.tracking.row import Row
+from expkit.tracking.note import NOTE_LIMIT, Row, note_of
 
 
 def address(run_id: str) -> str:

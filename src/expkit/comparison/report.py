@@ -43,7 +43,8 @@ def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
     decimals = {metric: _decimals(groups, metric) for metric in metrics}
     rows = []
     for group in groups:
-        differing = list(group.differing.values()) if keys else [_only_name(group)]
+        only_name = group.jobs[0].name if len(group.jobs) == 1 else "all seeds"
+        differing = list(group.differing.values()) if keys else [only_name]
         scores = [_score(group, metric, decimals[metric]) for metric in metrics]
         if group in best and group.objective in metrics:
             scores[list(metrics).index(group.objective)] += "*"
@@ -176,11 +177,6 @@ def _legend(groups: Sequence[Group], shown: Grid) -> str:
     if any(len(group.jobs) > 1 for group in groups):
         parts.append("mean ± standard deviation over n seeds")
     return "   ".join(parts)
-
-
-def _only_name(group: Group) -> str:
-    """Of rows that no parameter tells apart."""
-    return group.jobs[0].name if len(group.jobs) == 1 else "all seeds"
 
 
 def _cut(value: str) -> str:

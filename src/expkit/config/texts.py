@@ -54,6 +54,16 @@ class _AsTyped(HydraOverrideVisitor):
         return HydraOverrideVisitor.visitFunction(reader, ctx)
 
 
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """`hydra.overrides.task` as texts.
+
+    Iterating over it would resolve an interpolation that was typed as if it stood in the list, where
+    its key means something else or nothing.
+    """
+    plain: Any = OmegaConf.to_container(overrides, resolve=False)  # it is a ListConfig
+    return list(map(str, plain))
+
+
 def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Put back the typed characters where `cfg` holds a number or a switch for a text, in place."""
     lost = {key for key, value in _leaves(cfg) if isinstance(value, NO_TEXT)}

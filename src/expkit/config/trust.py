@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from expkit.config.schema import COMPONENTS
 from expkit.config.targets import is_imported, mappings_in, package_of
 from expkit.errors import nearest
 
@@ -20,25 +21,15 @@ SCHEDULES = ("Adafactor", "get_*schedule*")
 ALLOWED: dict[str, Sequence[str]] = {
     **dict.fromkeys(
         (
-            "expkit.optim",
-            "expkit.tasks.text_classification",
-            "expkit.tasks.token_classification",
-            "expkit.tasks.masked_lm",
-            "expkit.tasks.translation",
+            *(target.rpartition(".")[0] for target in COMPONENTS if target.startswith("expkit.")),
             "expkit.metrics.classification",
             "expkit.metrics.language_modeling",
             "expkit.metrics.tagging",
             "expkit.metrics.translation",
-            "expkit.data.files",
-            "expkit.data.hub",
-            "expkit.data.demo.source",
             "expkit.data.demo.entities",
             "expkit.data.demo.paraphrases",
             "expkit.data.demo.passages",
             "expkit.data.demo.phrasebook",
-            "expkit.models.checkpoint",
-            "expkit.models.scratch",
-            "expkit.models.seq2seq",
             "expkit.backends.torch_loop",
             "expkit.backends.hf_trainer",
         ),

@@ -99,10 +99,6 @@ class Steps(Dataset[list[Batch]]):
         """The numbers within the step, from 0, of the micro-batches that this process computes."""
         return range(self._process, self._accumulation, self._processes)
 
-    def ends_epoch(self, steps_done: int) -> bool:
-        """Whether the epoch is over after so many steps."""
-        return steps_done % self.steps_per_epoch == 0
-
     def loader(self, start: int = 0) -> "DataLoader[list[Batch]]":
         """The steps from `start` on."""
         return DataLoader(

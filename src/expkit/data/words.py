@@ -42,7 +42,9 @@ def word_spans(text: str, language: str) -> list[Span]:
     return [
         (starts[first] + inner_start, starts[first] + inner_end)
         for first, end in _found(letters, cut(letters))
-        for inner_start, inner_end in _without_punctuation(text[starts[first] : starts[end]])
+        for inner_start, inner_end in map(
+            re.Match.span, RUN.finditer(text[starts[first] : starts[end]])
+        )
     ]
 
 
@@ -83,10 +85,6 @@ def _found(text: str, words: list[str]) -> Iterator[Span]:
         position = text.index(word, position)
         yield position, position + len(word)
         position += len(word)
-
-
-def _without_punctuation(word: str) -> list[Span]:
-    return [match.span() for match in RUN.finditer(word)]
 
 
 def _chinese(text: str) -> list[str]:

@@ -25,9 +25,9 @@ class Perplexity(LocalMetric):
 
     def statistics(self, predictions: Sequence[float], references: None = None) -> Statistics:
         """The negative log-likelihood of each item, and that it is one."""
-        values = np.stack([predictions, np.ones(len(predictions))], axis=1)
-        return Statistics(values, _perplexity)
 
+        def scores(sums: np.ndarray) -> Scores:
+            mean = share(sums[:, 0], sums[:, 1])
+            return {"perplexity": np.exp(np.minimum(mean, LARGEST_EXPONENT))}
 
-def _perplexity(sums: np.ndarray) -> Scores:
-    return {"perplexity": np.exp(np.minimum(share(sums[:, 0], sums[:, 1]), LARGEST_EXPONENT))}
+        return Statistics(np.stack([predictions, np.ones(len(predictions))], axis=1), scores)

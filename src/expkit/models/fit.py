@@ -38,9 +38,7 @@ def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.padding_side = "left" if reads_last else "right"
     if getattr(model.config, "attention_type", None) == "block_sparse":
         # BigBird takes sparse attention for long batches and full attention for short ones.
-        say(
-            "model: attention is full at all lengths, so that predictions do not depend on the batch"
-        )
+        say("model: full attention at all lengths, so that predictions do not depend on the batch")
         model.config.attention_type = "original_full"
         for module in model.modules():
             if hasattr(module, "set_attention_type"):

@@ -11,8 +11,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.overrides import as_typed
 from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs, run_folder
+from expkit.config.texts import as_typed
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason, shortened
 from expkit.interrupts import ends_jobs_first

@@ -19,8 +19,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.checks import check
-from expkit.config.overrides import as_typed
 from expkit.config.project import PROJECT_VARIABLE, output_dir, require_outputs, take_over
+from expkit.config.texts import as_typed
 from expkit.display import say
 from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain

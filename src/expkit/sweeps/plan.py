@@ -1,6 +1,7 @@
 """The jobs of a sweep, composed and checked before the first one starts."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,7 +39,7 @@ class Job:
     @property
     def name(self) -> str:
         """What it differs in; its number where it differs in nothing."""
-        parts = [f"{_short(key)}={value}" for key, value in self.differing.items()]
+        parts = [f"{re.split('[./]', key)[-1]}={value}" for key, value in self.differing.items()]
         text = " ".join(parts) or f"job {self.number}"
         given = self.config["run_name"]
         text = f"{given} {text}" if given else text
@@ -132,8 +133,3 @@ def quoted(text: str) -> str:
 def _values(overrides: Sequence[str]) -> dict[str, str]:
     pairs = (override.partition("=") for override in overrides)
     return {key.lstrip("+~"): value for key, _, value in pairs}
-
-
-def _short(key: str) -> str:
-    """`lr` for `optimizer.lr`."""
-    return key.rpartition(".")[2].rpartition("/")[2]

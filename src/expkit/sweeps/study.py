@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
-from expkit.config.overrides import as_typed
 from expkit.config.project import is_file_name
+from expkit.config.texts import as_typed
 from expkit.display import say
 from expkit.errors import ConfigError, nearest
 from expkit.sweeps.grid import SweepFailed, begin, hand_over, launched, retries, sum_up, threads

@@ -7,7 +7,7 @@ from pathlib import Path
 from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
 from expkit.pictures import Panel, draw_values, drawn, label
-from expkit.tracking.row import Row
+from expkit.tracking.note import Row
 
 CURVES = 40  # at most, in one picture
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
 from expkit.config.fingerprint import fingerprint
-from expkit.config.overrides import as_typed
+from expkit.config.texts import as_typed
 from expkit.errors import ConfigError, complain, reason
 from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose

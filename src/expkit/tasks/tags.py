@@ -121,14 +121,11 @@ def read(sentences: Sequence[Sequence[str]]) -> Reading:
     found = [entities(tags) for tags in sentences]
     wrong = {
         scheme: [
-            _differing(t, encode(e, len(t), scheme)) for t, e in zip(sentences, found, strict=True)
+            sum(map(str.__ne__, tags, encode(of_tags, len(tags), scheme)))
+            for tags, of_tags in zip(sentences, found, strict=True)
         ]
         for scheme in SCHEMES
     }
     scheme = min(SCHEMES, key=lambda name: sum(wrong[name]))
     first = next((i for i, count in enumerate(wrong[scheme]) if count), None)
     return Reading(scheme, sum(wrong["BIO"]), sum(wrong[scheme]), first)
-
-
-def _differing(one: Sequence[str], other: Sequence[str]) -> int:
-    return sum(a != b for a, b in zip(one, other, strict=True))

@@ -66,9 +66,6 @@ class TextClassification:
             split.require_texts(self.columns)
         self._label_data.setup(splits)
         self._labels = self._label_data.names
-        for metric in self._metrics.values():
-            if hasattr(metric, "num_labels"):
-                metric.num_labels = len(self._labels)
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""
@@ -133,7 +130,13 @@ class TextClassification:
     ) -> dict[str, float]:
         """All metrics of the config on the most probable labels."""
         predicted = np.argmax(predictions, axis=1).tolist()
-        return scored(self._metrics, predicted, encoded["labels"][:])
+        return self._score(predicted, encoded["labels"][:])
+
+    def _score(self, predicted: Sequence[int], true: Sequence[int]) -> dict[str, float]:
+        for metric in self._metrics.values():  # not before: making them takes half a second
+            if hasattr(metric, "num_labels"):
+                metric.num_labels = len(self._labels)
+        return scored(self._metrics, predicted, true)
 
     def outcomes(
         self, predictions: Sequence[Any], split: Split, encoded: Dataset
@@ -153,7 +156,7 @@ class TextClassification:
         """The scores of always naming the most frequent label of the training split."""
         majority, _ = Counter(encoded["train"]["labels"][:]).most_common(1)[0]
         true = encoded["validation"]["labels"][:]
-        scores = scored(self._metrics, [majority] * len(true), true)
+        scores = self._score([majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:

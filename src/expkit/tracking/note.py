@@ -1,12 +1,32 @@
 """The description that MLflow shows on top of a sweep: its table, with links to the jobs."""
 
-from collections.abc import Callable, Sequence
-
-from expkit.tracking.row import Row
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 NOTE = "mlflow.note.content"
 NOTE_LIMIT = 7500  # characters; MLflow cuts at 8000, which might be inside a row
 ERROR_LIMIT = 120  # characters of a reason in the table; the job has all of it
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED.
+
+    `losses` are (steps, values) of train/loss.
+    """
+
+    name: str
+    differing: Mapping[str, str]
+    state: str
+    objective: str
+    value: float | None = None
+    run_id: str = ""
+    seconds: float | None = None
+    error: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    losses: tuple[Sequence[int], Sequence[float]] = ((), ())
+    task: str = ""
+    direction: str = ""  # minimize or maximize; of a row with a value
 
 
 def note_of(rows: Sequence[Row], best: Sequence[Row], address: Callable[[str], str]) -> str:

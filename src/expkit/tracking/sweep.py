@@ -17,7 +17,7 @@ from expkit.interrupts import ends_first
 from expkit.names import key_of
 from expkit.secrets import hidden
 from expkit.tracking import store
-from expkit.tracking.note import NOTE, note_of
+from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
 from expkit.tracking.past import (
@@ -30,7 +30,6 @@ from expkit.tracking.past import (
     is_pruned,
     runs_with,
 )
-from expkit.tracking.row import Row
 
 if TYPE_CHECKING:
     from expkit.sweeps.plan import Job
@@ -110,7 +109,8 @@ class SweepRun:
         while time.monotonic() < deadline:
             store.close_abandoned(self._client)
             runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
-            running = [run for run in runs if _is_at_work(run)]
+            of_others = (run for run in runs if store.is_other_process_here(run.data.tags))
+            running = [run for run in of_others if run.info.status == "RUNNING"]
             for run in running:
                 if run.info.run_id not in asked:
                     store.terminate_owner(run.data.tags)
@@ -237,11 +237,6 @@ def open_sweep(
         store.end(client, run_id, "FAILED")
         raise
     store.end(client, run_id, "FINISHED")
-
-
-def _is_at_work(run: MlflowRun) -> bool:
-    """In another process of this host."""
-    return bool(run.info.status == "RUNNING") and store.is_other_process_here(run.data.tags)
 
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:

@@ -1,4 +1,8 @@
-"""What the demo generators share: a vocabulary in a file, splits that stay apart, distinct records."""
+"""What the demo generators share: a vocabulary in a file, splits that stay apart, distinct records.
+
+The records of each depend on split, size and seed alone, and a smaller size yields the beginning of a
+larger one. An unknown split or a negative size is refused at the call, not at the first record.
+"""
 
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence

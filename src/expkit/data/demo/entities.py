@@ -57,11 +57,7 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
 
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield `size` distinct records, each {"id", "tokens", "ner_tags"} with BIO tags.
-
-    The records depend on the arguments alone, and a smaller size yields the beginning of a
-    larger one. An unknown split or a negative size is refused at the call, not at the first record.
-    """
+    """Yield `size` distinct records, each {"id", "tokens", "ner_tags"} with BIO tags."""
     require(split, size)
     rng = random.Random(f"entities/{split}/{seed}")
     # Frames are dealt out like names, except that a training frame is used by all splits.

@@ -188,10 +188,7 @@ def _record(
 
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Pairs labelled 1 (same meaning) or 0; a shorter run is a prefix of a longer one.
-
-    An unknown split or a negative size is refused at the call, not at the first record.
-    """
+    """Yield `size` distinct pairs, labelled 1 (same meaning) or 0."""
     require(split, size)
     rng = random.Random(f"paraphrases/{split}/{seed}")
     pool = {**_COMMON, **names(split)}

@@ -69,11 +69,7 @@ TABLES: Mapping[str, list[dict[str, str]]] = {
 
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield `size` distinct passages, each {"text"}, that no other split can contain.
-
-    The passages depend on the arguments alone, and a smaller size yields the beginning of a
-    larger one. An unknown split or a negative size is refused at the call, not at the first record.
-    """
+    """Yield `size` distinct passages, each {"text"}, that no other split can contain."""
     require(split, size)
     rng = random.Random(f"passages/{split}/{seed}")
 
@@ -88,8 +84,5 @@ def _fill(frame: str, rng: random.Random) -> str:
     cells: dict[str, dict[str, str]] = {}
     for name, rows in TABLES.items():
         cells[name], cells[f"{name}2"] = rng.sample(rows, 2)
-    return _capitalised(frame.format_map(cells))
-
-
-def _capitalised(text: str) -> str:
-    return re.sub(r'(^|[.?!] )("?[a-z])', lambda match: match[1] + match[2].upper(), text)
+    begin = re.compile(r'(^|[.?!] )("?[a-z])')  # of a sentence
+    return begin.sub(lambda match: match[1] + match[2].upper(), frame.format_map(cells))

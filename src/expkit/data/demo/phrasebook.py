@@ -54,9 +54,7 @@ _OWNERS = ("validation", "test") + ("train",) * 8
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` records `{"translation": {"zh": ..., "ja": ...}}`, no two of them alike.
 
-    The same arguments give the same records everywhere, and a smaller `size` gives the beginning
-    of a larger one. No sentence of one split occurs in another, whatever the sizes and seeds.
-    Raises `ValueError` for an unknown split, and when a split cannot supply `size` sentences.
+    No sentence of one split occurs in another, whatever the sizes and seeds.
     """
     require(split, size)
     # Seeded with a string, which random.Random digests alike in every process, unlike hash().
