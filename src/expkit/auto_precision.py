@@ -31,7 +31,6 @@ from expkit.tracking.past import SWEEP_VARIABLE
 CANDIDATES = ("fp32", "bf16")
 BATCHES = 3
 ROUNDS = 3  # of which the fastest counts: in the first one libraries prepare for each shape
-REASON_LIMIT = 200  # characters
 LOCK_TIMEOUT = 600.0  # seconds
 
 Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
@@ -131,7 +130,7 @@ def _timed(trial: Trial) -> Figures:
                 try:
                     seconds = sum(_step(trial, name, batch) for batch in batches)
                 except (ArithmeticError, RuntimeError, TypeError) as error:
-                    failed[name] = reason(error)[:REASON_LIMIT]
+                    failed[name] = reason(error)[:200]
                 else:
                     fastest[name] = min(seconds, fastest.get(name, seconds))
     examples = sum(len(batch["labels"]) for batch in batches)

@@ -224,8 +224,8 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("task.metrics.x=1", "_target_"),
     ),
     "names of a metric that are none": (
-        ("+task.metrics.f1.names=3",),
-        ("task.metrics.f1.names=3", "list of texts"),
+        ("task=token_classification", "++task.metrics.seqeval.names=3"),
+        ("task.metrics.seqeval.names=3", "list of texts"),
     ),
     "a number for a list of packages": (("trusted_modules=3",), ("trusted_modules=3", "a list")),
     "a number for a metric": (("objective=3",), ("objective='3'", "eval/loss")),

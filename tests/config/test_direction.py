@@ -57,6 +57,53 @@ class Accuracy(Accuracy):
     direction = "minimize"
 
 
+class Up(evaluate.Metric):
+    direction = "maximize"
+
+
+class Down(Up):
+    direction = "minimize"
+
+
+class Plain(Up):
+    pass
+
+
+class Diamond(Plain, Down):
+    pass
+
+
+if evaluate:
+    class Chosen(evaluate.Metric):
+        direction = "minimize"
+else:
+    class Chosen(evaluate.Metric):
+        direction = "maximize"
+
+
+class Branched(Up):
+    direction = "maximize"
+    if evaluate:
+        direction = "minimize"
+
+
+def turned(cls):
+    cls.direction = "minimize"
+    return cls
+
+
+@turned
+class Decorated(evaluate.Metric):
+    direction = "maximize"
+
+
+class Later(Up):
+    pass
+
+
+Later.direction = "minimize"
+
+
 class Twice(evaluate.Metric):
     direction = "minimize"
     direction = "maximize"
@@ -129,6 +176,7 @@ def test_every_task_says_it(task: str, direction: str) -> None:
         ("x", "Accuracy", "minimize"),
         ("x", "Computed", "minimize"),
         ("x", "Twice", "maximize"),
+        *(("x", m, "minimize") for m in ("Diamond", "Chosen", "Branched", "Decorated", "Later")),
         ("recall", "Several", "maximize"),
         ("miss", "Several", "minimize"),
     ],
@@ -224,7 +272,7 @@ def test_the_direction_of_a_silent_metric_counts() -> None:
 def test_nothing_is_imported_to_read_it(tmp_path: Path) -> None:
     code = (
         "import sys; from expkit.config.direction import direction_of;"
-        "t = {'metrics': {n: {'_target_': f'own_metrics.{n}'} for n in ('Silent', 'Child', 'ByExpkit')}};"
+        "t = {'metrics': {n: {'_target_': f'own_metrics.{n}'} for n in ('Silent', 'Child')}};"
         "print(direction_of({'task': t, 'objective': 'eval/Child'}));"
         "sys.exit(bool({'own_metrics', 'evaluate', 'datasets', 'torch'} & set(sys.modules)))"
     )

@@ -10,7 +10,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from expkit.config.project import conf_dir
+from expkit.config.project import conf_dir, project_root
 from expkit.errors import ConfigError
 from expkit.experiment import _runnable
 from expkit.sweeps.plan import plan
@@ -21,7 +21,8 @@ RECIPE = "# @package _global_\ndefaults:\n"
 @pytest.fixture(autouse=True)
 def _resolver() -> None:
     setup_globals()
-    OmegaConf.register_new_resolver("project_root", str, replace=True)
+    # As the command does it: later tests of this process use it too.
+    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
 
 
 def composed_with(folder: Path, *overrides: str) -> DictConfig:

@@ -215,6 +215,20 @@ def test_a_doubt_is_a_message(text: str, line: int, columns: str, tmp_path: Path
     assert str(raised.value).endswith(f"data.conll.columns={columns}")
 
 
+def test_a_named_column_of_tags_says_what_is_a_comment(tmp_path: Path) -> None:
+    file = written(tmp_path, "#1\tB-PROD\tx\nfan\tO\ty\n\n# said\nyes\tO\tz\n")
+    records = read(file, columns=["word", "tag", "_"])
+    assert [record["tokens"] for record in records] == [["#1", "fan"], ["yes"]]
+
+
+def test_a_numbered_docstart_ends_a_sentence(tmp_path: Path) -> None:
+    file = written(tmp_path, "0 -DOCSTART- O\n1 a O\n0 -DOCSTART- O\n1 b O\n")
+    assert [record["tokens"] for record in read(file, columns=["id", "word", "tag"])] == [
+        ["a"],
+        ["b"],
+    ]
+
+
 def test_columns_are_named(tmp_path: Path) -> None:
     file = written(tmp_path, joined("1 a B-X O / 1-2 _ _ _ / 2 b I-X B-Y", "1.1 x O O", "1 7 O O"))
     first, second = read(file, columns=["id", "word", "tag", "_"])

@@ -197,8 +197,12 @@ def test_names_of_class_labels_in_parquet(tmp_path: Path) -> None:
     assert read(splits(tmp_path, NAMED, other))[2] == [1, 0]
     assert read(splits(tmp_path, NAMED), "neg", "pos") == (["neg", "pos"], [1, 0, 1], [1, 0, 1])
     assert read(splits(tmp_path, NAMED), "good", "bad") == (["good", "bad"], [0, 1, 0], [0, 1, 0])
+    # New names are those of the training data's ids, in whatever order another split has them.
+    assert read(splits(tmp_path, NAMED, other), "good", "bad")[2] == [1, 0]
     with pytest.raises(DataError, match=r"record 1: label=0, which is the label 'pos', is not"):
         read(splits(tmp_path, NAMED), "good", "bad", "none")
+    with pytest.raises(DataError, match=r"label=0, which is the label 'pos', is not .*'Pos'"):
+        read(splits(tmp_path, NAMED), "Neg", "Pos")  # other names, or the same in another order
 
 
 def test_a_damaged_note_of_datasets_is_a_message(tmp_path: Path) -> None:
@@ -224,6 +228,7 @@ def test_names_of_ids() -> None:
     assert names_of_ids(["O", "B-PER"], ["O", "B-Person"]) == ["O", "B-Person"]
     assert names_of_ids(["O", "B-PER", "B-LOC"], ["O", "B-LOC", "B-PER"]) == ["O", "B-PER", "B-LOC"]
     assert names_of_ids(["O", "B-PER"], ["B-Person", "O"]) == ["O", "B-PER"]
+    assert names_of_ids(["neg", "pos"], ["Pos", "Neg"]) == ["neg", "pos"]
 
 
 # Random columns, held against a reader of ten lines.

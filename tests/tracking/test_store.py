@@ -77,6 +77,8 @@ def test_a_tilde_is_the_home_folder(project: Path, monkeypatch: pytest.MonkeyPat
         ("sqlite://x.db", "Invalid SQLite URL"),
         ("sqlite:///x.db?mode=memory", "'mode' are not accepted"),
         ("sqlite:///x.db?timeout=long", "could not convert string to float"),
+        ("sqlite:///x.db?timeout=60&timeout=70", "tuple"),
+        (f"sqlite:///{'a' * 300}.db", "too long"),
         ("sqlite:////what?/x.db", "? is written as %3F"),
         ("sqlite:///file:x?mode=memory&uri=true", "path of a file"),
         ("sqlite:///C:\\runs\\x.db", "path of a file"),
@@ -110,6 +112,8 @@ def test_a_study_of_a_search_is_kept_too(project: Path) -> None:
 def test_a_port_that_is_no_number_is_said() -> None:
     with pytest.raises(UserError, match=r"no server answers there .*nonnumeric port"):
         store.connect("http://host:port")
+    with pytest.raises(UserError, match=r"no server answers there .*Invalid IPv6"):
+        store.connect("http://[::1")
 
 
 def test_a_deleted_experiment_is_named_with_what_restores_it(project: Path) -> None:

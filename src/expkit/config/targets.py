@@ -7,7 +7,7 @@ run time, a compiled module), `signature_of` says so and the caller may import t
 
 import ast
 import importlib.util
-import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -84,30 +84,28 @@ def attribute_of(target: str, name: str) -> Any:
     raise TargetError(f"the source of {target} cannot be read")
 
 
-def _attribute_in(file: Path, owner: str, name: str, before: float = math.inf) -> Any:
-    """What is called `owner` before a line: a class may have the name of its own base class."""
-    found = (d for names, d in _definitions(file) if owner in names and d.lineno < before)
-    node = next(reversed([*found]), None)
+def _attribute_in(file: Path, owner: str, name: str) -> Any:
+    """Read only what is plain: a class defined once, with one base class and one literal of that name."""
+    found = [node for names, node in _definitions(file) if owner in names]
+    node = found[0] if len(found) == 1 else None
     if isinstance(node, ast.ImportFrom) and (source := _imported(file, node, owner)):
         return _attribute_in(*source, name)
-    if not isinstance(node, ast.ClassDef):
+    is_set_later = f"{owner}.{name}" in file.read_text(encoding="utf-8")
+    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.bases[1:] or is_set_later:
         raise TargetError(f"{file}: what {owner!r} is cannot be read")
-    for item in reversed(node.body):
-        only_declared = isinstance(item, ast.AnnAssign) and item.value is None
-        if name in _names(item) and not only_declared:
-            try:
-                return ast.literal_eval(getattr(item, "value", item))
-            except ValueError:
-                raise TargetError(f"{file}: {owner}.{name} is no literal") from None
-    for base in map(ast.unparse, node.bases):
-        read = (
-            attribute_of(base, name)
-            if "." in base
-            else _attribute_in(file, base, name, node.lineno)
-        )
-        if read is not None:
-            return read
-    return None
+    mentioned = len(re.findall(rf"\b{name}\b", ast.unparse(node)))
+    if not mentioned and not node.bases:
+        return None
+    if not mentioned:
+        base = ast.unparse(node.bases[0])
+        return attribute_of(base, name) if "." in base else _attribute_in(file, base, name)
+    try:
+        (given,) = (item for item in node.body if name in _names(item))
+        if mentioned == 1:
+            return ast.literal_eval(given.value)  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):
+        pass  # several, none, or no literal
+    raise TargetError(f"{file}: {owner}.{name} is no plain literal")
 
 
 def is_imported(target: str) -> bool:

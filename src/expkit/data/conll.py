@@ -40,8 +40,9 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
     Raises:
         DataError: a line without a tag, or a doubt which columns hold the words and the tags.
     """
+    tag = columns.index("tag") - len(columns) if columns else -1
     with file.open(encoding="utf-8-sig") as lines:
-        sentences = _divided(file, list(_sentences(lines)), len(columns) if columns else None)
+        sentences = _divided(file, list(_sentences(lines, tag)), len(columns) if columns else None)
     names = list(columns or (_seen(file, sentences) if sentences else ()))
     count = 0
     for sentence in sentences:
@@ -56,23 +57,23 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
             count += 1
 
 
-def _sentences(lines: Iterable[str]) -> Iterator[list[Numbered]]:
-    """The lines of each sentence, without what follows their last column."""
+def _sentences(lines: Iterable[str], tag: int) -> Iterator[list[Numbered]]:
+    """The lines of each sentence, without what follows their last column; `tag` counts from the end."""
     sentence: list[Numbered] = []
     for number, line in enumerate(chain(lines, [""]), start=1):
         # Not str.strip(): a no-break space or an ideographic space can be a word.
         line = line.rstrip("\r\n").rstrip(" \t")
-        if not line or _at_gaps(line)[0] == "-DOCSTART-":
+        if not line or "-DOCSTART-" in _at_gaps(line)[:2]:  # it may be numbered
             if sentence:
                 yield sentence
             sentence = []
-        elif sentence or not _is_comment(line):
+        elif sentence or not _is_comment(line, tag):
             sentence.append((number, line))
 
 
-def _is_comment(line: str) -> bool:
-    """A `#` is a word if a tag is in the last column, but not in `# key = value`."""
-    is_word = TAG.fullmatch(_at_gaps(line)[-1]) and not METADATA.match(line)
+def _is_comment(line: str, tag: int) -> bool:
+    """A `#` is a word if a tag is in the column of tags, but not in `# key = value`."""
+    is_word = any(map(TAG.fullmatch, _at_gaps(line)[tag:][:1])) and not METADATA.match(line)
     return line.startswith("#") and not is_word
 
 

@@ -30,12 +30,17 @@ class LabelColumn:
         self._column = column
         self._given = list(names)
         self._holds_ids = False
+        self._renamed: dict[
+            str, str
+        ] = {}  # names that the training data give to ids, as names here
         self.names = list(names)
 
     def setup(self, splits: Splits) -> None:
         """Find the names. Raises DataError for a value that is no label, or not among the labels."""
         found = [(split, self._first(split)) for split in splits.named().values()]
-        named = self._given or self._own_names(splits.train)
+        own = self._own_names(splits.train)
+        self._renamed = dict(zip(own, names_of_ids(own, self._given), strict=False))
+        named = self._given or own
         self.names = named or found_names(splits.train, self._column, found[0][1])
         if len(self.names) < 2:
             raise DataError(
@@ -64,7 +69,7 @@ class LabelColumn:
         """Of each label that may stand in a split."""
         numbers = {name: i for i, name in enumerate(self.names)}
         if own := self._own_names(split):
-            pairs = zip(own, names_of_ids(own, self._given), strict=True)
+            pairs = ((label, self._renamed.get(label, label)) for label in own)
             return {label: numbers[name] for label, name in pairs if name in numbers}
         return {str(i): i for i in numbers.values()} if self._holds_ids else numbers
 
@@ -95,7 +100,7 @@ class LabelColumn:
         mixed = ", of which other records hold the ids," if label in self.names else ""
         return DataError(
             f"{split.where(i)}: {self._column}={value!r:.60}{meant} is not among the labels{mixed}; "
-            f"{nearest(like, allowed)}"
+            f"{nearest(like, [*allowed] or self.names)}"
         )
 
 
@@ -115,7 +120,7 @@ def bare(label: str) -> str:
     and the fraction of 1.0.
     """
     text = unicodedata.normalize("NFKC", label)
-    text = " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").lower().split())
+    text = " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").casefold().split())
     number = NUMBER.fullmatch(text)
     return number[1] if number else text
 
@@ -151,5 +156,6 @@ def names_of_ids(own: list[str], given: list[str]) -> list[str]:
     """
     if not own or len(own) != len(given):
         return own or given
-    moved = any(name in given and given[i] != name for i, name in enumerate(own))
+    places = {bare(name): i for i, name in enumerate(given)}
+    moved = any(places.get(bare(name), i) != i for i, name in enumerate(own))
     return own if moved else given

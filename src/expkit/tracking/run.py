@@ -46,7 +46,6 @@ from expkit.tracking.writer import FACTS, Run, SilentRun
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
-
 AnyRun = Run | SilentRun
 
 

@@ -75,13 +75,22 @@ def kept_address(given: str, key: str) -> str:
                 url.get_dialect()().create_connect_args(url)
             name = url.database or ""
             file = project_root() / Path(name).expanduser()
-        except (SQLAlchemyError, SAWarning, ImportError, RuntimeError, ValueError) as error:
+            is_folder = file.is_dir()
+        except (
+            SQLAlchemyError,
+            SAWarning,
+            ImportError,
+            OSError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             why = f"{str(error).splitlines()[0]}; in a path, ? is written as %3F"
         else:
             is_of_windows = os.name != "nt" and PureWindowsPath(name).drive
             is_of_sqlite = "uri" in url.query or name.startswith("file:")
             is_async = url.get_dialect().is_async
-            if file.is_dir() or is_of_windows or is_of_sqlite or is_async:
+            if is_folder or is_of_windows or is_of_sqlite or is_async:
                 why = "expected the path of a file on this machine: sqlite:///relative or sqlite:////absolute"
             else:
                 given = url.set(database=str(file)).render_as_string(hide_password=False)
@@ -309,11 +318,10 @@ def terminate_owner(tags: Mapping[str, str]) -> None:
 
 def _require_server(uri: str) -> None:
     """MLflow itself would try for minutes."""
-    address = urlsplit(uri)
-    health = (
-        f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}/health"
-    )
     try:
+        address = urlsplit(uri)
+        host, path = address.netloc.rpartition("@")[2], address.path.rstrip("/")
+        health = f"{address.scheme}://{host}{path}/health"
         urllib.request.urlopen(health, timeout=REACHABLE_WITHIN).close()
     except urllib.error.HTTPError:
         return  # something answers; whether it lets us in is MLflow's to find out

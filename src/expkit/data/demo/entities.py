@@ -86,14 +86,11 @@ def _fill(
     tags: list[str] = []
     for part in frame.split():
         kind, patterns = ENTITIES.get(part.strip("{}"), ("", part))
-        filled = [_word(piece, words, rng) for piece in rng.choice(patterns.split("|")).split()]
+        pieces = rng.choice(patterns.split("|")).split()
+        filled = [rng.choice(words[p[1:-1]]) if p.startswith("{") else p for p in pieces]
         tokens += filled
         tags += [f"{'I' if place else 'B'}-{kind}" if kind else "O" for place in range(len(filled))]
     return tokens, tags
-
-
-def _word(piece: str, words: Mapping[str, tuple[str, ...]], rng: random.Random) -> str:
-    return rng.choice(words[piece[1:-1]]) if piece.startswith("{") else piece
 
 
 @cache

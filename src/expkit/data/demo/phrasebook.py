@@ -106,7 +106,10 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "territory": [cldr.territories[code] for code in TERRITORIES.split()],
         "language": [cldr.languages[code] for code in LANGUAGES.split()],
         "currency": [cldr.currencies[code] for code in CURRENCIES.split()],
-        "price": [_price(*price, cldr) for price in product(AMOUNTS, CURRENCIES.split())],
+        "price": [
+            format_currency(*price, "#,##0", cldr, currency_digits=False, format_type="name")
+            for price in product(AMOUNTS, CURRENCIES.split())
+        ],
         "weekday": [weekdays[day] for day in range(7)],
         "month": [months[month] for month in range(1, 13)],
         "quarter": [quarters[quarter] for quarter in range(1, 5)],
@@ -123,12 +126,6 @@ def _terms(locale: str) -> dict[str, list[str]]:
     }
     # CLDR puts spaces into Japanese terms ("タイ バーツ", "5 メートル"); running text has none.
     return {kind: [term.replace(" ", "") for term in of] for kind, of in terms.items()}
-
-
-def _price(amount: int, currency: str, cldr: Locale) -> str:
-    return format_currency(
-        amount, currency, "#,##0", locale=cldr, currency_digits=False, format_type="name"
-    )
 
 
 def _relative(span: timedelta, cldr: Locale) -> str:
