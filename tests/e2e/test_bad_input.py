@@ -139,7 +139,7 @@ CASES: dict[str, dict[str, Case]] = {
         "tags and tokens of different length": (
             {"train.jsonl": lines(*WORDS, {"tokens": ["a", "b"], "ner_tags": ["O"]})},
             (),
-            ("train.jsonl, line 9", "2 words in tokens, but 1 tags in ner_tags"),
+            ("train.jsonl, line 9", "no list of 2 tags, one for each word in tokens"),
         ),
         "unknown tag in validation": (
             {"validation.jsonl": lines(WORDS[0], {"tokens": ["a"], "ner_tags": ["B-LCO"]})},

@@ -162,9 +162,9 @@ IDS: dict[str, tuple[tuple[str, bytes], tuple[str, bytes], tuple[str, ...], Any]
     "fractions": ((".jsonl", jsonl(0.0, 1)), (".csv", as_csv("1")), ("no", "yes"), [1]),
     "names of digits": ((".csv", as_csv("0", "1")), (".jsonl", jsonl(1)), ("1", "0"), [0]),
     "found names are no ids": ((".csv", as_csv("2", "1")), (".jsonl", jsonl(0)), (), "label=0,.*not among"),
-    "no such id": ((".jsonl", jsonl(0, 1)), (".jsonl", jsonl(2)), ("no", "yes"), "label=2.*not among.*0, 1"),
-    "ids beside names": ((".csv", as_csv("0", "yes")), (".csv", as_csv("0")), ("no", "yes"), "line 3: label='yes' is not among the labels, of which other records hold the ids"),
-    "ids, and names elsewhere": ((".csv", as_csv("no", "yes")), (".jsonl", jsonl(0)), ("no", "yes"), "line 2: label='no' is not .* hold the ids"),
+    "no such id": ((".jsonl", jsonl(0, 1)), (".jsonl", jsonl(2)), ("no", "yes"), "label=2.*not among.*no, yes"),
+    "ids beside names": ((".csv", as_csv("0", "yes")), (".csv", as_csv("0")), ("no", "yes"), "line 3: label='yes' is not among the labels .other records hold their ids."),
+    "ids, and names elsewhere": ((".csv", as_csv("no", "yes")), (".jsonl", jsonl(0)), ("no", "yes"), [0]),
     "names with a number": ((".csv", as_csv("1", "x")), (".jsonl", jsonl(0)), ("1", "x"), "label=0.*not among.*1, x"),
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ class LabelColumn:
     def __init__(self, column: str, names: Sequence[str]) -> None:
         self._column = column
         self._given = list(names)
-        self._holds_ids = False
+        self._with_ids: set[str] = set()  # digests of splits
         self._renamed: dict[
             str, str
         ] = {}  # names that the training data give to ids, as names here
@@ -48,9 +48,9 @@ class LabelColumn:
                 f"{self.names[0]!r:.60}; there is nothing to learn"
             )
         # Ids count where names are given, and only where no name can be taken for one.
-        ids = {str(i) for i in range(len(self.names)) if named}
-        is_id = (ids & first.keys() for split, first in found if not self._own_names(split))
-        self._holds_ids = any(is_id) and not any(NUMBER.fullmatch(bare(n)) for n in self.names)
+        is_clear = named and not any(NUMBER.fullmatch(bare(name)) for name in self.names)
+        ids = {str(i) for i in range(len(self.names)) if is_clear}
+        self._with_ids = {split.digest for split, first in found if ids & first.keys()}
         for split, first in found:
             numbers = self._numbers(split)
             for label, i in first.items():
@@ -71,7 +71,7 @@ class LabelColumn:
         if own := self._own_names(split):
             pairs = ((label, self._renamed.get(label, label)) for label in own)
             return {label: numbers[name] for label, name in pairs if name in numbers}
-        return {str(i): i for i in numbers.values()} if self._holds_ids else numbers
+        return {str(i): i for i in numbers.values()} if split.digest in self._with_ids else numbers
 
     def _first(self, split: Split) -> dict[str, int]:
         """Each label of a split, with the number of the first record that has it."""
@@ -97,7 +97,7 @@ class LabelColumn:
         value = split.rows[i][self._column]
         meant = "" if value == label else f", which is the label {label!r},"
         like = next((name for name in allowed if bare(name) == bare(label)), label)
-        mixed = ", of which other records hold the ids," if label in self.names else ""
+        mixed = " (other records hold their ids)" if label in self.names else ""
         return DataError(
             f"{split.where(i)}: {self._column}={value!r:.60}{meant} is not among the labels{mixed}; "
             f"{nearest(like, [*allowed] or self.names)}"
