@@ -73,7 +73,7 @@ def test_two_of_six_jobs_fail_alone(expkit: Command, project: Path) -> None:
     failed = [run for run in jobs if run.info.status == "FAILED"]
     table = done.stdout[done.stdout.rindex("sweep optimizer.lr seed") :]
     for run in failed:
-        assert run.info.run_name in ("lr=1e+30 seed=1", "lr=1e+30 seed=2")
+        assert run.info.run_name in ("lr=1e30 seed=1", "lr=1e30 seed=2")
         assert f"failed: {run.info.run_name}: train/loss is" in table
         names = [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
         assert "traceback.txt" in names
@@ -96,7 +96,7 @@ def test_on_failure_stop_and_retry(expkit: Command, project: Path) -> None:
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     _, jobs = runs(client)
     assert stopped.returncode == 1
-    assert states(jobs) == {"lr=1e+30": "FAILED"}
+    assert states(jobs) == {"lr=1e30": "FAILED"}
     assert stopped.stdout.count("not started: lr=") == 2
 
     again = expkit(
@@ -106,10 +106,10 @@ def test_on_failure_stop_and_retry(expkit: Command, project: Path) -> None:
     experiment = client.get_experiment_by_name("retried")
     assert experiment is not None
     found = client.search_runs([experiment.experiment_id])
-    failed = [r for r in found if r.info.run_name == "lr=1e+30"]
+    failed = [r for r in found if r.info.run_name == "lr=1e30"]
     assert again.returncode == 1
     assert [run.info.status for run in failed] == ["FAILED"] * 3
-    assert len([run for run in found if run.info.run_name == "lr=0.01"]) == 1
+    assert len([run for run in found if run.info.run_name == "lr=1e-2"]) == 1
 
 
 def test_a_wrong_job_is_found_before_any_starts(expkit: Command, project: Path) -> None:
