@@ -41,7 +41,7 @@ class Job:
 
     @property
     def direction(self) -> str:
-        """Of the objective; empty if the run was logged before runs said it."""
+        """Which way the objective gets better; empty for a run of a version that did not log it."""
         given = self.params.get("direction", "")
         return given if given in DIRECTIONS else ""
 
@@ -63,7 +63,7 @@ class Group:
 
     @property
     def direction(self) -> str:
-        """Of the objective; empty if nothing says it."""
+        """Which way the objective gets better; empty if nothing says it."""
         return self.jobs[0].direction
 
     @property
@@ -73,7 +73,7 @@ class Group:
 
     @property
     def best_job(self) -> Job:
-        """By the objective; the first one if nothing says what is better."""
+        """The job with the best objective; the first one if nothing says what is better."""
         sign = SIGNS[self.direction]
         return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
 

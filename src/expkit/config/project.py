@@ -44,7 +44,7 @@ def decided_once() -> Iterator[None]:
 
 
 def take_over(root: str | None) -> None:
-    """In a process that expkit has started: keep the project of the process that started it."""
+    """Keep the project of the parent; called in processes that expkit itself has started."""
     global _decided
     if root is not None:
         _decided = Path(root)
