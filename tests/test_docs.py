@@ -24,7 +24,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from conftest import CHECKOUT
-from expkit.config.project import conf_dir
+from expkit.config.project import conf_dir, project_root
 from expkit.config.texts import TextParser
 from expkit.sweeps.plan import plan
 from expkit.sweeps.space import probes, search_space
@@ -68,7 +68,7 @@ def scripts(page: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the commands are typed, with the things that they name."""
     (tmp_path / "bin").mkdir()
     for program in PROGRAMS:
@@ -86,7 +86,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (here / "my_pkg" / "__init__.py").write_text(own)
     monkeypatch.syspath_prepend(str(here))
     monkeypatch.chdir(here)
-    return here
+    yield here
+    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
 
 
 def recorded(shell: str, script: str, folder: Path) -> list[list[str]]:

@@ -190,6 +190,11 @@ DOUBTS: dict[str, tuple[str, int, str]] = {
     "word numbers": (joined("1 Anna B-PER / 2 Meyer I-PER / 3 sings O", "1 Bonn B-LOC"), 1, "[id,word,tag]"),
     "word numbers from 0": (joined("0 Anna X B-PER / 1 sings Y O", "0 Bonn X B-LOC"), 1, "[id,word,_,tag]"),
     "two words in one, and a word that is not there": (joined("1-2 im _ O / 1 in A O / 2 dem B O / 2.1 _ _ O"), 1, "[id,word,_,tag]"),
+    "numbers behind a letter": (joined("w1 Anna B-PER / w2 sings O", "w1 a O"), 1, "[_,word,tag]"),
+    "numbers with a dot": (joined("1. Anna B-PER / 2. sings O", "1. a O"), 1, "[_,word,tag]"),
+    "numbers of sentence and word": (joined("1:1 Anna B-PER / 1:2 sings O", "2:1 a O"), 1, "[_,word,tag]"),
+    "such with a dot between": (joined("1.1 Anna B-PER / 1.2 sings O", "2.1 a O"), 1, "[_,word,tag]"),
+    "sentences that are named once": ("s 1\tAnna\tN\tB-PER\n\tsings\tV\tO\n\tx\tV\tO\n", 1, "[_,word,_,tag]"),
     "sentences of one number": (joined("1 CD O", "1 CD B-X"), 1, "[id,word,tag]"),
     "numbers that are words": (joined("1 CD O / 2 CD O / 3 CD O", "1 CD O"), 1, "[id,word,tag]"),
     "numbers in any order": (joined("7 CD O / 11 X B-Y"), 1, "[id,word,tag]"),
@@ -246,6 +251,8 @@ STRAY: dict[str, tuple[str, int]] = {
     "a tab elsewhere, and no tag": ("a O\nb O\nc\tO\n\nd\ne O", 5),
     "a tab elsewhere, and no tag before it": ("a O\nb\nc\tO\nd O", 2),
     "a space in a file of tabs": ("a\tO\nb\tO\nc O\nNew York\tB-X", 3),
+    "an empty last column": ("a\tN\tO\nb\tV\t\nc\tN\tB-X", 2),
+    "an empty last column and a blank": ("a\tN\tO\nb\tV\t \nc\tN\tB-X", 2),
     "no tab in a file of tabs": ("a\tO\nNew York\tB-X\nc\nd\tO", 3),
 }
 
@@ -256,6 +263,18 @@ def test_a_stray_tab_blames_its_own_line(text: str, line: int, tmp_path: Path) -
     with pytest.raises(DataError) as raised:
         read(file)
     assert str(raised.value).startswith(f"{file}, line {line}: expected a word and a tag")
+
+
+def test_a_word_is_not_empty(tmp_path: Path) -> None:
+    file = written(tmp_path, "s 1\ta\tO\n\t\tO\n")
+    with pytest.raises(DataError, match="line 2: its word is empty"):
+        read(file, columns=["_", "word", "tag"])
+
+
+def test_a_tab_behind_the_tag_is_no_column(tmp_path: Path) -> None:
+    first, second = read(written(tmp_path, "New York\tB-X\na\tO\t\n\nb\tO \n"))
+    assert (first["tokens"], first["ner_tags"]) == (["New York", "a"], ["B-X", "O"])
+    assert second["tokens"] == ["b"]
 
 
 # Random files, held against a reader that knows their columns.

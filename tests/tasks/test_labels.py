@@ -109,7 +109,7 @@ def test_also_in_another_split(given: tuple[str, ...], tmp_path: Path) -> None:
         read(data, *given)
 
 
-ALMOST = [("pos", "pos "), ("pos", "POS"), ("true", "True"), ("1", "1.0"), ("Ａ", "A"), ("a b", "a  b"), ("a", "a\u200b"), ("1", "１"), ("\u00e9", "e\u0301"), ("a\xa0b", "a b")]  # fmt: skip
+ALMOST = [("pos", "pos "), ("pos", "POS"), ("true", "True"), ("1", "1.0"), ("Ａ", "A"), ("a b", "a  b"), ("a", "a\u200b"), ("1", "１"), ("\u00e9", "e\u0301"), ("a\xa0b", "a b"), ("+1", "1"), ("\u2764\ufe0f", "\u2764"), ("a\0", "a")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("one", "other"), ALMOST)

@@ -24,7 +24,11 @@ AUTO_CLASSES = {
     "masked_lm": "AutoModelForMaskedLM",
     "translation": "AutoModelForSeq2SeqLM",
 }
-TEXTS = {"masked_lm": "a [MASK] text", "translation": "你好"}
+TEXTS = {
+    "text_classification": {"text": "a text", "text_pair": "another one"},
+    "masked_lm": "a [MASK] text",
+    "translation": "你好",
+}
 WITHOUT_EXPKIT = """
 import json, sys
 sys.modules["expkit"] = None  # importing it fails
@@ -34,7 +38,8 @@ loads, text, task = json.loads(sys.argv[1])
 served, pipeline, components, model = loads
 print(json.dumps(eval(served).predict([text]), default=str))
 components = eval(components)
-ids = components["tokenizer"](text, return_tensors="pt")
+texts = text if isinstance(text, dict) else {"text": text}
+ids = components["tokenizer"](**texts, return_tensors="pt")
 if task == "translation":
     try:
         eval(pipeline)

@@ -51,6 +51,8 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
             sentence = [row for row in sentence if not NO_WORD.fullmatch(row[1][number])]
         if sentence:
             words = [cells[names.index("word")] for _, cells in sentence]
+            if "" in words:
+                raise DataError(f"{file}, line {sentence[words.index('')][0]}: its word is empty")
             # Counted from the last one: lines may have different numbers of columns before it.
             tags = [cells[names.index("tag") - len(names)] for _, cells in sentence]
             yield sentence[0][0], {"id": str(count), "tokens": words, "ner_tags": tags}
@@ -58,12 +60,12 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
 
 
 def _sentences(lines: Iterable[str], tag: int) -> Iterator[list[Numbered]]:
-    """The lines of each sentence, without what follows their last column; `tag` counts from the end."""
+    """The lines of each sentence; `tag` counts from the end."""
     sentence: list[Numbered] = []
     for number, line in enumerate(chain(lines, [""]), start=1):
         # Not str.strip(): a no-break space or an ideographic space can be a word.
-        line = line.rstrip("\r\n").rstrip(" \t")
-        if not line or "-DOCSTART-" in _at_gaps(line)[:2]:  # it may be numbered
+        line = line.rstrip("\r\n ")
+        if not line.strip(" \t") or "-DOCSTART-" in _at_gaps(line)[:2]:  # it may be numbered
             if sentence:
                 yield sentence
             sentence = []
@@ -78,7 +80,11 @@ def _is_comment(line: str, tag: int) -> bool:
 
 
 def _at_gaps(line: str) -> list[str]:
-    return GAP.split(line.lstrip(" \t"))
+    return GAP.split(line.strip(" \t"))
+
+
+def _at_tabs(line: str) -> list[str]:
+    return line.rstrip(" \t").split("\t")
 
 
 def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None) -> list[list[Row]]:
@@ -91,14 +97,16 @@ def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None)
     lines = list(chain.from_iterable(sentences))
     with_tab = next((number for number, line in lines if "\t" in line), None)
     at_gaps = _most((len(_at_gaps(line)) for _, line in lines), width)
-    at_tabs = _most((line.lstrip("\t").count("\t") + 1 for _, line in lines), width)
+    at_tabs = _most((len(_at_tabs(line.lstrip("\t"))) for _, line in lines), width)
+    widest = max((len(_at_tabs(line)) for _, line in lines), default=0)
     by_tabs = with_tab is not None and at_gaps < len(lines) and at_tabs >= at_gaps
     separated = f"a tab, as in line {with_tab}" if by_tabs else "a space or a tab"
     expected = f"{width} columns, as data.conll.columns names" if width else "a word and a tag"
 
     def cells(number: int, line: str) -> list[str]:
-        found = line.split("\t") if by_tabs else _at_gaps(line)
-        if len(found) < 2 or (width and len(found) != width):
+        found = _at_tabs(line) if by_tabs else _at_gaps(line)
+        is_cut = by_tabs and line.endswith("\t") and len(found) < widest
+        if len(found) < 2 or is_cut or (width and len(found) != width):
             raise DataError(
                 f"{file}, line {number}: expected {expected}, separated by {separated}, "
                 f"got {line!r:.60}"
@@ -143,9 +151,15 @@ def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
 
 
 def _first_column(sentences: Sequence[list[Row]]) -> str:
-    """`word`; `id` for numbers, which may count the words; `_` for what all words of a sentence share."""
+    """`word`; `id` for numbers, which may count the words; `_` for what all words of a sentence share.
+
+    `_` is also what is empty or differs in nothing but numbers, such as 1:1 or w2.
+    """
     cells = [[found[0] for _, found in sentence] for sentence in sentences]
-    if all(map(NUMBER.fullmatch, chain.from_iterable(cells))):
+    everywhere = list(chain.from_iterable(cells))
+    if all(map(NUMBER.fullmatch, everywhere)) and any(map(str.isdecimal, everywhere)):
         return "id"
+    shapes = {re.sub("[0-9]+", "0", cell) for cell in everywhere}
+    counts = "" in shapes or (len(shapes) == 1 and "0" in shapes.pop())
     repeats = max(map(len, cells)) > 1 and all(len(set(found)) == 1 for found in cells)
-    return "_" if repeats else "word"
+    return "_" if counts or repeats else "word"

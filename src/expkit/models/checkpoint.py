@@ -9,12 +9,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from expkit.display import say
 from expkit.errors import UserError, nearest, reason
 from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
+from expkit.tasks.labels import bare
 
 
 @contextmanager
@@ -70,6 +73,7 @@ class Checkpoint:
         """
         try:
             config = AutoConfig.from_pretrained(self._location, **self._options)
+            trained = list((config.id2label or {}).values())
             config.update(head.config)
             if self._dropout is not None:
                 _set_dropout(config, self._dropout)
@@ -85,6 +89,8 @@ class Checkpoint:
         except (OSError, ValueError, SafetensorError) as error:
             raise self._failure("model", error) from error
         self._require_body(model, loading)
+        if "id2label" in head.config:
+            self._follow_labels(model, trained, loading)
         _set_what_is_unset(model, loading["missing_keys"])
         model.config._name_or_path = self.path
         return model
@@ -99,6 +105,33 @@ class Checkpoint:
                 f"model.path={self.path!r}: {len(bad)} weights of {type(model).__name__} are missing "
                 f"from the checkpoint or have another shape, among them {', '.join(bad[:3])}"
             )
+
+    def _follow_labels(
+        self, model: PreTrainedModel, trained: list[str], loading: dict[str, Any]
+    ) -> None:
+        """Give each label the row of the head that was trained for it; other labels get a new head.
+
+        Rows whose labels the checkpoint does not name stay where they are. Whatever changes is said.
+        """
+        labels, heads = list(model.config.id2label.values()), tuple(head_modules(model))
+        linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+        name, output = [(n, m) for n, m in linear if n.startswith(heads)][-1]
+        if trained == labels or f"{name}.weight" in loading["missing_keys"]:
+            return
+        rows = {bare(label): row for row, label in enumerate(trained)}
+        if trained == list(PretrainedConfig(num_labels=len(labels)).id2label.values()):
+            done = "does not name its labels, which are taken to be, in this order,"
+        elif len(rows) == len(trained) and rows.keys() == {bare(label) for label in labels}:
+            order = [rows[bare(label)] for label in labels]
+            for weights in output.state_dict().values():
+                weights.copy_(weights[order])
+            done = f"was trained for the labels {', '.join(trained)}; each goes on as one of"
+        else:
+            for weights in output.parameters():
+                weights._is_hf_initialized = False  # type: ignore[attr-defined]
+            model._init_weights(output)
+            done = f"was trained for the labels {', '.join(trained):.200}; it starts anew for"
+        say(f"model.path={self.path!r}: its head {done} {', '.join(labels):.200}")
 
     def _failure(self, what: str, error: Exception) -> UserError:
         return UserError(f"model.path={self.path!r}: its {what} cannot be loaded: {reason(error)}")

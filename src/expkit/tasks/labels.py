@@ -16,7 +16,9 @@ from datasets import ClassLabel
 from expkit.data.splits import Split, Splits
 from expkit.errors import DataError, nearest
 
-NUMBER = re.compile(r"([+-]?\d{1,999})(?:\.0*)?")
+NUMBER = re.compile(r"\+?(-?\d{1,999})(?:\.0*)?")
+# Controls but for blanks, and variation selectors.
+UNSEEN = re.compile(r"[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufe00-\ufe0f]")
 
 
 class LabelColumn:
@@ -119,7 +121,7 @@ def bare(label: str) -> str:
     """A label without what is easily overlooked: case, blanks, invisible and full-width characters,
     and the fraction of 1.0.
     """
-    text = unicodedata.normalize("NFKC", label)
+    text = UNSEEN.sub("", unicodedata.normalize("NFKC", label))
     text = " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").casefold().split())
     number = NUMBER.fullmatch(text)
     return number[1] if number else text
