@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from expkit.display import say, table
 from expkit.evaluation import Evaluation
 from expkit.models.export import Exported
+from expkit.tracking.note import score_table
+from expkit.tracking.views import announce_run
 
 
 def show_summary(
@@ -16,23 +18,12 @@ def show_summary(
     exported: Exported,
 ) -> None:
     """Metrics of each split beside the baseline, and what to do next."""
-    metrics = list(results["validation"].metrics)
-    base = {name.partition("_")[2]: value for name, value in baseline.items()}
-    kind = next(iter(baseline), "").partition("_")[0]
-    # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
-    scores = [*(result.metrics for result in results.values()), base]
-    rows = [
-        [
-            metric,
-            *(f"{m[metric]:.4f}" if metric in m else "" for m in scores),
-        ]
-        for metric in metrics
-    ]
-    table(name, ["metric", *results, f"{kind} baseline"], rows)
+    scores = {split: result.metrics for split, result in results.items()}
+    table(name, *score_table(scores, baseline))
     say(f"trained parameters  {trainable:,}")
     if exported.adapter is not None:
         say(f"merge difference    {exported.max_abs_diff:.1e} (largest, in logits)")
     say(f"model               {exported.folder}")
     say(f"run                 {run_id}")
     say(f"predict             python -m expkit.predict {run_id} --text ...")
-    say("compare             make ui   (then http://127.0.0.1:5000)")
+    announce_run(run_id)

@@ -5,15 +5,16 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 from expkit.commands import command
 from expkit.errors import UserError
 from expkit.secrets import without_password
 from expkit.tracking.store import connect, sqlite_file, tracking_uri
+from expkit.tracking.views import start_page
 
 HOST = "127.0.0.1"
-# MLflow 3 opens in a mode for applications of language models, and that hides runs among traces.
-RUNS = "/#/experiments?workflowType=machine_learning"
+APP = "expkit"  # the name of `expkit.served` among MLflow's applications
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -26,12 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         port = parser.parse_args(arguments).port
         uri = tracking_uri(None)
         started = server(uri, port)
-        connect(None)
-    print(f"http://{HOST}:{port}{RUNS}   (Ctrl-C ends it)", flush=True)
+        page = start_page(connect(None))
+    print(f"http://{HOST}:{port}/{page}   (Ctrl-C ends it)", flush=True)
     # Not among the arguments, which all users of a machine may see: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    # The server would ask a host outside what the UI is to report, and the UI would report it.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     os.execv(started[0], started)
 
 
@@ -50,6 +54,8 @@ def server(uri: str, port: int) -> list[str]:
     if not is_free(port):
         raise UserError(f"port {port} of {HOST} is in use; try another: make ui PORT={port + 1}")
     options = ["--host", HOST, "--port", str(port), "--workers", "1"]
+    if entry_points(group="mlflow.app", name=APP):  # not in an installation of an earlier version
+        options += ["--app-name", APP]
     return [sys.executable, "-m", "mlflow", "ui", *options]
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
+from expkit.metrics.result import final_of
 from expkit.pictures import Panel, draw_values, drawn, label
-from expkit.tracking.note import Row
+from expkit.tracking.note import Row, verdicts
 
 CURVES = 40  # at most, in one picture
 
@@ -34,20 +35,20 @@ def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
     for row in rows:
         value = "" if row.value is None else f"{row.value:.4f}"
         if len(objectives) > 1 and value:
-            value = f"{row.objective.removeprefix('eval/')} {value}"
+            value = f"{final_of(row.objective)} {value}"
         time = "" if row.seconds is None else f"{row.seconds:.0f} s"
         mark = "*" if row in best else ""
         cells.append([row.name, row.state.lower(), value + mark, time, row.run_id[:8]])
-    header = objectives[0] if len(objectives) == 1 else "objective"
+    header = final_of(objectives[0]) if len(objectives) == 1 else "objective"
     table(name, ["job", "state", header, "time", "run"], cells)
     for row in rows:
         if row.state not in ("FINISHED", "PRUNED"):
             place = f" (run {row.run_id})" if row.run_id else ""
             say(f"{row.state.lower()}: {row.name}: {row.error or 'it still runs elsewhere'}{place}")
-    if best:
-        say("* best   " + ", ".join(f"{row.name} ({row.objective})" for row in best))
+    for line in verdicts(best):
+        say(f"* best   {line}")
     say(f"sweep    {run_id}")
-    say("compare  python -m expkit.compare, or make ui")
+    say("compare  python -m expkit.compare")
 
 
 def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -66,7 +67,7 @@ def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
     members: dict[str, list[tuple[str, list[float]]]] = {}
     for row in rows:
         if row.value is not None:
-            members.setdefault(row.objective, []).append((row.name, [row.value]))
+            members.setdefault(final_of(row.objective), []).append((row.name, [row.value]))
     draw_values([Panel("", name, of_name) for name, of_name in members.items()], file)
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from expkit.tracking.past import (
     is_pruned,
     runs_with,
 )
+from expkit.tracking.views import announce, keep_sweep, page_of
 
 if TYPE_CHECKING:
     from expkit.sweeps.plan import Job
@@ -72,7 +74,11 @@ class SweepRun:
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
-        """Write the summary: a table, pictures, counts, and which jobs are the best."""
+        """Write the summary: a table, pictures, counts, which jobs are the best, and the view of all.
+
+        Says at the end where the view is.
+        """
+        places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
         with store.unless_deleted(self._client, self.id):
             self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
             for file in files:
@@ -94,13 +100,11 @@ class SweepRun:
                 if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row in best).lower())
-            self._client.set_tag(self.id, NOTE, note_of(rows, best, self._address))
+            page = partial(page_of, self._experiment)
+            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
-
-    def _address(self, run_id: str) -> str:
-        """The page of a run, from any page of the UI."""
-        return f"#/experiments/{self._experiment}/runs/{run_id}"
+        announce(self._client, places, width=9)
 
     def end_jobs(self) -> None:
         """Ask the jobs of this host to stop after their steps, and wait for that."""

@@ -26,10 +26,11 @@ from expkit.names import escaped, key_of
 from expkit.pictures import drawn
 from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
-from expkit.tracking import outbox, store
+from expkit.tracking import note, outbox, store
 from expkit.tracking.outbox import Outbox
 from expkit.tracking.params import params_of
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
+from expkit.tracking.views import announce_run
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
@@ -50,17 +51,21 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._client = client
         self._address = str(client.tracking_uri)
+        self._command = ""
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
         self._pictures: list[tuple[str, str, Callable[[Path], None]]] = []
 
-    def start(self, position: int | None = 0) -> None:
+    def start(self, position: int | None = 0, command: str = "") -> None:
         """Begin to write.
 
         Args:
             position: what `position()` said at the moment from which a run goes on; None: its end.
+            command: as it was typed, for the description; empty if nothing was.
         """
         self._outbox.start(keep=position)
+        self._command = command
+        self.describe(note.note_of_failure(note.UNFINISHED, note.WHILE_UNFINISHED, command))
 
     def keep_facts(self, facts: Mapping[str, Any]) -> None:
         """What decides the result, for a run that is to go on."""
@@ -89,6 +94,10 @@ class Run:
     def tag(self, name: str, value: str) -> None:
         """A fact about the run."""
         self._outbox.put({"kind": "tags", "values": {key_of(name): value}})
+
+    def describe(self, text: str) -> None:
+        """The description of the run, in Markdown, in place of the one that it had."""
+        self.tag(note.NOTE, hidden(text)[: note.NOTE_LIMIT])
 
     def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
         """The flat config as parameters, and as a file that `--config-name run` runs again.
@@ -190,6 +199,8 @@ class Run:
             raise
         if not unsent:
             self._outbox.done()
+            if status == "FAILED":
+                announce_run(self.id, self._client)
 
     def _say_unsent(self, unsent: int) -> None:
         why, first = "MLflow has not taken all", ""
@@ -205,9 +216,13 @@ class Run:
     def _say_why(self, error: BaseException) -> None:
         """The disk may be full; what is put into the outbox is then sent all the same."""
         is_pruned, is_interrupted = isinstance(error, Pruned), isinstance(error, KeyboardInterrupt)
-        why = INTERRUPTED if is_interrupted else hidden(reason(error))[:ERROR_LIMIT]
+        why = INTERRUPTED if is_interrupted else hidden(reason(error))
+        what_next = note.AFTER_SIGNAL if is_interrupted else note.AFTER_FAILURE
+        what_next = note.AFTER_PRUNING if is_pruned else what_next
         with suppress(OSError):
-            self.tag(*((PRUNED, "true") if is_pruned else (ERROR, why)))
+            self.tag(*((PRUNED, "true") if is_pruned else (ERROR, why[:ERROR_LIMIT])))
+        with suppress(OSError):
+            self.describe(note.note_of_failure(why, what_next, self._command))
         with suppress(OSError):
             if not is_pruned and not is_interrupted:
                 self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")

@@ -1,0 +1,254 @@
+"""Addresses of the MLflow UI, and the views that it keeps: columns, order, filter and charts.
+
+A view is a tag of the experiment, so everybody who opens its address sees it. Metrics are logged as they
+are, and the UI does not round them: the widths of the columns decide how many digits are seen.
+"""
+
+import base64
+import json
+import re
+import time
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+
+from expkit.config.direction import MINIMIZE
+from expkit.display import say
+from expkit.metrics.result import final_of
+from expkit.names import key_of
+from expkit.tracking.note import Row, with_direction
+from expkit.tracking.store import experiment_ids
+
+# Without it the UI opens in a mode for applications of language models, which hides runs among traces.
+MODE = "workflowType=machine_learning"
+LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no server
+TAG = "mlflow.sharedViewState."
+ALL_RUNS = (
+    "expkit"  # the key of an experiment's view; those of sweeps have a hyphen and the id behind it
+)
+KEPT_SWEEPS = 20  # views; all of them travel with each request for the experiment
+NEWEST = 50  # runs of an experiment that decide what its view shows
+SIDE_BY_SIDE = 10  # runs at most in an address that compares them
+TYPED = "Typed."  # before the key of a parameter that was typed
+NAMES = ("task", "model", "data")  # tags expkit.*
+# All runs have this parameter. A sweep has what was typed, and hardly anybody types this one.
+IS_A_RUN = "params.`train.group_by_length` LIKE '%'"
+MOST_VARIED = 5  # parameters
+TABLE_WIDTH = 1250  # pixels for columns in a window of 1500
+FIRST, ERROR = ("attributes.`Run Name`", 220), ("tags.`expkit.error`", 200)
+ALWAYS_THERE = (("duration", 80), ("runDateAndNestInfo", 130))
+# Smoothed, a curve that nobody has measured is drawn above the real one.
+# fmt: off
+LINE = {"lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear", "ignoreOutliers": False,
+        "xAxisScaleType": "linear", "xAxisKey": "step", "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True,
+        "yAxisKey": "metric", "yAxisExpressions": [], "range": {}}
+DIFFERENCE = {"chartName": "What differs", "compareGroups": ["Parameters", "Model metrics"],
+              "showChangeFromBaseline": True, "showDifferencesOnly": True, "baselineColumnUuid": ""}
+# fmt: on
+
+Results = Mapping[str, tuple[str, str]]  # by key: its curve, and its direction
+
+
+def page_of(experiment: str, run_id: str) -> str:
+    """The page of a run. Like all addresses here it begins behind the host, so it is a link too."""
+    return f"#/experiments/{experiment}/runs/{run_id}?{MODE}"
+
+
+def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> None:
+    """Say addresses by their names; for a store that has no server also how to start one."""
+    uri = str(client.tracking_uri)
+    host = LOCAL
+    if uri.startswith("http"):
+        host = re.sub(r"(?<=://).*@", "", uri).partition("?")[0].rstrip("/")
+    else:
+        say(f"{'look at':<{width}}make ui, and then")
+    for name, address in places.items():
+        say(f"{name:<{width}}{host}/{address}")
+
+
+def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
+    """Say where the page of a run is, and the view of all runs, which is kept; nothing if MLflow is away.
+
+    Args:
+        client: None: of the store that this process has connected to.
+    """
+    client = client or MlflowClient()
+    try:
+        experiment = client.get_run(run_id).info.experiment_id
+        places = {"run page": page_of(experiment, run_id), "compare": keep_all(client, experiment)}
+    except MlflowException:
+        return
+    announce(client, places, width=20)
+
+
+def start_page(client: MlflowClient) -> str:
+    """The view of the experiment that has the newest run; a list of experiments if there is no run."""
+    newest = ["attributes.start_time DESC"]
+    found = client.search_runs(experiment_ids(client), order_by=newest, max_results=1)
+    return keep_all(client, found[0].info.experiment_id) if found else f"#/experiments?{MODE}"
+
+
+def keep_all(client: MlflowClient, experiment: str) -> str:
+    """Keep the view of all runs of an experiment; returns the address of its table."""
+    newest = ["attributes.start_time DESC"]
+    runs = client.search_runs([experiment], IS_A_RUN, order_by=newest, max_results=NEWEST)
+    return _keep(client, experiment, ALL_RUNS, "All runs", of_experiment(runs))
+
+
+def keep_sweep(
+    client: MlflowClient, experiment: str, run_id: str, name: str, rows: Sequence[Row]
+) -> dict[str, str]:
+    """Keep the view of a sweep's jobs; returns addresses: `table`, `charts`, and `compare` of a few."""
+    state = of_sweep(run_id, rows)
+    table = _keep(client, experiment, f"{ALL_RUNS}-{run_id}", f"{name} ({run_id[:8]})", state)
+    places = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
+    ids = [row.run_id for row in rows if row.run_id]
+    if 1 < len(ids) <= SIDE_BY_SIDE:
+        runs, experiments = quote(json.dumps(ids)), quote(json.dumps([experiment]))
+        places["compare"] = f"#/compare-runs?runs={runs}&experiments={experiments}&{MODE}"
+    return places
+
+
+def of_sweep(run_id: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """The view of the jobs of a sweep, given by the id of its run."""
+    seen = {key for row in rows for key in row.metrics}
+    results = _results(((row.objective, row.direction) for row in rows), seen)
+    varied = list(dict.fromkeys(key_of(key) for row in rows for key in row.differing))
+    return _view(results, seen, varied, (), f"tags.`mlflow.parentRunId` = '{run_id}'")
+
+
+def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
+    """The view of all runs of an experiment but its sweeps; the newest runs decide what it shows."""
+    params = [run.data.params for run in runs]
+    seen = {key for run in runs for key in run.data.metrics}
+    told = ((p["objective"], p.get("direction", "")) for p in params if "objective" in p)
+    typed = dict.fromkeys(k.removeprefix(TYPED) for p in params for k in p if k.startswith(TYPED))
+    varied = [k for k in typed if k not in NAMES and len({p.get(k) for p in params}) > 1]
+    return _view(_results(told, seen), seen, varied, NAMES, IS_A_RUN)
+
+
+def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
+    """Of (objective, direction) of each run; where all runs are of before `final/`, the ends of curves."""
+    found: dict[str, tuple[str, str]] = {}
+    for objective, direction in told:
+        final, curve = key_of(final_of(objective)), key_of(objective)
+        key = curve if curve in seen and final not in seen else final
+        found[key] = (curve, found.get(key, ("", ""))[1] or direction)
+    return found
+
+
+def _view(
+    results: Results, seen: Collection[str], varied: list[str], names: Sequence[str], chosen: str
+) -> dict[str, Any]:
+    """The state that the UI reads, as MLflow 3.17 shares it.
+
+    Args:
+        results: the first of them decides the order.
+        seen: all metrics that the runs have.
+        varied: parameters that may differ.
+        names: tags of ours that are columns before them.
+        chosen: the filter.
+    """
+    varied = varied[:MOST_VARIED]
+    columns = [FIRST, *((f"metrics.`{key}`", _width(key)) for key in results)]
+    columns += [(f"tags.`expkit.{name}`", 110) for name in names]
+    columns += [(f"params.`{key}`", _width(key)) for key in varied]
+    room = TABLE_WIDTH - sum(width for _, width in (*columns, ERROR, *ALWAYS_THERE))
+    groups = {key.partition("/")[0] for key in results}
+    for key in sorted(set(seen) - set(results)):
+        if key.partition("/")[0] in groups and _width(key) <= room:
+            columns.append((f"metrics.`{key}`", _width(key)))
+            room -= _width(key)
+    columns.append(ERROR)
+    # Ordered by a metric, the UI lists all runs; ordered by time, it hides jobs below their sweeps.
+    by = [
+        {"orderByKey": f"metrics.`{key}`", "orderByAsc": direction == MINIMIZE}
+        for key, (_, direction) in results.items()
+    ]
+    return {
+        "selectedColumns": [key for key, _ in columns[1:]],
+        "columnOrder": [key for key, _ in (*columns, *ALWAYS_THERE)],  # without it, no width counts
+        "columnWidths": dict((*columns, *ALWAYS_THERE)),
+        **(by[0] if by else {}),
+        "searchFilter": chosen,
+        "runsHiddenMode": "SHOW_ALL",  # otherwise the charts show ten
+        "isAccordionReordered": True,
+        **_charts(results, seen, varied),
+    }
+
+
+def _width(key: str) -> int:
+    """Pixels of a column: as wide as its title needs, within reason."""
+    return min(max(90, 8 * len(key)), 130)
+
+
+def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> dict[str, Any]:
+    """A section for each result, whose name says its direction, and one with the curves."""
+    sections: list[dict[str, Any]] = []
+    charts: list[dict[str, Any]] = []
+
+    def begin(name: str) -> None:
+        flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+        size = {"columns": 2, "cardHeight": 300}
+        sections.append({"uuid": f"section {len(sections)}", "name": name, **size, **flags})
+
+    def add(kind: str, deleted: bool = False, **settings: Any) -> None:
+        place = {"uuid": f"chart {len(charts)}", "metricSectionId": sections[-1]["uuid"]}
+        flags = {"deleted": deleted, "isGenerated": deleted}
+        charts.append({"type": kind, **place, **flags, **settings})
+
+    lines = [["train/loss", "eval/loss"]]
+    for key, (curve, direction) in results.items():
+        begin(with_direction(key, direction))
+        add("BAR", metricKey=key)
+        if varied:
+            add("PARALLEL", selectedParams=varied, selectedMetrics=[key], showAllRuns=False)
+        lines += [[curve]] if [curve] not in lines and curve != "eval/loss" else []
+    begin("Curves")
+    for keys in lines:
+        add("LINE", metricKey=keys[0], selectedMetricKeys=keys, **LINE)
+    add("DIFFERENCE", **DIFFERENCE)
+    # The UI adds a chart for each metric that is not mentioned.
+    for key in sorted(set(seen) - set(results) - {key for keys in lines for key in keys}):
+        add("BAR", deleted=True, metricKey=key)
+    return {"compareRunSections": sections, "compareRunCharts": charts}
+
+
+def _keep(
+    client: MlflowClient, experiment: str, key: str, name: str, view: Mapping[str, Any]
+) -> str:
+    """Keep a view unless it is there already; returns the address of its table.
+
+    A server may refuse it, as it may be too long or the user may not be allowed to. The address then
+    holds filter and order, which is all that an address can hold.
+    """
+    state = base64.b64encode(zlib.compress(json.dumps(view).encode())).decode()
+    table = f"#/experiments/{experiment}/runs?{MODE}"
+    try:
+        tags = dict(client.get_experiment(experiment).tags)
+        if state not in tags.get(f"{TAG}{key}", ""):
+            now = int(time.time() * 1000)
+            times = {"createdAt": now, "updatedAt": now}
+            tags[f"{TAG}{key}"] = json.dumps({"name": name, **times, "state": f"deflate;{state}"})
+            client.set_experiment_tag(experiment, f"{TAG}{key}", tags[f"{TAG}{key}"])
+            for old in _outdated(tags):
+                client.delete_experiment_tag(experiment, old)
+    except MlflowException:
+        facets = {k: view[k] for k in ("searchFilter", "orderByKey", "orderByAsc") if k in view}
+        texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facets.items()}
+        return "&".join([table, *(f"{k}={quote(v, safe='')}" for k, v in texts.items())])
+    return f"{table}&viewStateShareKey={key}"
+
+
+def _outdated(tags: Mapping[str, str]) -> list[str]:
+    """Tags with views of sweeps that are not among the newest."""
+    made = {}
+    for key in (key for key in tags if key.startswith(f"{TAG}{ALL_RUNS}-")):
+        found = re.search(r'"updatedAt":\s*(\d+)', tags[key])
+        made[key] = int(found[1]) if found else 0
+    return sorted(made, key=made.__getitem__)[:-KEPT_SWEEPS]
