@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos bench check format ui clean
+.PHONY: help setup run test chaos bench images check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ chaos: setup ## Run what goes on for long: thousands of random inputs, and what 
 
 bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a plot
 	$(PY) -m benchmarks $(ARGS)
+
+images: setup ## Take the pictures of the MLflow UI in docs/images, by Debian's Chromium
+	$(PY) -m pytest tests/e2e/test_ui.py --screenshots docs/images $(ARGS)
 
 check: setup ## Lint, check the format and the types
 	$(VENV)/bin/ruff check src tests benchmarks

@@ -1,7 +1,7 @@
-"""What a person sees of a sweep in the MLflow UI, in a browser."""
+"""What a person sees in the MLflow UI, in a browser, at the addresses that expkit prints."""
 
-import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -34,12 +33,20 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-WIDTH, HEIGHT = 1280, 800
-# The values of all curves of all charts of a page.
+WIDTH, HEIGHT = 1500, 950
+# The points of all curves of all charts of a page.
 DRAWN = """() => [...document.querySelectorAll('.js-plotly-plot')]
-    .flatMap(chart => chart.data.map(curve => [...curve.y]))"""
+    .flatMap(chart => chart.data.filter(curve => curve.y).map(curve => [[...curve.x], [...curve.y]]))"""
+AXES = "() => [...document.querySelectorAll('.axis-title')].map(title => title.textContent)"
+HEADER = """() => [...document.querySelectorAll('.ag-header-cell')]
+    .sort((a, b) => a.getBoundingClientRect().left - b.getBoundingClientRect().left)
+    .map(cell => cell.innerText.trim())"""
+NAMES = """() => [...document.querySelectorAll('.ag-pinned-left-cols-container [role=row]')]
+    .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top)
+    .map(row => row.innerText)"""
 STARTS_WITHIN, SHOWS_WITHIN = 180, 60  # seconds, on a busy machine
-SWEEP = ("-m", "optimizer=adamw,sgd")
+SWEEP = ("-m", "optimizer=adamw,sgd", "seed=1,2")
+DIVERGES = ("optimizer=sgd", "optimizer.lr=1e30")
 POINTS = 12  # of a curve, at least
 SMALL = (
     *TINY,
@@ -49,6 +56,7 @@ SMALL = (
     "train.log_every=2",
     "train.eval_every=6",
 )
+ADDRESS = re.compile(r"^(run page|page|table|charts|compare) +http://127.0.0.1:5000/(#\S+)", re.M)
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
@@ -58,18 +66,10 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Sweep:
-    """What the store holds."""
+    """What the store holds of a sweep."""
 
-    experiment: str
     parent: Run
     jobs: list[Run]
-
-    def path_of(self, run: Run, tab: str = "") -> str:
-        return f"/experiments/{self.experiment}/runs/{run.info.run_id}{tab}"
-
-    def query_of_jobs(self) -> str:
-        ids = json.dumps([run.info.run_id for run in self.jobs])
-        return f"runs={quote(ids)}&experiments={quote(json.dumps([self.experiment]))}"
 
 
 class Browser:
@@ -80,11 +80,10 @@ class Browser:
         self._address = address
         self._pictures = pictures
 
-    def go(self, path: str) -> None:
-        """Open a page of the UI, in its mode for model training."""
+    def go(self, address: str) -> None:
+        """Open an address as expkit prints it, without the host."""
         self.page.goto("about:blank")  # a change of the fragment alone would keep what is shown
-        mark = "&" if "?" in path else "?"
-        self.page.goto(f"{self._address}/#{path}{mark}workflowType=machine_learning")
+        self.page.goto(f"{self._address}/{address}")
 
     def see(self, text: str) -> Any:
         """The first visible element with exactly this text, as soon as there is one."""
@@ -92,144 +91,194 @@ class Browser:
         sync_api.expect(found).to_be_visible(timeout=1000 * SHOWS_WITHIN)
         return found
 
+    def see_part(self, text: str) -> None:
+        """Wait for a visible element that has this text in it."""
+        found = self.page.get_by_text(text).locator("visible=true").first
+        sync_api.expect(found).to_be_visible(timeout=1000 * SHOWS_WITHIN)
+
     def row(self, name: str) -> str:
         """The text of the table row with a cell of exactly that text."""
         self.see(name)
         cell = self.page.get_by_text(name, exact=True)
         return str(self.page.get_by_role("row").filter(has=cell).first.inner_text())
 
-    def curves(self, points: int, expected: int) -> int:
-        """How many different curves with at least so many points are drawn, when there are enough.
+    def curves(self, points: int, expected: int) -> list[tuple[list[float], list[float]]]:
+        """The different curves with at least so many points, as soon as there are enough.
 
         What is drawn cannot be counted: Plotly leaves out points on a straight line.
         """
-        deadline = time.monotonic() + SHOWS_WITHIN
-        found = 0
-        while found < expected and time.monotonic() < deadline:
+        found: dict[tuple[float, ...], tuple[list[float], list[float]]] = {}
+
+        def are_there() -> bool:
             self.page.wait_for_timeout(500)
-            curves = {tuple(values) for values in self.page.evaluate(DRAWN)}
-            found = sum(len(values) >= points for values in curves)
+            drawn = self.page.evaluate(DRAWN)
+            found.update({tuple(y): (x, y) for x, y in drawn if len(y) >= points})
+            return len(found) >= expected
+
+        wait_for(are_there, lambda: f"{len(found)} curves")
         assert self.page.locator(".scatterlayer .js-line").count() >= expected
-        return found
+        return list(found.values())
 
-    def shoot(self, name: str, height: int = HEIGHT) -> None:
+    def shoot(self, name: str) -> None:
         """Keep a picture."""
-        self.page.set_viewport_size({"width": WIDTH, "height": height})
-        self.page.wait_for_timeout(1500)  # charts and panels move into their place
+        self.page.wait_for_timeout(3000)  # charts and panels move into their place
         self.page.screenshot(path=self._pictures / f"{name}.png")
-        self.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
-def test_a_sweep_in_the_ui(
+def test_the_ui_at_the_addresses_that_are_printed(
     expkit: Command, project: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     kept = pytestconfig.getoption("--screenshots")
-    # The pictures of the README are those of the sweep in the README.
-    done = expkit(*SWEEP, *(() if kept else SMALL), timeout=1200)
-    assert done.returncode == 0, done.stderr
-    print(done.stdout)
+
+    def run(*options: str, code: int = 0) -> dict[str, str]:
+        # The pictures of the README are those of the runs in the README.
+        done = expkit(*options, *(() if kept else SMALL), timeout=3600)
+        assert done.returncode == code, done.stderr
+        print(done.stdout)
+        return dict(ADDRESS.findall(done.stdout))
+
+    of_failed = run(*DIVERGES, code=1)
+    of_sweep = run(*SWEEP)
+    of_run = run("seed=3", "optimizer=adam")
     sweep = stored(project)
     pictures = CHECKOUT / kept if kept else tmp_path / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
     with served(project) as address, browser(tmp_path / "profile") as page:
         shown = Browser(page, address, pictures)
-        close_assistant(shown)
-        jobs_are_nested_under_their_sweep(shown, sweep)
-        the_sweep_has_its_summary(shown, sweep)
-        both_runs_are_side_by_side(shown, sweep)
-        their_curves_are_in_one_chart(shown, sweep)
-        metrics_of_a_run_are_grouped(shown, sweep)
+        the_table_shows_the_jobs_by_their_result(shown, sweep, of_sweep["table"])
+        a_click_on_a_run_stays_in_the_mode_and_opens_no_assistant(shown, sweep)
+        the_charts_show_what_was_measured(shown, sweep, of_sweep["charts"])
+        the_comparison_begins_with_what_was_typed(shown, sweep, of_sweep["compare"])
+        the_sweep_has_its_summary(shown, sweep, of_sweep["page"])
+        all_runs_are_in_one_table(shown, sweep, of_run["compare"])
+        a_run_says_what_it_is_worth(shown, of_run["run page"])
+        its_curves_have_one_value_at_each_step(shown, of_run["run page"])
+        a_failed_run_says_why(shown, of_failed["run page"])
+        if kept:
+            of_translation = run("task=translation")
+            shown.go(of_translation["run page"].replace("?", "/artifacts/eval/predictions.json?"))
+            shown.see("View as table")
+            shown.shoot("artifacts")
 
 
-def close_assistant(shown: Browser) -> None:
-    """It would take a quarter of each picture; it stays closed."""
-    shown.go("/experiments")
-    shown.see("expkit")
-    button = shown.page.locator("[data-component-id='mlflow.assistant.chat_panel.close']")
-    if button.count():
-        button.dispatch_event("click")
-
-
-def jobs_are_nested_under_their_sweep(shown: Browser, sweep: Sweep) -> None:
-    shown.go(f"/experiments/{sweep.experiment}/runs")
-    shown.see("sweep optimizer")
-    for name in ("optimizer=adamw", "optimizer=sgd"):
-        assert shown.page.get_by_text(name, exact=True).count() == 0
-    expand = shown.page.locator("[data-component-id*='runnamecellrenderer']").first
-    expand.dispatch_event("click")
-    for name in ("optimizer=adamw", "optimizer=sgd"):
+def the_table_shows_the_jobs_by_their_result(shown: Browser, sweep: Sweep, address: str) -> None:
+    shown.go(address)
+    results = {job.info.run_name: job.data.metrics["final/f1"] for job in sweep.jobs}
+    for name in results:
         shown.see(name)
-    shown.shoot("runs")
+    expected = ["Run Name", "final/f1", "optimizer", "seed", "final/accuracy"]
+    header = shown.page.evaluate(HEADER)
+    assert [title for title in header if title in expected] == expected
+    rows = shown.page.evaluate(NAMES)
+    listed = [name for row in rows for name in results if name in row]
+    assert sorted(listed) == sorted(results)  # and neither the sweep nor other runs
+    values = [results[name] for name in listed]
+    assert values == sorted(values, reverse=True)
+    shown.shoot("sweep-table")
 
 
-def the_sweep_has_its_summary(shown: Browser, sweep: Sweep) -> None:
-    shown.go(sweep.path_of(sweep.parent))
-    shown.see("Child runs")
-    (best,) = (job for job in sweep.jobs if job.data.tags["expkit.best"] == "true")
+def a_click_on_a_run_stays_in_the_mode_and_opens_no_assistant(shown: Browser, sweep: Sweep) -> None:
+    shown.see(str(sweep.jobs[0].info.run_name)).click()
+    shown.see_part("About this run")
+    assert "workflowType=genai" not in shown.page.url
+    assert shown.page.get_by_text("Evaluation runs").count() == 0
+    close = "[data-component-id='mlflow.assistant.chat_panel.close']"
+    assert shown.page.locator(close).locator("visible=true").count() == 0
+
+
+def the_charts_show_what_was_measured(shown: Browser, sweep: Sweep, address: str) -> None:
+    shown.go(address)
+    for title in ("final/f1 (higher is better)", "Curves"):
+        shown.see_part(title)
+    shown.curves(POINTS, expected=len(sweep.jobs))
+    for other in ("baseline", "test"):  # sections that the UI would add
+        assert shown.page.get_by_text(other, exact=True).count() == 0
+    shown.shoot("sweep-charts")
+
+
+def the_comparison_begins_with_what_was_typed(shown: Browser, sweep: Sweep, address: str) -> None:
+    shown.go(address)
+    shown.see("Run details")
     for job in sweep.jobs:
-        row = shown.row(job.info.run_name)
-        assert f"{job.data.metrics['eval/f1']:.4f}" in row
-        assert ("best" in row) == (job is best)
+        shown.see(str(job.info.run_name))
+    axes: list[str] = []
+
+    def are_drawn() -> bool:
+        shown.page.wait_for_timeout(500)
+        axes[:] = shown.page.evaluate(AXES)
+        return len(axes) >= 3
+
+    wait_for(are_drawn, lambda: f"axes: {axes}")
+    assert axes[:3] == ["Typed.optimizer", "Typed.seed", "final/f1"]
+    shown.shoot("compare")
+
+
+def the_sweep_has_its_summary(shown: Browser, sweep: Sweep, address: str) -> None:
+    shown.go(address)
+    shown.see("Child runs")
+    best = max(job.data.metrics["final/f1"] for job in sweep.jobs)
+    for job in sweep.jobs:
+        row, value = shown.row(str(job.info.run_name)), job.data.metrics["final/f1"]
+        assert f"{value:.4f}" in row
+        assert ("best" in row) == (value == best)
     assert "adamw,sgd" in shown.row("optimizer")
     shown.shoot("sweep")
-    shown.go(sweep.path_of(sweep.parent, "/artifacts/sweep/jobs.json"))
+    shown.see("table").click()
+    shown.see("Run Name")
+    assert "viewStateShareKey=expkit-" in shown.page.url
+    shown.go(address.replace("?", "/artifacts/sweep/jobs.json?"))
     shown.see("View as table")
     for job in sweep.jobs:
-        shown.see(job.info.run_name)
+        shown.see(str(job.info.run_name))
     for picture in ("loss_curves.png", "objective.png"):
         shown.see(picture)
 
 
-def both_runs_are_side_by_side(shown: Browser, sweep: Sweep) -> None:
-    shown.go(f"/compare-runs?{sweep.query_of_jobs()}")
-    shown.see("Run details")
-    shown.see("Visualizations").click()
-    shown.page.get_by_label("Parameters - Show diff only").click()
-    for name in ("optimizer._target_", "optimizer.lr"):
-        row = shown.row(name)
-        for job in sweep.jobs:
-            assert job.data.params[name] in row
+def all_runs_are_in_one_table(shown: Browser, sweep: Sweep, address: str) -> None:
+    shown.go(address)
     for job in sweep.jobs:
-        shown.see(job.info.run_name)
-    assert shown.page.get_by_text("data._target_", exact=True).count() == 0  # is the same in both
-    for name in ("eval/f1", "train/loss"):
-        assert shown.page.get_by_role("link", name=name, exact=True).count() == 1
-    for job in sweep.jobs:
-        assert shown.page.get_by_text(str(round(job.data.metrics["train/loss"], 3))).count()
-    shown.see("Visualizations").scroll_into_view_if_needed()
-    shown.shoot("compare", height=1480)
+        shown.see(str(job.info.run_name))
+    expected = ["Run Name", "final/f1", "expkit.task", "expkit.model", "expkit.data"]
+    header = shown.page.evaluate(HEADER)
+    assert [title for title in header if title in expected] == expected
+    assert shown.page.get_by_text(str(sweep.parent.info.run_name), exact=True).count() == 0
+    shown.shoot("experiment")
 
 
-def their_curves_are_in_one_chart(shown: Browser, sweep: Sweep) -> None:
-    metric = quote(json.dumps("train/loss"))
-    settings = f"metric={metric}&plot_metric_keys=[{metric}]&x_axis=step"
-    shown.go(f"/metric?{sweep.query_of_jobs()}&{settings}")
-    for job in sweep.jobs:
-        shown.see(f"{job.info.run_name} (train/loss)")
-    assert shown.curves(POINTS, expected=2) == len(sweep.jobs) == 2
-    shown.shoot("curves")
+def a_run_says_what_it_is_worth(shown: Browser, address: str) -> None:
+    shown.go(address)
+    shown.see_part("higher is better")
+    shown.see_part("majority baseline")
+    for bookkeeping in ("pid", "host", "fingerprint"):
+        assert shown.page.get_by_text(f"expkit.{bookkeeping}").count() == 0
+    shown.shoot("run")
 
 
-def metrics_of_a_run_are_grouped(shown: Browser, sweep: Sweep) -> None:
-    shown.go(sweep.path_of(sweep.jobs[0], "/model-metrics"))
-    for group in ("baseline", "eval", "lora", "test", "train"):
+def its_curves_have_one_value_at_each_step(shown: Browser, address: str) -> None:
+    shown.go(address.replace("?", "/model-metrics?"))
+    for group in ("baseline", "eval", "final", "test", "train"):
         shown.see(group)
-    for group in ("baseline", "lora", "test"):
-        shown.see(group).click()  # folds it
-    shown.see("baseline").scroll_into_view_if_needed()
-    shown.shoot("metrics", height=1300)
+    for steps, _ in shown.curves(2, expected=2):
+        assert len(set(steps)) == len(steps)
+
+
+def a_failed_run_says_why(shown: Browser, address: str) -> None:
+    shown.go(address)
+    shown.see_part("traceback.txt")
+    shown.see_part("resume=auto")
+    shown.shoot("failed-run")
 
 
 def stored(project: Path) -> Sweep:
-    """The parent and the jobs, as the store has them."""
+    """The sweep and its jobs, as the store has them."""
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     experiment = client.get_experiment_by_name("expkit")
     assert experiment is not None
     runs = list(client.search_runs([experiment.experiment_id]))
-    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-    jobs = [run for run in runs if run is not parent]
-    assert len(jobs) == 2
-    return Sweep(experiment.experiment_id, parent, jobs)
+    jobs = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(jobs) == 4
+    (parent,) = {job.data.tags["mlflow.parentRunId"] for job in jobs}
+    return Sweep(client.get_run(parent), jobs)
 
 
 @contextmanager

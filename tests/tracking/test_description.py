@@ -23,12 +23,13 @@ def description(project: Path) -> str:
 
 
 def fail(error: BaseException) -> None:
-    with (
-        pytest.raises(type(error)),
-        open_run(SETTINGS, "a run", {}, resume="never") as run,
-    ):
-        run.start(0, "python -m expkit seed=1")
-        raise error
+    def run() -> None:
+        with open_run(SETTINGS, "a run", {}, resume="never") as opened:
+            opened.start(0, "python -m expkit seed=1")
+            raise error
+
+    with pytest.raises(type(error)):
+        run()
 
 
 def test_a_run_that_has_finished_keeps_what_was_said_of_it(

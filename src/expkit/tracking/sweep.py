@@ -78,6 +78,7 @@ class SweepRun:
 
         Says at the end where the view is.
         """
+        page = partial(page_of, self._experiment)
         places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
         with store.unless_deleted(self._client, self.id):
             self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
@@ -100,11 +101,10 @@ class SweepRun:
                 if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row in best).lower())
-            page = partial(page_of, self._experiment)
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
-        announce(self._client, places, width=9)
+        announce(self._client, {"page": page(self.id), **places}, width=9)
 
     def end_jobs(self) -> None:
         """Ask the jobs of this host to stop after their steps, and wait for that."""
