@@ -156,7 +156,7 @@ def test_the_ui_at_the_addresses_that_are_printed(
         a_failed_run_says_why(shown, of_failed["run page"])
         if kept:
             of_translation = run("task=translation")
-            shown.go(of_translation["run page"].replace("?", "/artifacts/eval/predictions.json?"))
+            shown.go(of_translation["run page"].replace("?", "/artifacts/eval/translations.json?"))
             shown.see("View as table")
             shown.shoot("artifacts")
 

@@ -250,7 +250,7 @@ def test_only_the_newest_sweeps_keep_their_views(
 
 
 class Strict(MlflowClient):
-    """Of a server that takes no tag longer than 5000 characters, as MLflow did before 2.21."""
+    """Of a server that takes no tag longer than 5000 characters, as older ones do."""
 
     def set_experiment_tag(self, experiment_id: str, key: str, value: Any) -> None:
         if len(value) > 5000:

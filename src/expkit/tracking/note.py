@@ -23,17 +23,11 @@ NAMED = 5  # jobs that tie, by name; all of them are marked in the table
 BETTER = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}
 
 # What to do next, by what has become of a run.
-AFTER_FAILURE = (
-    "`traceback.txt` among the artifacts says where. When it is mended, the same command with "
-    "`resume=auto` goes on after the last checkpoint, or begins anew if there is none."
-)
+AFTER_FAILURE = "`traceback.txt` among the artifacts says where. When it is mended, the same command with `resume=auto` goes on after the last checkpoint, or begins anew if there is none."
 AFTER_SIGNAL = "Without a checkpoint it begins anew."
 AFTER_PRUNING = "Its search ended it early because others were better; it is never gone on with."
 UNFINISHED = "This run has not ended."  # the description from its start
-WHILE_UNFINISHED = (
-    "If its state is not RUNNING, its process died without a word, as it does when memory runs out; "
-    "the same command with `resume=auto` goes on."
-)
+WHILE_UNFINISHED = "If its state is not RUNNING, its process died without a word, as it does when memory runs out; the same command with `resume=auto` goes on."
 
 
 @dataclass(frozen=True)
@@ -70,8 +64,11 @@ def with_direction(metric: str, direction: str) -> str:
 def score_table(
     results: Mapping[str, Mapping[str, float]], baseline: Mapping[str, float]
 ) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a table: each metric on each split, `validation` among them, and beside it
-    the baseline, whose metrics have names such as `majority_f1`.
+    """The header and the rows of a table: each metric on each split, and beside it the baseline's.
+
+    Args:
+        results: metrics by split, `validation` among them.
+        baseline: metrics by names such as `majority_f1`.
     """
     kind, base = _parted(baseline)
     # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
@@ -99,8 +96,7 @@ def note_of_run(
     """Of a run that has finished: its result, the command, all scores, and how to use the model.
 
     Args:
-        results: metrics by split, `validation` among them.
-        baseline: metrics by name, such as `majority_f1`.
+        results, baseline: as in `score_table`.
         command: as it was typed; empty if nothing was.
         data, model: their short names.
         folder: where the exported model lies.

@@ -74,8 +74,7 @@ def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> Non
 def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
     """Say where the page of a run is, and the view of all runs, which is kept; nothing if MLflow is away.
 
-    Args:
-        client: None: of the store that this process has connected to.
+    Without a `client` it is the store that this process has connected to.
     """
     client = client or MlflowClient()
     try:
