@@ -206,10 +206,11 @@ def the_comparison_begins_with_what_was_typed(shown: Browser, sweep: Sweep, addr
     def are_drawn() -> bool:
         shown.page.wait_for_timeout(500)
         axes[:] = shown.page.evaluate(AXES)
-        return len(axes) >= 3
+        return len(axes) >= 4
 
     wait_for(are_drawn, lambda: f"axes: {axes}")
-    assert axes[:3] == ["Typed.optimizer", "Typed.seed", "final/f1"]
+    # Three parameters that differ, and the metric.
+    assert (axes[:2], axes[3:]) == (["Typed.optimizer", "Typed.seed"], ["final/f1"])
     shown.shoot("compare")
 
 
@@ -223,9 +224,11 @@ def the_sweep_has_its_summary(shown: Browser, sweep: Sweep, address: str) -> Non
         assert ("best" in row) == (value == best)
     assert "adamw,sgd" in shown.row("optimizer")
     shown.shoot("sweep")
-    shown.see("table").click()
-    shown.see("Run Name")
-    assert "viewStateShareKey=expkit-" in shown.page.url
+    with shown.page.context.expect_page() as other_tab:
+        shown.see("table").click()
+    sync_api.expect(other_tab.value.get_by_text("Run Name", exact=True).first).to_be_visible()
+    assert f"viewStateShareKey=expkit-{sweep.parent.info.run_id}" in other_tab.value.url
+    other_tab.value.close()
     shown.go(address.replace("?", "/artifacts/sweep/jobs.json?"))
     shown.see("View as table")
     for job in sweep.jobs:

@@ -38,16 +38,16 @@ TYPED = "Typed."  # before the key of a parameter that was typed
 NAMES = ("task", "model", "data")  # tags expkit.*
 # All runs have this parameter. A sweep has what was typed, and hardly anybody types this one.
 IS_A_RUN = "params.`train.group_by_length` LIKE '%'"
-MOST_VARIED = 5  # parameters
-TABLE_WIDTH = 1250  # pixels for columns in a window of 1500
-FIRST, ERROR = ("attributes.`Run Name`", 220), ("tags.`expkit.error`", 200)
-ALWAYS_THERE = (("duration", 80), ("runDateAndNestInfo", 130))
+MOST_VARIED = 5  # parameters in a chart
+TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; further ones can be chosen there
+FIRST, ERROR = ("attributes.`Run Name`", 220), ("tags.`expkit.error`", 160)
+ALWAYS_THERE = (("duration", 80), ("runDateAndNestInfo", 120))
 # Smoothed, a curve that nobody has measured is drawn above the real one.
 # fmt: off
-LINE = {"lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear", "ignoreOutliers": False,
+LINE: dict[str, Any] = {"lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear", "ignoreOutliers": False,
         "xAxisScaleType": "linear", "xAxisKey": "step", "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True,
         "yAxisKey": "metric", "yAxisExpressions": [], "range": {}}
-DIFFERENCE = {"chartName": "What differs", "compareGroups": ["Parameters", "Model metrics"],
+DIFFERENCE: dict[str, Any] = {"chartName": "What differs", "compareGroups": ["Parameters", "Model metrics"],
               "showChangeFromBaseline": True, "showDifferencesOnly": True, "baselineColumnUuid": ""}
 # fmt: on
 
@@ -153,15 +153,14 @@ def _view(
         names: tags of ours that are columns before them.
         chosen: the filter.
     """
-    varied = varied[:MOST_VARIED]
     columns = [FIRST, *((f"metrics.`{key}`", _width(key)) for key in results)]
-    columns += [(f"tags.`expkit.{name}`", 110) for name in names]
-    columns += [(f"params.`{key}`", _width(key)) for key in varied]
+    columns += [(f"tags.`expkit.{name}`", 100) for name in names]
     room = TABLE_WIDTH - sum(width for _, width in (*columns, ERROR, *ALWAYS_THERE))
     groups = {key.partition("/")[0] for key in results}
-    for key in sorted(set(seen) - set(results)):
-        if key.partition("/")[0] in groups and _width(key) <= room:
-            columns.append((f"metrics.`{key}`", _width(key)))
+    others = [key for key in sorted(set(seen) - set(results)) if key.partition("/")[0] in groups]
+    for kind, key in [*(("params", key) for key in varied), *(("metrics", key) for key in others)]:
+        if _width(key) <= room:
+            columns.append((f"{kind}.`{key}`", _width(key)))
             room -= _width(key)
     columns.append(ERROR)
     # Ordered by a metric, the UI lists all runs; ordered by time, it hides jobs below their sweeps.
@@ -177,7 +176,7 @@ def _view(
         "searchFilter": chosen,
         "runsHiddenMode": "SHOW_ALL",  # otherwise the charts show ten
         "isAccordionReordered": True,
-        **_charts(results, seen, varied),
+        **_charts(results, seen, varied[:MOST_VARIED]),
     }
 
 
