@@ -195,6 +195,13 @@ def runs_of(project: Path) -> list["Run"]:
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
+def environment_of(run: "Run") -> dict[str, str]:
+    """Versions and hardware, as a run has logged them."""
+    import mlflow.artifacts
+
+    return dict(mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/environment.json"))
+
+
 def only_run(project: Path) -> "Run":
     """The run in the project's store, which has one."""
     (run,) = runs_of(project)

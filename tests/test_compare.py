@@ -158,10 +158,10 @@ def test_files(client: MlflowClient, make_run: MakeRun, printed: Printed, projec
     with (project / "t.csv").open() as stream:
         adamw, sgd, failed, killed = csv.DictReader(stream)
     assert (adamw["optimizer._target_"], adamw["n"]) == ("AdamW", "2")
-    assert float(adamw["eval/f1"]) == pytest.approx(0.85)
-    assert float(adamw["eval/f1 sd"]) == pytest.approx(0.0707107, rel=1e-5)
-    assert (sgd["eval/f1"], sgd["eval/f1 sd"]) == ("0.5", "")
-    assert (failed["state"], failed["error"], failed["eval/f1"]) == ("FAILED", ERROR_TEXT, "")
+    assert float(adamw["final/f1"]) == pytest.approx(0.85)
+    assert float(adamw["final/f1 sd"]) == pytest.approx(0.0707107, rel=1e-5)
+    assert (sgd["final/f1"], sgd["final/f1 sd"]) == ("0.5", "")
+    assert (failed["state"], failed["error"], failed["final/f1"]) == ("FAILED", ERROR_TEXT, "")
     assert killed["state"] == "KILLED"
     lines = (project / "t.md").read_text().splitlines()
     assert lines[0] == "| optimizer | accuracy | f1 | n | run |"

@@ -2,7 +2,8 @@
 
 import gc
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from expkit.backends.interface import Backend, Training
 from expkit.components import make, make_task
 from expkit.config.direction import direction_of
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
+from expkit.config.naming import labels, run_name
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits, Texts
@@ -30,18 +32,20 @@ from expkit.evaluation import EvalSet, Evaluation, evaluate, require_independenc
 from expkit.faults import is_out_of_memory, out_of_disk
 from expkit.hub import go_online_if_asked
 from expkit.interrupts import stops_after_step
+from expkit.metrics.result import FINAL, final_of, result_of
 from expkit.models import lora
 from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.models.fit import fit, require_positions
 from expkit.monitor import Monitor
-from expkit.names import key_of
 from expkit.optim import parameter_groups
 from expkit.quiet import hush
-from expkit.secrets import without_password
+from expkit.secrets import hidden, without_password
 from expkit.sharding import is_sharded, shard
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
-from expkit.tracking.run import AnyRun, finished_before, open_run
+from expkit.tracking.note import command_of, note_of_run
+from expkit.tracking.params import params_of
+from expkit.tracking.run import AnyRun, environment, finished_before, open_run
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,10 @@ IsPromising = Callable[[float, float], bool]
 
 
 def run(
-    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+    cfg: DictConfig,
+    choices: Mapping[str, str],
+    is_promising: IsPromising | None = None,
+    typed: Sequence[str] = (),
 ) -> float:
     """Train, evaluate, export and log one configuration that has been checked.
 
@@ -70,6 +77,7 @@ def run(
         cfg: the composed configuration.
         choices: the option taken in each config group, for the name of the run.
         is_promising: asked after each evaluation whether to go on; see Monitor.
+        typed: overrides of the command line, which the run shows before all other parameters.
 
     Returns:
         The objective, scored by the exported model of the best checkpoint.
@@ -77,32 +85,46 @@ def run(
     hush()
     go_online_if_asked(cfg)
     identity = facts(_plain(cfg))
-    name = cfg.run_name or run_name(cfg, choices)
+    name = cfg.run_name or run_name(_plain(cfg), choices, typed)
     if cfg.resume == "auto":
         digest = digest_of_facts(identity)
         if past := processes.from_main(lambda: finished_before(cfg.tracking, digest)):
             say(f"finished before: run {past.info.run_name} ({past.info.run_id}), so not run again")
-            return float(past.data.metrics[key_of(cfg.objective)])
+            found = result_of(past.data.metrics, cfg.objective)
+            return math.nan if found is None else found
     opened = open_run(cfg.tracking, name, identity, resume=cfg.resume, can_go_on=checkpoint.exists)
     with opened as tracked, processes.failures_told(tracked.folder), explained(tracked):
         say(f"run {tracked.name} ({tracked.id})")
         state = None
         if tracked.goes_on:
             state = processes.from_main(lambda: checkpoint.newest(tracked.folder))
-        tracked.start(state.memory["logged"] if state else 0)
-        prepared = prepare_logged(cfg.copy(), tracked, identity)
+        command = command_of([o for o in typed if "tracking.uri" not in o]) if typed else ""
+        tracked.start(state.memory["logged"] if state else 0, command)
+        if state is None:
+            # The UI's comparison of runs starts with the metric that came first: let it be the result.
+            tracked.log({final_of(cfg.objective): math.nan})
+        tracked.log_environment(environment())
+        names = labels(_plain(cfg), choices)
+        for group in ("task", "model", "data"):
+            tracked.tag(f"expkit.{group}", hidden(names[group]))
+        prepared = prepare_logged(cfg.copy(), tracked, identity, typed)
         tracked.log_data(prepared.splits.named())
         trained = lora.trainable_parameters(prepared.training.model)
-        monitor = train(cfg, prepared, tracked, state, is_promising)
-        # After the curves: the UI's comparison of runs starts with the metric that came first.
-        tracked.log({"lora/trainable_parameters": trained})
-        exported = export_best(cfg, prepared, monitor, tracked)
-        results = score(prepared, exported, tracked, step=monitor.done)
+        train(cfg, prepared, tracked, state, is_promising)
+        if cfg.lora.target_modules:
+            tracked.log({"lora/trainable_parameters": trained})
+        exported = export_best(cfg, prepared, tracked)
+        results = score(prepared, exported, tracked)
         baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
-        tracked.log({f"baseline/{name}": value for name, value in baseline.items()}, monitor.done)
+        tracked.log({f"baseline/{name}": value for name, value in baseline.items()})
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
+        scores = {split: result.metrics for split, result in results.items()}
+        told: dict[str, Any] = {"command": command, "data": names["data"], "model": names["model"]}
+        direction, is_logged = direction_of(_plain(cfg)), cfg.tracking.log_model
+        made = (tracked.id, cfg.objective, direction, scores, baseline)
+        tracked.describe(note_of_run(*made, **told, folder=exported.folder, is_logged=is_logged))
         tracked.draw()
     if ranks.is_main():
         checkpoint.remove(tracked.folder)
@@ -131,18 +153,20 @@ def explained(tracked: AnyRun) -> Iterator[None]:
         raise
 
 
-def prepare_logged(cfg: DictConfig, tracked: AnyRun, identity: Mapping[str, Any]) -> Prepared:
+def prepare_logged(
+    cfg: DictConfig, tracked: AnyRun, identity: Mapping[str, Any], typed: Sequence[str]
+) -> Prepared:
     """Log the configuration, and the value that `precision=auto` stands for as soon as it is known.
 
     A run that goes on takes the precision that it has taken before.
     """
     cfg.precision = processes.from_main(lambda: tracked.fact("precision", cfg.precision))
-    tracked.log_config(_plain(cfg), _runnable(cfg))
+    tracked.log_config(params_of(_plain(cfg), typed), _runnable(cfg))
     prepared = prepare(cfg)
     if cfg.precision == "auto":
         cfg.precision = prepared.training.precision
         tracked.keep_facts({**identity, "precision": cfg.precision})
-        tracked.log_config(_plain(cfg), _runnable(cfg))
+        tracked.log_config(params_of(_plain(cfg), typed), _runnable(cfg))
     return prepared
 
 
@@ -325,7 +349,7 @@ def train(
     return monitor
 
 
-def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: AnyRun) -> Exported:
+def export_best(cfg: DictConfig, prepared: Prepared, tracked: AnyRun) -> Exported:
     """Save adapter and merged model, and prove that they are what was trained."""
     if not ranks.is_main():
         processes.barrier()
@@ -348,36 +372,30 @@ def export_best(cfg: DictConfig, prepared: Prepared, monitor: Monitor, tracked: 
         tracked.folder,
     )
     if exported.adapter is not None:
-        tracked.log({"lora/merge_max_abs_diff": exported.max_abs_diff}, monitor.done)
+        tracked.log({"lora/merge_max_abs_diff": exported.max_abs_diff})
         tracked.log_folder(exported.adapter, "adapter")
     processes.barrier()
     return exported
 
 
-def score(
-    prepared: Prepared, exported: Exported, tracked: AnyRun, step: int
-) -> dict[str, Evaluation]:
-    """Score the exported model in fp32, as anybody would load it, on all splits but `train`."""
+def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, Evaluation]:
+    """Score the exported model in fp32, as anybody would load it, on all splits but `train`.
+
+    The scores are those of no step: at step 0 the UI draws them as bars.
+    """
     results = {}
     for name, data in prepared.eval_sets.items():
         results[name] = evaluate(exported.model, prepared.task, data)
-        prefix = "eval" if name == "validation" else name
-        metrics = {f"{prefix}/{metric}": v for metric, v in results[name].metrics.items()}
-        tracked.log(metrics, step)
+        folder, prefix = ("eval", FINAL) if name == "validation" else (name, f"{name}/")
+        tracked.log({f"{prefix}{metric}": v for metric, v in results[name].metrics.items()})
         if not ranks.is_main():
             continue
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
-        tracked.log_report(report, prefix)
+        tracked.log_report(report, folder)
         if hasattr(prepared.task, "outcomes"):
             made = prepared.task.outcomes(results[name].predictions, data.split, data.encoded)
-            tracked.log_outcomes(made, prefix)
+            tracked.log_outcomes(made, folder)
     return results
-
-
-def run_name(cfg: DictConfig, choices: Mapping[str, str]) -> str:
-    """Short enough for a column of the UI: model, LoRA, optimizer, seed."""
-    parts = [choices.get(group, "custom") for group in ("model", "lora", "optimizer")]
-    return f"{' '.join(parts)} s{cfg.seed}"
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
 from expkit.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes import joined, require_gpus
-from expkit.sweeps.job import FAILED, THREADS, IsPromising, attempt, threads
+from expkit.sweeps.job import FAILED, THREADS, Choices, IsPromising, Typed, attempt, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
 # in a second or two.
@@ -42,7 +42,7 @@ SHUTDOWN = (
 
 
 def launch(
-    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
 ) -> Any:
     """One run in `cfg.launch.processes` processes; returns what `attempt` does.
 
@@ -58,8 +58,9 @@ def launch(
     with tempfile.TemporaryDirectory() as folder:
         order = Order(
             OmegaConf.to_container(cfg, resolve=True),
-            dict(choices),
+            choices,
             is_promising,
+            typed,
             {
                 **os.environ,
                 PROJECT_VARIABLE: str(project_root()),
@@ -102,8 +103,9 @@ class Order:
     """What each of the processes gets."""
 
     config: Any  # resolved
-    choices: dict[str, str]
+    choices: Choices
     is_promising: IsPromising | None
+    typed: Typed
     environment: dict[str, str]
     opened: Path  # a file for the id of the run, as soon as there is one
 
@@ -124,7 +126,8 @@ def _member(order: Order) -> Any:
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
-            result = attempt(OmegaConf.create(order.config), order.choices, order.is_promising)
+            cfg = OmegaConf.create(order.config)
+            result = attempt(cfg, order.choices, order.is_promising, order.typed)
             if result == FAILED:
                 raise SystemExit(EXIT_FAILED)
             return result

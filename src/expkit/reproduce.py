@@ -1,6 +1,7 @@
 """`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # On the same machine a run gives the same metrics to the last bit. This much lets sums be taken in
 # another order, and is far less than what one example more or less does to any score.
 TOLERANCE = 1e-6
-FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # tags that may matter
+FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # tags of before
 REPRODUCES = "expkit.reproduces"  # tag of the new run
 
 
@@ -67,7 +68,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.hub import go_online_if_asked
     from expkit.quiet import hush
     from expkit.tracking.logged import logged_run
-    from expkit.tracking.past import FOLDER
+    from expkit.tracking.past import FOLDER, tag_of
     from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
@@ -77,7 +78,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    folder = project_root() / logged.tags.get(FOLDER, Path.cwd())
+    folder = project_root() / tag_of(logged.tags, FOLDER, str(Path.cwd()))
     if folder.is_dir():
         os.chdir(folder)
     try:
@@ -85,8 +86,9 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     except ConfigError as error:
         raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
-    _use_threads(logged.tags)
-    changed = _changes(logged, cfg)
+    surroundings = _environment(logged)
+    _use_threads(surroundings)
+    changed = _changes(logged, surroundings, cfg)
     for line in changed:
         say(f"differs: {line}")
     run(cfg, {})
@@ -111,30 +113,38 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     return cfg
 
 
-def _use_threads(tags: Mapping[str, str]) -> None:
+def _environment(logged: "LoggedRun") -> dict[str, str]:
+    """Versions, commit and hardware of a run: a file, or tags of one of an earlier version."""
+    from expkit.tracking.writer import ENVIRONMENT
+
+    if file := logged.artifact(ENVIRONMENT):
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    return {key: value for key, value in logged.tags.items() if key.startswith(FACTS)}
+
+
+def _use_threads(facts: Mapping[str, str]) -> None:
     """As many as then, because they decide in which order sums are taken."""
     import torch
 
     from expkit.sweeps.grid import cores
 
-    logged = int(tags.get("hardware.threads", 0))
+    logged = int(facts.get("hardware.threads", 0))
     if 0 < logged <= cores():
         torch.set_num_threads(logged)
 
 
-def _changes(logged: "LoggedRun", cfg: "DictConfig") -> list[str]:
+def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") -> list[str]:
     """What is not as it was: versions, commit, hardware, data."""
     from expkit.components import make
     from expkit.tracking.logged import data_digests
     from expkit.tracking.run import environment
     from expkit.tracking.writer import DIGEST_LENGTH
 
-    tags, now = logged.tags, environment()
-    facts = sorted(key for key in tags.keys() | now.keys() if key.startswith(FACTS))
+    now = environment()
     changes = [
-        f"{key}: {tags.get(key, 'unknown')} then, {now.get(key, 'unknown')} now"
-        for key in facts
-        if tags.get(key) != now.get(key)
+        f"{key}: {then.get(key, 'unknown')} then, {now.get(key, 'unknown')} now"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
     ]
     digests = data_digests(logged.run)
     for name, split in make(cfg, "data").named().items():

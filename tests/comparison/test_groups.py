@@ -26,22 +26,22 @@ def job(
     **scores: float,
 ) -> Job:
     whole = {**TASK, **params, "seed": str(seed), "tracking.uri": f"somewhere {seed}"}
-    metrics = {f"eval/{name}": value for name, value in scores.items()}
+    metrics = {f"final/{name}": value for name, value in scores.items()}
     return Job(f"s{seed}", f"id{seed}", state, "", whole, metrics, chosen or {})
 
 
 def test_seeds_are_one_row_with_mean_and_sample_deviation() -> None:
     (group,) = grouped([job(ADAMW, seed, f1=value) for seed, value in enumerate((0.7, 0.8, 0.9))])
-    assert group.mean("eval/f1") == pytest.approx(0.8)
-    assert group.deviation("eval/f1") == pytest.approx(0.1)
+    assert group.mean("final/f1") == pytest.approx(0.8)
+    assert group.deviation("final/f1") == pytest.approx(0.1)
     assert group.best_job.name == "s2"
     assert group.differing == {}
 
 
 def test_one_seed_has_no_deviation() -> None:
     (group,) = grouped([job(ADAMW, f1=0.7)])
-    assert group.deviation("eval/f1") is None
-    assert group.mean("eval/absent") is None
+    assert group.deviation("final/f1") is None
+    assert group.mean("final/absent") is None
 
 
 def test_another_class_is_shown_by_name_and_without_what_only_it_takes() -> None:
@@ -77,7 +77,7 @@ def test_overrides_that_do_not_tell_rows_apart_are_not_enough() -> None:
 @pytest.mark.parametrize("state", ["FAILED", "KILLED", "RUNNING"])
 def test_only_finished_jobs_count(state: str) -> None:
     (group,) = grouped([job(ADAMW, 1, f1=0.7), job(ADAMW, 2, state, f1=0.1)])
-    assert group.values("eval/f1") == [0.7]
+    assert group.values("final/f1") == [0.7]
 
 
 def test_each_task_has_its_best_and_brings_its_own_data_and_model() -> None:
@@ -91,8 +91,8 @@ def test_each_task_has_its_best_and_brings_its_own_data_and_model() -> None:
         ]
     )
     assert list(groups[0].differing) == ["task._target_", "optimizer.lr"]
-    assert [group.mean("eval/f1") for group in best_of(groups)] == [0.8, 0.3]
-    assert metrics_to_show(groups, []) == ["eval/f1", "eval/recall"]
+    assert [group.mean("final/f1") for group in best_of(groups)] == [0.8, 0.3]
+    assert metrics_to_show(groups, []) == ["final/f1", "final/recall"]
 
 
 def test_less_is_better_where_the_objective_says_so() -> None:
@@ -103,7 +103,7 @@ def test_less_is_better_where_the_objective_says_so() -> None:
             for lr, value in (("1", 12.0), ("2", 10.0), ("3", float("nan")))
         ]
     )
-    assert [group.mean("eval/perplexity") for group in groups[:2]] == [10.0, 12.0]
+    assert [group.mean("final/perplexity") for group in groups[:2]] == [10.0, 12.0]
     assert best_of(groups) == [groups[0]]
 
 
@@ -127,8 +127,8 @@ def scores(**given: float) -> Any:
 
 def test_main_metrics_are_shown_and_others_when_asked_for() -> None:
     groups = scores(loss=0.5, precision=0.1, f1=0.1, f1_PER=0.2)
-    assert metrics_to_show(groups, []) == ["eval/f1", "eval/precision", "eval/loss"]
-    assert metrics_to_show(groups, ["f1_PER", "eval/loss"]) == ["eval/f1_PER", "eval/loss"]
+    assert metrics_to_show(groups, []) == ["final/f1", "final/precision", "final/loss"]
+    assert metrics_to_show(groups, ["f1_PER", "final/loss"]) == ["final/f1_PER", "final/loss"]
     with pytest.raises(UserError, match=r"--metrics f1_PRE.*did you mean 'f1_PER'"):
         metrics_to_show(groups, ["f1_PRE"])
 
@@ -148,15 +148,15 @@ def test_without_a_direction_there_is_no_best_and_a_line_says_so() -> None:
     groups = grouped(made)
     assert best_of(groups) == []
     assert groups[0].best_job is made[0]
-    assert _legend(groups, grid(groups, ["eval/wer"])) == (
-        "no best of eval/wer: nothing says whether less or more of it is better"
+    assert _legend(groups, grid(groups, ["final/wer"])) == (
+        "no best of final/wer: nothing says whether less or more of it is better"
     )
-    assert [cell for row in grid(groups, ["eval/wer"]).rows for cell in row if "*" in cell] == []
+    assert [cell for row in grid(groups, ["final/wer"]).rows for cell in row if "*" in cell] == []
 
 
 def test_a_score_is_found_by_the_name_of_its_type() -> None:
-    metrics = {"eval/f1_A_x0026_B": 0.5, "eval/f1_A_x002B_B": 0.7}
+    metrics = {"final/f1_A_x0026_B": 0.5, "final/f1_A_x002B_B": 0.7}
     params = {**TASK, "objective": "eval/f1_A&B"}
     (group,) = groups = grouped([Job("a", "1", "FINISHED", "", params, metrics, {})])
     assert group.mean(group.objective) == 0.5
-    assert metrics_to_show(groups, ["f1_A+B"]) == ["eval/f1_A_x002B_B"]
+    assert metrics_to_show(groups, ["f1_A+B"]) == ["final/f1_A_x002B_B"]

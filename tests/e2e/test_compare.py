@@ -61,7 +61,7 @@ def test_runs_log_what_their_metrics_saw(task: str, project: Path, expkit: Comma
     ids = finished(project)
     for run_id in ids:
         logged = logged_run(run_id).scores()
-        scores = {f"eval/{name}": value for name, value in rescored(run_id).items()}
+        scores = {f"final/{name}": value for name, value in rescored(run_id).items()}
         assert scores
         assert {name: logged[name] for name in scores} == pytest.approx(scores, rel=1e-5)
     done = expkit(ids[0][:10], ids[1][:10], "--resamples", "50", module="expkit.compare")

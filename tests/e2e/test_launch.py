@@ -34,7 +34,7 @@ def environment() -> dict[str, str]:
 
 def members(project: Path) -> list[psutil.Process]:
     """The two processes; the main one, whose number stands in the run, first."""
-    main = psutil.Process(int(only_run(project).data.tags["expkit.pid"]))
+    main = psutil.Process(int(only_run(project).data.tags["mlflow.expkit.pid"]))
     parent = main.parent()
     assert parent is not None
     (other,) = [child for child in parent.children() if child != main]
@@ -187,7 +187,7 @@ def test_a_sweep_of_runs_in_two_processes(
     assert "Traceback" not in done.stderr
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     found = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    (parent,) = [run for run in found if run.data.tags.get("expkit.kind") == "sweep"]
+    (parent,) = [run for run in found if run.data.tags.get("mlflow.expkit.kind") == "sweep"]
     jobs = [run for run in found if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in jobs} == {parent.info.run_id}
     assert {(r.data.params["optimizer._target_"], r.data.params["seed"]) for r in jobs} == {

@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from conftest import SMALL_TASKS, composed
 from expkit.config.checks import check
 from expkit.experiment import run
+from expkit.metrics.result import final_of
 
 RATES = {"adam": "1e-3", "adamw": "1e-3", "sgd": "1e-2"}
 
@@ -45,7 +46,9 @@ def test_finishes(
     )[0]
     metrics = newest.data.metrics
     assert newest.info.status == "FINISHED"
-    assert metrics[cfg.objective] == pytest.approx(objective)
-    assert {"train/loss", "eval/loss", "lora/trainable_parameters"} <= set(metrics)
+    assert metrics[final_of(cfg.objective)] == pytest.approx(objective)
+    assert {"train/loss", "eval/loss", "final/loss"} <= set(metrics)
     assert [name for name in metrics if name.startswith("baseline/")]
-    assert ("lora/merge_max_abs_diff" in metrics) == (lora != "none")
+    of_lora = {name for name in metrics if name.startswith("lora/")}
+    names = {"lora/merge_max_abs_diff", "lora/trainable_parameters"}
+    assert of_lora == (names if lora != "none" else set())

@@ -60,7 +60,7 @@ def test_the_same_again_and_then_with_other_data(run: str, project: Path, expkit
     assert "differs: validation data: digest " in done.stdout
     assert "differs: train data" not in done.stdout
     flat = " ".join(done.stdout.split())
-    assert re.search(r"not reproduced: \d+ of \d+ metrics differ: .*eval/loss", flat)
+    assert re.search(r"not reproduced: \d+ of \d+ metrics differ: .*final/loss", flat)
     assert "what may be the reason: validation data" in flat
 
     (project / "validation.jsonl").unlink()

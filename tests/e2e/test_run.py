@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY
+from conftest import CHECKOUT, TINY, environment_of
 
 WORDS = {
     "animal": ["dog", "cat", "horse", "bird", "cow"],
@@ -105,10 +105,10 @@ def test_ends_with_a_table_and_what_to_do_next(printed: str, run: Run) -> None:
 def test_run_is_finished_and_learned(run: Run) -> None:
     metrics = run.data.metrics
     assert run.info.status == "FINISHED"
-    assert metrics["eval/accuracy"] > metrics["baseline/majority_accuracy"] + 0.2
+    assert metrics["final/accuracy"] > metrics["baseline/majority_accuracy"] + 0.2
     assert metrics["lora/merge_max_abs_diff"] < 1e-4
     assert metrics["lora/trainable_parameters"] > 0
-    expected = {"eval/loss", "eval/f1", "eval/matthews", "train/loss", "train/learning_rate"}
+    expected = {"eval/loss", "eval/f1", "final/matthews", "train/loss", "train/learning_rate"}
     assert expected | {"train/grad_norm", "train/samples_per_second"} <= set(metrics)
 
 
@@ -121,6 +121,23 @@ def test_parameters_are_the_flat_config(run: Run) -> None:
     assert run.data.params["optimizer.lr"] == "0.005"
     assert run.data.params["task.text_columns"] == '["text"]'
     assert run.data.params["lora.target_modules"] == "all-linear"
+    assert not {"run_name", "resume", "tracking.experiment"} & set(run.data.params)
+
+
+def test_what_was_typed_comes_first_and_the_result_is_the_first_metric(run: Run) -> None:
+    names = [option.partition("=")[0] for option in OPTIONS if not option.startswith("tracking")]
+    params = list(run.data.params)
+    assert params[: len(names)] == names
+    listed = [name for name in params if name.startswith("Typed.")]
+    assert listed == [f"Typed.{name}" for name in names]
+    assert run.data.params["Typed.optimizer.lr"] == "5e-3"
+    assert next(iter(run.data.metrics)) == "final/f1"
+    history = MlflowClient().get_metric_history(run.info.run_id, "final/f1")
+    assert [str(m.value) for m in history] == ["nan", str(run.data.metrics["final/f1"])]
+    of_no_step = [name for name in run.data.metrics if not name.startswith(("train/", "eval/"))]
+    assert {"final/loss", "baseline/majority_f1", "lora/merge_max_abs_diff"} <= set(of_no_step)
+    for name in of_no_step:
+        assert {m.step for m in MlflowClient().get_metric_history(run.info.run_id, name)} == {0}
 
 
 def test_inputs_name_and_digest_the_data(run: Run) -> None:
@@ -130,10 +147,11 @@ def test_inputs_name_and_digest_the_data(run: Run) -> None:
     assert inputs["train"].digest != inputs["validation"].digest
 
 
-def test_tags_name_versions_and_hardware(run: Run) -> None:
-    assert {"version.torch", "version.transformers", "hardware.cpu", "precision"} <= set(
-        run.data.tags
-    )
+def test_a_file_names_versions_and_hardware_and_tags_what_a_person_looks_for(run: Run) -> None:
+    assert {"version.torch", "version.transformers", "hardware.cpu"} <= set(environment_of(run))
+    shown = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+    assert shown.keys() == {"expkit.task", "expkit.model", "expkit.data", "precision"}
+    assert (shown["expkit.task"], shown["expkit.model"]) == ("classification", "tiny_bert")
 
 
 def test_artifacts(run: Run) -> None:
@@ -150,7 +168,7 @@ def test_artifacts(run: Run) -> None:
     )
     assert list(table.columns[:4]) == ["text", "label", "predicted", "probability"]
     share = (table["label"] == table["predicted"]).mean()
-    assert share == pytest.approx(run.data.metrics["eval/accuracy"])
+    assert share == pytest.approx(run.data.metrics["final/accuracy"])
 
 
 def test_logged_config_runs_again_with_the_same_result(folder: Path, run: Run) -> None:
@@ -204,8 +222,8 @@ def test_model_loads_and_scores_without_expkit(folder: Path, run: Run) -> None:
     )
     assert done.returncode == 0, done.stderr
     *accuracies, loss = json.loads(done.stdout.splitlines()[-1])
-    assert accuracies == [pytest.approx(run.data.metrics["eval/accuracy"])] * 3
-    assert loss == pytest.approx(run.data.metrics["eval/loss"], abs=1e-6)
+    assert accuracies == [pytest.approx(run.data.metrics["final/accuracy"])] * 3
+    assert loss == pytest.approx(run.data.metrics["final/loss"], abs=1e-6)
 
 
 def test_predict_answers_texts_and_files(folder: Path, run: Run) -> None:
@@ -256,4 +274,4 @@ def test_a_run_can_start_from_the_model_of_another(folder: Path, run: Run) -> No
     second = MlflowClient().get_experiment_by_name("second")
     assert second is not None
     (started_trained,) = MlflowClient().search_runs([second.experiment_id])
-    assert started_trained.data.metrics["eval/accuracy"] == run.data.metrics["eval/accuracy"]
+    assert started_trained.data.metrics["final/accuracy"] == run.data.metrics["final/accuracy"]

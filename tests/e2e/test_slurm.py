@@ -17,7 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import TINY, Command, free_port
+from conftest import TINY, Command, environment_of, free_port
 from expkit.tracking.past import ERROR, INTERRUPTED
 
 PATH = f"{os.environ['PATH']}:/usr/sbin"
@@ -150,9 +150,9 @@ def test_each_job_is_a_slurm_job_with_its_share_of_the_cores(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     found = runs(project)
-    assert states(found) == {"sweep seed": "FINISHED", "seed=1": "FINISHED", "seed=2": "FINISHED"}
-    jobs = [run for run in found if run.data.tags.get("expkit.kind") != "sweep"]
-    assert [run.data.tags["hardware.threads"] for run in jobs] == ["1", "1"]
+    assert states(found) == {"sweep: seed": "FINISHED", "seed=1": "FINISHED", "seed=2": "FINISHED"}
+    jobs = [run for run in found if run.data.tags.get("mlflow.expkit.kind") != "sweep"]
+    assert [environment_of(run)["hardware.threads"] for run in jobs] == ["1", "1"]
     scripts = list((project / "outputs" / "submitit").glob("*/*_submission.sh"))
     assert len(scripts) == 1, "a job array"
     until(lambda: not queue())
@@ -191,9 +191,9 @@ def test_a_job_whose_time_is_up_ends_alone_and_an_interrupted_sweep_leaves_no_jo
         process.kill()
         subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=False)
     found = runs(project)
-    assert states(found) == {"sweep seed": "KILLED", "seed=1": "KILLED", "seed=2": "KILLED"}
+    assert states(found) == {"sweep: seed": "KILLED", "seed=1": "KILLED", "seed=2": "KILLED"}
     for run in found:
-        if run.data.tags.get("expkit.kind") != "sweep":
+        if run.data.tags.get("mlflow.expkit.kind") != "sweep":
             assert run.data.tags[ERROR] == INTERRUPTED
 
 
@@ -214,8 +214,10 @@ def test_a_job_that_dies_is_noticed_without_accounting(project: Path) -> None:
         )
     try:
         until(lambda: process.poll() is not None or with_checkpoints(project), within=6000)
-        (run,) = [run for run in runs(project) if run.data.tags.get("expkit.kind") != "sweep"]
-        os.kill(int(run.data.tags["expkit.pid"]), signal.SIGKILL)
+        (run,) = [
+            run for run in runs(project) if run.data.tags.get("mlflow.expkit.kind") != "sweep"
+        ]
+        os.kill(int(run.data.tags["mlflow.expkit.pid"]), signal.SIGKILL)
         assert process.wait(timeout=600) == 1, output.read_text()
     finally:
         process.kill()

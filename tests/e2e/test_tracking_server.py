@@ -242,7 +242,7 @@ def test_eight_parallel_jobs_log_everything_and_no_password(
         assert troubles(log.read_bytes()[before:].decode()) == []
 
     found = runs(user)
-    (parent,) = [run for run in found if run.data.tags.get("expkit.kind") == "sweep"]
+    (parent,) = [run for run in found if run.data.tags.get("mlflow.expkit.kind") == "sweep"]
     jobs = [r for r in found if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert len(found) == 9
     assert [run.info.status for run in (parent, *jobs)] == ["FINISHED"] * 9
@@ -251,7 +251,7 @@ def test_eight_parallel_jobs_log_everything_and_no_password(
         for metric in BY_STEP:
             assert steps(user, run, metric) == STEPS, (run.info.run_name, metric)
         for metric in ("eval/loss", "eval/f1"):
-            assert steps(user, run, metric) == [2, 4, 4], "two evaluations, and the exported model"
+            assert steps(user, run, metric) == [2, 4], "two evaluations"
         assert run.info.artifact_uri.startswith("mlflow-artifacts:")
         assert "run.yaml" in {file.path for file in user.list_artifacts(run.info.run_id)}
 
@@ -358,7 +358,7 @@ def test_postgresql_alone_is_a_store_also_when_it_is_away_for_a_while(
     assert run.info.status == "FINISHED"
     for metric in BY_STEP:
         assert steps(client, run, metric) == list(range(1, last + 1)), metric
-    assert steps(client, run, "eval/f1") == [200, 400, 400]
+    assert steps(client, run, "eval/f1") == [200, 400]
     artifacts = project / "outputs" / "artifacts"
     assert run.info.artifact_uri.startswith(artifacts.as_uri())
     assert list(artifacts.rglob("model.safetensors"))

@@ -26,6 +26,15 @@ def test_the_best_jobs(name: str, direction: str, best: list[str]) -> None:
     assert [row.name for row in best_rows(rows)] == best
 
 
+def test_jobs_that_tie_are_all_the_best() -> None:
+    values = {"a": 0.5, "b": 0.9, "c": 0.9, "d": 0.1, "e": 0.9}
+    rows = [
+        Row(job, {}, "FINISHED", "eval/f1", value, task="t", direction="maximize")
+        for job, value in values.items()
+    ]
+    assert [row.name for row in best_rows(rows)] == ["b", "c", "e"]
+
+
 @pytest.mark.parametrize(("direction", "best"), [("minimize", 0.1), ("maximize", 0.9)])
 def test_the_best_trial(
     project: Path, direction: Literal["minimize", "maximize"], best: float

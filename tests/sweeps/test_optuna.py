@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -71,7 +71,11 @@ class Runs:
         self.rates: list[float] = []
 
     def __call__(
-        self, cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising
+        self,
+        cfg: DictConfig,
+        choices: Mapping[str, str],
+        is_promising: IsPromising,
+        typed: Sequence[str],
     ) -> float:
         self.rates.append(cfg.optimizer.lr)
         plain = OmegaConf.to_container(cfg, resolve=True)
@@ -111,8 +115,8 @@ def mlflow_runs(project: Path) -> tuple[list[MlflowRun], list[MlflowRun]]:
     store = client(project)
     found = store.search_runs([e.experiment_id for e in store.search_experiments()])
     return (
-        [run for run in found if run.data.tags.get("expkit.kind") == "sweep"],
-        [run for run in found if "expkit.trial" in run.data.tags],
+        [run for run in found if run.data.tags.get("mlflow.expkit.kind") == "sweep"],
+        [run for run in found if "mlflow.expkit.trial" in run.data.tags],
     )
 
 
@@ -133,19 +137,19 @@ def test_eight_trials_of_a_learning_rate(search: Search, project: Path) -> None:
     (parent,), trials = mlflow_runs(project)
     assert len(trials) == 8
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
-    assert sorted(int(run.data.tags["expkit.trial"]) for run in trials) == list(range(8))
+    assert sorted(int(run.data.tags["mlflow.expkit.trial"]) for run in trials) == list(range(8))
     assert {run.info.status for run in [parent, *trials]} == {"FINISHED"}
-    by_number = {int(run.data.tags["expkit.trial"]): run for run in trials}
+    by_number = {int(run.data.tags["mlflow.expkit.trial"]): run for run in trials}
     study = the_study(project)
     for trial in study.trials:
         run = by_number[trial.number]
         rate = trial.params["optimizer.lr"]
         assert float(run.data.params["optimizer.lr"]) == rate
         assert run.info.run_name == f"lr={rate:.3g}"
-        assert run.data.tags["expkit.overrides"].endswith(f"optimizer.lr={rate}")
-        assert run.data.metrics["eval/loss"] == trial.value
+        assert run.data.tags["mlflow.expkit.overrides"].endswith(f"optimizer.lr={rate}")
+        assert run.data.metrics["final/loss"] == trial.value
     best = by_number[study.best_trial.number]
-    assert parent.data.tags["expkit.best_run"] == best.info.run_id
+    assert parent.data.tags["mlflow.expkit.best_run"] == best.info.run_id
     assert parent.data.metrics["sweep/best"] == study.best_value
     rate = study.best_params["optimizer.lr"]
     assert parent.data.tags["expkit.best_parameters"] == f"optimizer.lr={rate}"
@@ -266,7 +270,7 @@ def test_a_bad_trial_is_pruned(
     assert pruned.info.status == "KILLED"
     assert "expkit.error" not in pruned.data.tags
     assert parent.info.status == "FINISHED"
-    identity = pruned.data.tags["expkit.fingerprint"]
+    identity = pruned.data.tags["mlflow.expkit.fingerprint"]
     newest = newest_run(client(project), pruned.info.experiment_id, identity)
     assert newest is not None
     assert not was_cut_off(newest)

@@ -43,11 +43,22 @@ def test_jobs_are_named_by_what_they_differ_in() -> None:
 
 def test_a_name_that_is_given_stands_first_and_long_ones_are_cut() -> None:
     (one,) = planned(["run_name=mine", "seed=1"])
-    assert one.name == "mine job 0"
+    assert one.name == "mine"
+    assert [
+        job.name for job in planned(["run_name=mine", "seed=1"], ["run_name=mine", "seed=2"])
+    ] == [
+        "mine seed=1",
+        "mine seed=2",
+    ]
     long = ",".join(f"module_{i}" for i in range(40))
     jobs = planned([f"lora.target_modules=[{long}]"], ["lora.target_modules=[query]"])
     assert len(jobs[0].name) == 100
     assert jobs[0].name.endswith("… #0")
+
+
+def test_the_only_job_of_a_sweep_has_the_name_of_a_run() -> None:
+    (one,) = planned(["task=token_classification", "model.dropout=0.1", "seed=3"])
+    assert one.name == "ner minilm lora-attention adamw s3"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from conftest import TINY, Command
+from conftest import TINY, Command, environment_of
 
 
 def test_four_jobs_at_once_of_which_one_dies(expkit: Command, project: Path) -> None:
@@ -26,12 +26,12 @@ def test_four_jobs_at_once_of_which_one_dies(expkit: Command, project: Path) -> 
     assert "Traceback" not in done.stderr
     store = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     runs = store.search_runs([e.experiment_id for e in store.search_experiments()])
-    (parent,) = (run for run in runs if run.data.tags.get("expkit.kind") == "sweep")
+    (parent,) = (run for run in runs if run.data.tags.get("mlflow.expkit.kind") == "sweep")
     jobs = [run for run in runs if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in jobs} == {parent.info.run_id}
     ended = {run.data.params["seed"]: run.info.status for run in jobs}
     assert ended == {"1": "FINISHED", "2": "KILLED", "3": "FINISHED", "4": "FINISHED"}
-    assert {run.data.tags["hardware.threads"] for run in jobs} == {"1"}
+    assert {environment_of(run)["hardware.threads"] for run in jobs} == {"1"}
 
 
 DEADLY = """

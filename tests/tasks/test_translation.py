@@ -481,7 +481,7 @@ def test_a_run_with_lora_is_exported_verified_and_served(
     client = MlflowClient(uri)
     (logged,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert logged.info.status == "FINISHED"
-    assert logged.data.metrics["eval/bleu"] == pytest.approx(bleu)
+    assert logged.data.metrics["final/bleu"] == pytest.approx(bleu)
     assert 0 <= logged.data.metrics["lora/merge_max_abs_diff"] < 1e-4
     assert "nrefs:1|" in logged.data.tags["bleu.signature"]
     table = client.load_table(

@@ -17,6 +17,7 @@ from expkit.errors import UserError, complain
 from expkit.secrets import hidden, hidden_in
 from expkit.sweeps import job
 from expkit.tracking import store
+from expkit.tracking.params import params_of
 from expkit.tracking.past import OVERRIDES_VARIABLE, SWEEP_VARIABLE
 from expkit.tracking.run import open_run
 from expkit.tracking.sweep import open_sweep
@@ -136,7 +137,7 @@ def test_a_run_that_fails_logs_no_secret(
     def fails() -> None:
         with open_run(settings, "x", {}, resume="never") as run:
             opened.append(run.id)
-            run.log_config(config, {**config, "labels": [ADDRESSES[2]]})
+            run.log_config(params_of(config), {**config, "labels": [ADDRESSES[2]]})
             raise RuntimeError(f"{ADDRESSES[0]} refused {VARIABLES[0]} {SECRET}")
 
     with pytest.raises(RuntimeError):

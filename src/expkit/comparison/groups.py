@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
 from expkit.errors import UserError, nearest
+from expkit.metrics.result import FINAL, final_of
 from expkit.names import key_of
 
 FINISHED = "FINISHED"
@@ -36,8 +37,9 @@ class Job:
 
     @property
     def objective(self) -> str:
-        """The metric that decides, by its key."""
-        return key_of(self.params.get("objective", ""))
+        """The metric that decides, by the key of its final value; empty for runs of other programs."""
+        given = self.params.get("objective")
+        return key_of(final_of(given)) if given else ""
 
     @property
     def direction(self) -> str:
@@ -126,7 +128,7 @@ def best_of(groups: Sequence[Group]) -> list[Group]:
 
 
 def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
-    """Those that were asked for; else objectives, other scores of the validation split, the loss.
+    """Those that were asked for; else objectives, other scores of the exported model, the loss.
 
     A score that belongs to another one, such as f1_PER to f1, has to be asked for.
 
@@ -136,10 +138,10 @@ def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]
     known = list(dict.fromkeys(m for group in groups for job in group.jobs for m in job.metrics))
     if wanted:
         return [_known(name, known) for name in wanted]
-    scores = [name for name in known if name.startswith("eval/")]
+    scores = [name for name in known if name.startswith(FINAL)]
     main = [n for n in scores if not any(n.startswith(f"{other}_") for other in scores)]
     objectives = [group.objective for group in groups if group.objective in known]
-    losses = [name for name in main if name == "eval/loss"]
+    losses = [name for name in main if name == f"{FINAL}loss"]
     return list(dict.fromkeys([*objectives, *(n for n in main if n not in losses), *losses]))
 
 
@@ -150,10 +152,10 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 
 def _known(name: str, known: Sequence[str]) -> str:
-    for candidate in (name, f"eval/{name}", key_of(name), key_of(f"eval/{name}")):
+    for candidate in (name, FINAL + name, key_of(name), key_of(FINAL + name)):
         if candidate in known:
             return candidate
-    allowed = [m.removeprefix("eval/") for m in known if not m.startswith("train/")]
+    allowed = [m.removeprefix(FINAL) for m in known if not m.startswith(("train/", "eval/"))]
     raise UserError(f"--metrics {name}: no such metric; {nearest(name, allowed)}")
 
 

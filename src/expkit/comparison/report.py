@@ -8,6 +8,7 @@ from pathlib import Path
 from expkit.comparison.bootstrap import Difference
 from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
 from expkit.display import console, table, tell
+from expkit.metrics.result import FINAL
 
 VALUE_LIMIT = 24  # characters of a parameter in the terminal
 ID_LENGTH = 8  # of a run; compare finds it by these
@@ -50,7 +51,7 @@ def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
             scores[list(metrics).index(group.objective)] += "*"
         run = group.best_job.run_id[:ID_LENGTH]
         rows.append([*map(_cut, differing), *scores, str(len(group.jobs)), run])
-    columns = [*names, *(m.removeprefix("eval/") for m in metrics), "n", "run"]
+    columns = [*names, *(m.removeprefix(FINAL) for m in metrics), "n", "run"]
     return Grid(columns, rows, [groups.index(group) for group in best])
 
 

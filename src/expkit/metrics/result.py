@@ -9,10 +9,12 @@ from collections.abc import Mapping
 
 from expkit.names import key_of
 
+FINAL, CURVE = "final/", "eval/"
+
 
 def final_of(objective: str) -> str:
     """`final/f1` for `eval/f1`: the name of the result, not yet a key of MLflow."""
-    return f"final/{objective.removeprefix('eval/')}"
+    return FINAL + objective.removeprefix(CURVE)
 
 
 def result_of(metrics: Mapping[str, float], objective: str) -> float | None:
@@ -22,3 +24,11 @@ def result_of(metrics: Mapping[str, float], objective: str) -> float | None:
     """
     final = metrics.get(key_of(final_of(objective)), math.nan)
     return metrics.get(key_of(objective)) if math.isnan(final) else final
+
+
+def with_final(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of a run; one of before `final/` gets the last values of its curves by these names."""
+    if any(name.startswith(FINAL) for name in metrics):
+        return dict(metrics)
+    curves = {name: value for name, value in metrics.items() if name.startswith(CURVE)}
+    return {**metrics, **{final_of(name): value for name, value in curves.items()}}

@@ -50,7 +50,7 @@ def sweep(
     config = jobs[0].config
     begin(config)
     command = as_typed(master.hydra.overrides.task)
-    name = f"sweep {' '.join(jobs[0].differing) or jobs[0].name}"
+    name = f"sweep: {', '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
         say(f"{name} ({opened.id}): {len(jobs)} jobs")
         waiting = [job for job in jobs if not opened.is_done(job)]

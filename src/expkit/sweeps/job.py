@@ -36,6 +36,8 @@ FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, n
 PATHS = ("data.train_file", "data.validation_file", "data.test_file", "model.path")
 
 IsPromising = Callable[[float, float], bool]  # see expkit.monitor
+Choices = Mapping[str, str]  # the option taken in each config group
+Typed = Sequence[str]  # overrides of the command line
 
 # Our options carry the names of the plugins' own, which Hydra mentions at each composition.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
@@ -79,6 +81,7 @@ def single(cfg: DictConfig) -> float | None:
         dry_run(cfg)
         return None
     choices = dict(hydra_config.runtime.choices)
+    typed = as_typed(hydra_config.overrides.task)
     if processes > 1:
         if (asked := cfg.launch.processes) not in (1, processes):
             raise ConfigError(f"launch.processes={asked}: {processes} are started already")
@@ -86,7 +89,7 @@ def single(cfg: DictConfig) -> float | None:
     elif cfg.launch.processes > 1:
         from expkit.launch import launch
 
-        result = launch(cfg, choices)
+        result = launch(cfg, choices, None, typed)
         if result == FAILED:
             raise SystemExit(EXIT_FAILED)  # why was printed by the process that it happened in
         return float(result)
@@ -96,7 +99,7 @@ def single(cfg: DictConfig) -> float | None:
     from expkit.processes import joined
 
     with joined():
-        return run(cfg, choices)
+        return run(cfg, choices, typed=typed)
 
 
 def check_where_typed(cfg: DictConfig) -> None:
@@ -128,12 +131,13 @@ def job_of_sweep(cfg: DictConfig) -> Any:
 
     hydra_config = HydraConfig.get()
     check_where_typed(cfg)
-    os.environ[OVERRIDES_VARIABLE] = " ".join(own_overrides(as_typed(hydra_config.overrides.task)))
+    typed = own_overrides(as_typed(hydra_config.overrides.task))
+    os.environ[OVERRIDES_VARIABLE] = " ".join(typed)
     choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):
         return SKIPPED
-    result = carry_out(cfg, choices)
+    result = carry_out(cfg, choices, None, typed)
     if stops and result == FAILED:
         stop_sweep(cfg.tracking)
     return result
@@ -154,7 +158,7 @@ def work_for_search(cfg: DictConfig) -> Any:
 
 
 def carry_out(
-    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
 ) -> Any:
     """One run, in this process or in others; returns what `attempt` does.
 
@@ -164,13 +168,13 @@ def carry_out(
     if cfg.launch.processes > 1:
         from expkit.launch import launch
 
-        return launch(cfg, choices, is_promising)
+        return launch(cfg, choices, is_promising, typed)
     run = _in_own_process if cfg.sweep.process_per_job else attempt
-    return run(cfg, choices, is_promising)
+    return run(cfg, choices, is_promising, typed)
 
 
 def attempt(
-    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None = None
+    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None = None, typed: Typed = ()
 ) -> Any:
     """The objective, FAILED or PRUNED; the process is left as the next job wants to find it."""
     take_over(os.environ.get(PROJECT_VARIABLE))
@@ -186,7 +190,7 @@ def attempt(
     torch.set_num_threads(threads())
     os.environ.setdefault("RAYON_NUM_THREADS", str(threads()))  # of tokenizers
     try:
-        return run(cfg, choices, is_promising)
+        return run(cfg, choices, is_promising, typed)
     except Pruned as reason:
         say(f"pruned: {reason}")
         return PRUNED
@@ -213,13 +217,14 @@ def threads() -> int:
 
 
 def _in_own_process(
-    cfg: DictConfig, choices: Mapping[str, str], is_promising: IsPromising | None
+    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
 ) -> Any:
     """A job that dies of a signal takes nothing with it, and leaves no memory in use."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     plain = OmegaConf.to_container(cfg, resolve=True)
-    process = context.Process(target=_child, args=(sender, plain, dict(choices), is_promising))
+    work = (plain, dict(choices), is_promising, typed)
+    process = context.Process(target=_child, args=(sender, *work))
     process.start()
     sender.close()
     try:
@@ -234,9 +239,9 @@ def _in_own_process(
 
 
 def _child(
-    sender: Connection, plain: Any, choices: dict[str, str], is_promising: IsPromising | None
+    sender: Connection, plain: Any, choices: Choices, is_promising: IsPromising | None, typed: Typed
 ) -> None:
     try:
-        sender.send(attempt(OmegaConf.create(plain), choices, is_promising))
+        sender.send(attempt(OmegaConf.create(plain), choices, is_promising, typed))
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

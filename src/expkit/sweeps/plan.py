@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from hydra.core.config_loader import ConfigLoader
@@ -15,12 +15,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from expkit.config.checks import check
 from expkit.config.fingerprint import fingerprint
 from expkit.config.messages import explain
+from expkit.config.naming import run_name
 from expkit.display import say
 from expkit.errors import ConfigError
 
 NAME_LIMIT = 100  # characters
-
-Composed = tuple[tuple[str, ...], dict[str, Any]]  # overrides, and what they give
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class Job:
     """One configuration of a sweep.
 
     `differing` holds the overrides that are not the same in all jobs; together they make its name.
+    `choices` are the options that were taken.
     """
 
     number: int
@@ -35,14 +35,15 @@ class Job:
     differing: dict[str, str]
     config: dict[str, Any]
     fingerprint: str
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """What it differs in; its number where it differs in nothing."""
+        """What it differs in; the only job of a sweep has the name that it would have as a run."""
         parts = [f"{re.split('[./]', key)[-1]}={value}" for key, value in self.differing.items()]
-        text = " ".join(parts) or f"job {self.number}"
         given = self.config["run_name"]
-        text = f"{given} {text}" if given else text
+        text = " ".join([given, *parts] if given else parts)
+        text = text or run_name(self.config, self.choices, self.overrides)
         if len(text) <= NAME_LIMIT:
             return text
         number = f"… #{self.number}"  # what was cut may have been all that tells it apart
@@ -62,33 +63,34 @@ def plan(
         ConfigError: with the problems of all jobs, each once.
     """
     problems: dict[str, None] = {}
-    composed: list[Composed] = []
+    composed: list[Job] = []
     for overrides in combinations:
         try:
-            composed.append((tuple(overrides), compose(loader, master, overrides)))
+            composed.append(compose(loader, master, overrides))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
-    if len({str(config["tracking"]) for _, config in composed}) > 1:
+    if len({str(job.config["tracking"]) for job in composed}) > 1:
         one_store = "tracking: has to be the same for all jobs, which are one sweep in one store"
         problems[one_store] = None
     if problems:
         raise ConfigError(list(problems))
-    distinct = _without_repetitions(composed)
-    values = [_values(overrides) for overrides, _ in distinct.values()]
+    jobs = _without_repetitions(composed)
+    values = [_values(job.overrides) for job in jobs]
     keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
     return [
-        Job(number, overrides, {key: values[number][key] for key in keys}, config, identity)
-        for number, (identity, (overrides, config)) in enumerate(distinct.items())
+        replace(job, number=number, differing={key: values[number][key] for key in keys})
+        for number, job in enumerate(jobs)
     ]
 
 
-def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> dict[str, Any]:
-    """The resolved configuration of one job, checked."""
+def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> Job:
+    """One job, checked, that does not know yet in what it differs from others."""
     before = HydraConfig.instance().cfg
     try:
         cfg = loader.load_sweep_config(master, list(overrides))
         HydraConfig.instance().set_config(cfg)
-        _require_same_sweep(master.hydra.runtime.choices, cfg.hydra.runtime.choices)
+        choices = dict(cfg.hydra.runtime.choices)
+        _require_same_sweep(master.hydra.runtime.choices, choices)
         with open_dict(cfg):
             del cfg["hydra"]
         check(cfg, list(overrides))
@@ -96,7 +98,8 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
         raise ConfigError(explain(error, overrides)) from error
     finally:
         HydraConfig.instance().cfg = before
-    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    return Job(0, tuple(overrides), {}, config, fingerprint(config), choices)
 
 
 def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) -> None:
@@ -109,14 +112,14 @@ def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) 
             )
 
 
-def _without_repetitions(composed: Sequence[Composed]) -> dict[str, Composed]:
-    """By fingerprint, the first of those that would have the same result."""
-    first: dict[str, Composed] = {}
-    for overrides, config in composed:
-        first.setdefault(fingerprint(config), (overrides, config))
-    if len(first) < len(composed):
-        say(f"{len(composed) - len(first)} jobs are the same as others and run once")
-    return first
+def _without_repetitions(jobs: Sequence[Job]) -> list[Job]:
+    """The first of those that would have the same result."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        first.setdefault(job.fingerprint, job)
+    if len(first) < len(jobs):
+        say(f"{len(jobs) - len(first)} jobs are the same as others and run once")
+    return list(first.values())
 
 
 def fingerprint_of(jobs: Sequence[Job]) -> str:

@@ -60,7 +60,7 @@ def search(
     begin(config)
     identity = fingerprint_of(space, tried[0])
     command = as_typed(master.hydra.overrides.task)
-    with open_sweep(config, identity, f"search {' '.join(space)}", command) as opened:
+    with open_sweep(config, identity, f"search: {', '.join(space)}", command) as opened:
         n_jobs = options.pop("n_jobs")
         settings = Settings(**{**options, "study_name": options["study_name"] or opened.id})
         trials = make_study(

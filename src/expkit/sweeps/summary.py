@@ -14,17 +14,20 @@ CURVES = 40  # at most, in one picture
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
-    """The best job for each task and objective; others cannot be compared."""
-    best: dict[tuple[str, str, str], Row] = {}
+    """The best job for each task and objective, and those that tie with it; others cannot be compared."""
+    best: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         if row.value is None or row.value != row.value or not row.direction:
             continue
         contest = row.task, row.objective, row.direction
-        leader = best.get(contest)
+        leaders = best.setdefault(contest, [row])
+        assert leaders[0].value is not None
         sign = -1 if row.direction == MINIMIZE else 1
-        if leader is None or leader.value is None or sign * row.value > sign * leader.value:
-            best[contest] = row
-    return list(best.values())
+        if sign * row.value > sign * leaders[0].value:
+            best[contest] = [row]
+        elif row.value == leaders[0].value and row is not leaders[0]:
+            leaders.append(row)
+    return [row for leaders in best.values() for row in leaders]
 
 
 def show(name: str, run_id: str, rows: Sequence[Row]) -> None:

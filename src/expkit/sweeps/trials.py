@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from expkit.config.project import output_dir
 from expkit.errors import ConfigError, UserError, reason
 from expkit.sweeps.space import Space
+from expkit.tracking.past import tag_of
 from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -126,7 +127,7 @@ class Trials:
     def running(self) -> bool:
         """Whether a process of this machine is at work on one."""
         here = socket.gethostname()
-        return any(_is_running(t) and t.user_attrs.get(HOST) == here for t in self.all())
+        return any(_is_running(t) and tag_of(t.user_attrs, HOST) == here for t in self.all())
 
     def end_dead(self, end: Callable[[Trial], None]) -> int:
         """Call `end` with each trial whose process is dead; returns how many there are."""
@@ -268,5 +269,6 @@ def _is_running(trial: FrozenTrial) -> bool:
     """Of other machines we cannot know, and let them go on."""
     if trial.state != TrialState.RUNNING:
         return False
-    elsewhere = trial.user_attrs.get(HOST, socket.gethostname()) != socket.gethostname()
+    here = socket.gethostname()
+    elsewhere = tag_of(trial.user_attrs, HOST, here) != here
     return elsewhere or is_alive(trial.user_attrs)

@@ -4,7 +4,7 @@ So one that comes free is busy again at once, whatever the others do.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
@@ -13,7 +13,6 @@ from hydra.core.utils import env_override
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
-from expkit.config.fingerprint import fingerprint
 from expkit.config.texts import as_typed
 from expkit.errors import ConfigError, complain, reason
 from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
@@ -97,16 +96,13 @@ def _composed(trial: Trial) -> Job:
     loader = GlobalHydra.instance().config_loader()
     master = cast(DictConfig, HydraConfig.instance().cfg)
     overrides = (*as_typed(master.hydra.overrides.task), *as_overrides(trial.params))
-    config = compose(loader, master, overrides)
-    return Job(trial.number, overrides, shown(trial.params), config, fingerprint(config))
+    job = compose(loader, master, overrides)
+    return replace(job, number=trial.number, differing=shown(trial.params))
 
 
 def _carried_out(trial: Trial, job: Job, order: Order) -> Any:
     cfg = OmegaConf.create({**job.config, "run_name": job.name})
     choices = dict(HydraConfig.get().runtime.choices)
-    tags = {
-        TRIAL_VARIABLE: str(job.number),
-        OVERRIDES_VARIABLE: " ".join(own_overrides(job.overrides)),
-    }
-    with env_override(tags):
-        return carry_out(cfg, choices, Promise(order.settings, trial._trial_id))
+    typed, promise = own_overrides(job.overrides), Promise(order.settings, trial._trial_id)
+    with env_override({TRIAL_VARIABLE: str(job.number), OVERRIDES_VARIABLE: " ".join(typed)}):
+        return carry_out(cfg, choices, promise, typed)

@@ -55,6 +55,7 @@ class MaskedLM:
         UserError: there is no such language, or its words cannot be found.
     """
 
+    short_name = "mlm"  # in names of runs
     pipeline = "fill-mask"
 
     def __init__(

@@ -38,6 +38,7 @@ class TextClassification:
         metrics: `evaluate.Metric` objects on label ids.
     """
 
+    short_name = "classification"  # in names of runs
     pipeline = "text-classification"
 
     def __init__(

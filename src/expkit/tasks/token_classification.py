@@ -45,6 +45,7 @@ class TokenClassification:
         metrics: `evaluate.Metric` objects on lists of BIO tags.
     """
 
+    short_name = "ner"  # in names of runs
     pipeline = "token-classification"
 
     def __init__(

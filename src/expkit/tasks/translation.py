@@ -52,6 +52,7 @@ class Translation:
         metrics: `evaluate.Metric` objects on texts and lists of references.
     """
 
+    short_name = "translation"  # in names of runs
     pipeline = "translation"
 
     def __init__(

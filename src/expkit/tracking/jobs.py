@@ -11,8 +11,10 @@ from mlflow.exceptions import MlflowException
 
 from expkit.comparison.groups import DIGEST, Job
 from expkit.errors import UserError
+from expkit.metrics.result import with_final
 from expkit.tracking.logged import data_digests, find_run
-from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, runs_with
+from expkit.tracking.params import config_of
+from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
@@ -38,11 +40,11 @@ def select(ids: Sequence[str]) -> Selection:
     chosen = [find_run(client, run_id) for run_id in dict.fromkeys(ids)] or [_last_sweep(client)]
     jobs: dict[str, Job] = {}
     for run in chosen:
-        for job in _jobs_of(client, run) if _is_sweep(run) else [_job(run)]:
+        for job in _jobs_of(client, run) if is_sweep(run) else [_job(run)]:
             jobs[job.run_id or job.name] = job
     if not jobs:
         raise UserError(f"run {chosen[0].info.run_id} ({_name(chosen[0])}): has no jobs yet")
-    title = ", ".join(f"{_name(run)} ({run.info.run_id[:8]})" for run in chosen if _is_sweep(run))
+    title = ", ".join(f"{_name(run)} ({run.info.run_id[:8]})" for run in chosen if is_sweep(run))
     pair = len(chosen) == len(jobs) == 2 and not title
     return Selection(title, list(jobs.values()), pair)
 
@@ -58,16 +60,12 @@ def _last_sweep(client: MlflowClient) -> MlflowRun:
     return max(found, key=lambda run: run.info.start_time)
 
 
-def _is_sweep(run: MlflowRun) -> bool:
-    return bool(run.data.tags.get(KIND) == "sweep")
-
-
 def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
     """The newest run of each job, and jobs that had finished before the sweep began."""
     newest: dict[str, MlflowRun] = {}
     runs = runs_with(client, parent.info.experiment_id, SWEEP, parent.info.run_id)
     for run in runs:
-        newest.setdefault(run.data.tags.get(FINGERPRINT, run.info.run_id), run)
+        newest.setdefault(tag_of(run.data.tags, FINGERPRINT, run.info.run_id), run)
     names = {_name(run) for run in newest.values()}
     overrides: dict[str, Mapping[str, str]] = {}
     elsewhere: list[Job] = []
@@ -78,7 +76,7 @@ def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
             continue
         if row["run"]:
             run = client.get_run(str(row["run"]))
-            if run.data.tags.get(FINGERPRINT) not in newest:
+            if tag_of(run.data.tags, FINGERPRINT) not in newest:
                 elsewhere.append(_job(run, str(row["job"]), chosen))
         else:
             elsewhere.append(_not_started(row, chosen))
@@ -103,8 +101,8 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
         run.info.run_id,
         run.info.status,
         run.data.tags.get(ERROR, ""),
-        {**run.data.params, **digests},
-        run.data.metrics,
+        {**config_of(run.data.params), **digests},
+        with_final(run.data.metrics),
         chosen or {},
     )
 

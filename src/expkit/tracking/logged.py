@@ -17,11 +17,12 @@ from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
 from expkit.errors import UserError
+from expkit.metrics.result import with_final
 from expkit.tracking.params import leaves
-from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, KIND
+from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
-SCORED = ("eval", "test", "baseline")  # groups of metrics
+SCORED = ("final", "test", "baseline")  # groups of metrics
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class LoggedRun:
         return f"models:/{outputs[-1].model_id}"
 
     def scores(self) -> dict[str, float]:
-        """The last value of each metric that says how good the model is."""
-        metrics = self.run.data.metrics
+        """The value of each metric that says how good the exported model is."""
+        metrics = with_final(self.run.data.metrics)
         return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
 
     def artifact(self, path: str) -> Path | None:
@@ -89,12 +90,12 @@ def logged_run(run_id: str) -> LoggedRun:
     """
     client = connect(None)
     run = find_run(client, run_id)
-    if run.data.tags.get(KIND) == "sweep":
+    if is_sweep(run):
         raise UserError(f"run {run.info.run_id}: is a sweep; name one of its runs")
     try:
         text = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/run.yaml")
     except (MlflowException, OSError) as error:
-        known = FINGERPRINT in run.data.tags
+        known = tag_of(run.data.tags, FINGERPRINT)
         why = f"is not in {run.info.artifact_uri}" if known else "so expkit did not make it"
         raise UserError(f"run {run.info.run_id}: has no run.yaml, {why}") from error
     return LoggedRun(run, _config(run.info.run_id, text), client)

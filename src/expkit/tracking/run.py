@@ -15,6 +15,7 @@ import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from expkit.config.fingerprint import differences, digest_of_facts
 from expkit.config.project import project_root, run_folder
@@ -30,7 +31,6 @@ from expkit.tracking.past import (
     ERROR,
     FINGERPRINT,
     FOLDER,
-    KIND,
     OVERRIDES,
     OVERRIDES_VARIABLE,
     SWEEP,
@@ -39,7 +39,9 @@ from expkit.tracking.past import (
     TRIAL_VARIABLE,
     finished_run,
     is_pruned,
+    is_sweep,
     newest_run,
+    tag_of,
     was_cut_off,
 )
 from expkit.tracking.writer import FACTS, Run, SilentRun
@@ -87,7 +89,6 @@ def open_run(
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        **environment(),
         FINGERPRINT: digest_of_facts(facts),
         FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **sweep_tags(),
@@ -202,16 +203,16 @@ def _to_go_on(
         if newest.info.status == "RUNNING":
             say(
                 f"run {newest.info.run_id} of the same experiment is running on "
-                f"{newest.data.tags.get(store.HOST)}, so a new one begins; if it is dead, "
+                f"{tag_of(newest.data.tags, store.HOST)}, so a new one begins; if it is dead, "
                 f"resume={newest.info.run_id} goes on with it"
             )
         has_failed = newest.info.status == "FAILED" and has_state
         return newest if was_cut_off(newest) or has_failed else None
     run = find_run(client, resume)
-    run_id, tags = run.info.run_id, run.data.tags
+    run_id = run.info.run_id
     refusals = {
         f"was deleted; {store.restoring(client, 'run', run_id)}": store.is_deleted(run),
-        "is a sweep; it goes on with the same command and resume=auto": tags.get(KIND) == "sweep",
+        "is a sweep; it goes on with the same command and resume=auto": is_sweep(run),
         "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
         f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
         " in place of all other options of model": run.info.status == "FINISHED",
@@ -245,10 +246,10 @@ def sweep_tags() -> dict[str, str]:
 
 
 def environment() -> dict[str, str]:
-    """Versions, commit and hardware, as tags of a run."""
+    """Versions, commit and hardware: what may be the reason if a result does not come out again."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    tags = {f"version.{package}": version(package) for package in PACKAGES}
-    tags |= {
+    facts = {f"version.{package}": version(package) for package in PACKAGES}
+    facts |= {
         "version.expkit": version("expkit"),
         "version.python": platform.python_version(),
         "hardware.cpu": platform.processor() or platform.machine(),
@@ -258,9 +259,9 @@ def environment() -> dict[str, str]:
         "hardware.accelerator": accelerator,
     }
     if commit := _git("rev-parse", "HEAD"):
-        tags["mlflow.source.git.commit"] = commit
-        tags["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    return tags
+        facts[MLFLOW_GIT_COMMIT] = commit
+        facts["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
+    return facts
 
 
 def _git(*arguments: str) -> str:

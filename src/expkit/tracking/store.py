@@ -40,9 +40,11 @@ from expkit.errors import UserError, shortened
 from expkit.secrets import hidden, remember, without_password
 from expkit.tracking.moved import follow_project, local_path
 from expkit.tracking.outbox import is_written
+from expkit.tracking.past import names_of, tag_of
 
-HOST, PID, STARTED = "expkit.host", "expkit.pid", "expkit.process_started"
-BOOT = "expkit.boot"  # boot and process namespace, where STARTED counts clock ticks since that boot
+HOST, PID = "mlflow.expkit.host", "mlflow.expkit.pid"
+STARTED = "mlflow.expkit.process_started"
+BOOT = "mlflow.expkit.boot"  # boot and process namespace, where STARTED counts clock ticks since that boot
 REACHABLE_WITHIN = 5.0  # seconds
 DATABASES = ("postgresql", "mysql", "mssql")  # MLflow writes into them without a server of its own
 
@@ -253,14 +255,16 @@ def source_tags() -> dict[str, str]:
 
 def close_abandoned(client: MlflowClient) -> None:
     """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
-    running = client.search_runs(
-        experiment_ids(client),
-        filter_string=f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{socket.gethostname()}'",
-        run_view_type=ViewType.ACTIVE_ONLY,
-    )
-    for run in running:
-        if not is_at_work(run):
-            client.set_terminated(run.info.run_id, status="KILLED")
+    here, experiments = socket.gethostname(), experiment_ids(client)
+    for name in names_of(HOST):
+        running = client.search_runs(
+            experiments,
+            filter_string=f"attributes.status = 'RUNNING' and tags.`{name}` = '{here}'",
+            run_view_type=ViewType.ACTIVE_ONLY,
+        )
+        for run in running:
+            if tag_of(run.data.tags, HOST) == here and not is_at_work(run):
+                client.set_terminated(run.info.run_id, status="KILLED")
 
 
 def is_at_work(run: MlflowRun) -> bool:
@@ -270,18 +274,19 @@ def is_at_work(run: MlflowRun) -> bool:
     run's files is asked. Where there is none, a process that this one cannot see counts as alive.
     """
     held = is_written(run_folder(run.info.run_id))
-    hidden_from_here = run.data.tags.get(BOOT, _boot()) != _boot()
+    hidden_from_here = tag_of(run.data.tags, BOOT, _boot()) != _boot()
     return is_alive(run.data.tags) or (hidden_from_here if held is None else held)
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
     """Whether this process sees the one that `owner_tags` describe, be it in a container of its own."""
     try:
-        process = psutil.Process(int(tags[PID]))
-        if process.status() == psutil.STATUS_ZOMBIE or tags.get(BOOT, _boot()) != _boot():
+        process = psutil.Process(int(tag_of(tags, PID)))
+        is_elsewhere = tag_of(tags, BOOT, _boot()) != _boot()
+        if process.status() == psutil.STATUS_ZOMBIE or is_elsewhere:
             return False
-        return _start(process.pid) == tags[STARTED]
-    except (psutil.NoSuchProcess, KeyError, ValueError):
+        return _start(process.pid) == tag_of(tags, STARTED)
+    except (psutil.NoSuchProcess, ValueError):
         return False
 
 
@@ -306,14 +311,14 @@ def _start(pid: int | str) -> str:
 
 def is_other_process_here(tags: Mapping[str, str]) -> bool:
     """Whether a living process that this one sees, but not this one, owns a run with these tags."""
-    is_here = tags.get(HOST) == socket.gethostname() and tags.get(PID) != str(os.getpid())
-    return is_here and is_alive(tags)
+    is_here = tag_of(tags, HOST) == socket.gethostname()
+    return is_here and tag_of(tags, PID) != str(os.getpid()) and is_alive(tags)
 
 
 def terminate_owner(tags: Mapping[str, str]) -> None:
     """Send SIGTERM to the process that owns a run."""
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(int(tags[PID])).terminate()
+        psutil.Process(int(tag_of(tags, PID))).terminate()
 
 
 def _require_server(uri: str) -> None:

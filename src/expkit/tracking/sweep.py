@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, ViewType
+from mlflow.entities import Metric, Param, ViewType
 from mlflow.entities import Run as MlflowRun
 
 from expkit.config.project import run_folder
 from expkit.interrupts import ends_first
-from expkit.names import key_of
+from expkit.metrics.result import result_of
 from expkit.secrets import hidden
 from expkit.tracking import store
 from expkit.tracking.note import NOTE, Row, note_of
@@ -30,15 +30,16 @@ from expkit.tracking.past import (
     SWEEP_VARIABLE,
     is_pruned,
     runs_with,
+    tag_of,
 )
 from expkit.tracking.views import announce, keep_sweep, page_of
 
 if TYPE_CHECKING:
     from expkit.sweeps.plan import Job
 
-SWEEP_FINGERPRINT = "expkit.sweep_fingerprint"
-STOPPED = "expkit.stopped"  # on the parent: a job has failed, and no other is to start
-BEST, BEST_RUN = "expkit.best", "expkit.best_run"
+SWEEP_FINGERPRINT = "mlflow.expkit.sweep_fingerprint"
+STOPPED = "mlflow.expkit.stopped"  # on the parent: a job has failed, and no other is to start
+BEST, BEST_RUN = "expkit.best", "mlflow.expkit.best_run"
 ENDED_WITHIN = 20.0  # seconds, after SIGTERM
 DIED = "its process died; there is no more to say than the system's log holds"
 NOT_STARTED = "was not started"
@@ -70,7 +71,7 @@ class SweepRun:
         newest: dict[str, MlflowRun] = {}
         runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
         for run in sorted(runs, key=store.is_deleted):
-            newest.setdefault(run.data.tags[FINGERPRINT], run)
+            newest.setdefault(tag_of(run.data.tags, FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
@@ -92,7 +93,8 @@ class SweepRun:
             }
             if pruned:
                 counts["sweep/pruned"] = pruned
-            if len(best) == 1 and best[0].value is not None:
+            contests = {(row.task, row.objective, row.direction) for row in best}
+            if len(contests) == 1 and best[0].value is not None:
                 counts["sweep/best"] = best[0].value
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
@@ -127,7 +129,7 @@ class SweepRun:
         """Close the run of a job whose process is gone; it may have been on another machine."""
         for run in runs_with(self._client, self._experiment, SWEEP, self.id):
             is_open = run.info.status == "RUNNING"
-            if is_open and run.data.tags.get(FINGERPRINT) == job.fingerprint:
+            if is_open and tag_of(run.data.tags, FINGERPRINT) == job.fingerprint:
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
     def stop(self) -> None:
@@ -167,7 +169,7 @@ class SweepRun:
             objective,
             task=str(job.config.get("task", {}).get("_target_", "")),
             direction=str(job.config.get("direction", "")),
-            value=run.data.metrics.get(key_of(objective)) if state == "FINISHED" else None,
+            value=result_of(run.data.metrics, objective) if state == "FINISHED" else None,
             run_id=run.info.run_id,
             seconds=(end - run.info.start_time) / 1000 if end else None,
             error=error,
@@ -225,7 +227,8 @@ def open_sweep(
         client.update_run(run_id, status="RUNNING")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        client.log_batch(run_id, params=params_of_command(shown))
+        typed = params_of_command(shown)
+        client.log_batch(run_id, params=[Param(key, value) for key, value in typed.items()])
     lock = lock_of(run_folder(run_id))
     with suppress(Timeout):  # somebody else goes on with the same sweep
         lock.acquire(timeout=0)
@@ -253,7 +256,7 @@ def stop_sweep(settings: Mapping[str, Any]) -> None:
 def is_stopped(settings: Mapping[str, Any]) -> bool:
     """Called in a job: whether it is not to start."""
     parent = store.connect(settings["uri"]).get_run(os.environ[SWEEP_VARIABLE])
-    return bool(parent.data.tags.get(STOPPED) == "true")
+    return tag_of(parent.data.tags, STOPPED) == "true"
 
 
 def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
@@ -266,5 +269,5 @@ def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
     for run in runs_with(client, experiment, FINGERPRINT, fingerprint):
         ours = run.data.tags.get(SWEEP) == os.environ[SWEEP_VARIABLE]
         if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
-            return run.data.metrics.get(key_of(str(config["objective"])))
+            return result_of(run.data.metrics, str(config["objective"]))
     return None

@@ -22,6 +22,7 @@ from expkit.display import say
 from expkit.metrics.result import final_of
 from expkit.names import key_of
 from expkit.tracking.note import Row, with_direction
+from expkit.tracking.params import TYPED
 from expkit.tracking.store import experiment_ids
 
 # Without it the UI opens in a mode for applications of language models, which hides runs among traces.
@@ -34,7 +35,6 @@ ALL_RUNS = (
 KEPT_SWEEPS = 20  # views; all of them travel with each request for the experiment
 NEWEST = 50  # runs of an experiment that decide what its view shows
 SIDE_BY_SIDE = 10  # runs at most in an address that compares them
-TYPED = "Typed."  # before the key of a parameter that was typed
 NAMES = ("task", "model", "data")  # tags expkit.*
 # All runs have this parameter. A sweep has what was typed, and hardly anybody types this one.
 IS_A_RUN = "params.`train.group_by_length` LIKE '%'"

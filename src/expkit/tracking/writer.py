@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from mlflow import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_LOGGED_ARTIFACTS
 from pandas import DataFrame
 
 from expkit.config.project import run_folder
@@ -28,12 +28,12 @@ from expkit.secrets import hidden, hidden_in, without_password
 from expkit.tasks.interface import Report
 from expkit.tracking import note, outbox, store
 from expkit.tracking.outbox import Outbox
-from expkit.tracking.params import params_of
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
 from expkit.tracking.views import announce_run
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow takes 36
+ENVIRONMENT = "environment.json"  # an artifact
 FACTS = "facts.json"  # in the folder of a run: what decides its result
 
 
@@ -99,18 +99,24 @@ class Run:
         """The description of the run, in Markdown, in place of the one that it had."""
         self.tag(note.NOTE, hidden(text)[: note.NOTE_LIMIT])
 
-    def log_config(self, config: Mapping[str, Any], runnable: Mapping[str, Any]) -> None:
-        """The flat config as parameters, and as a file that `--config-name run` runs again.
+    def log_config(self, params: Mapping[str, str], runnable: Mapping[str, Any]) -> None:
+        """The config as parameters, and as a file that `--config-name run` runs again.
 
         Called once more when it is known what `precision=auto` stands for. MLflow would refuse to
         change a parameter, and of two files of one place the thread might send the second one only.
         """
-        values = {param.key: param.value for param in params_of(config)}
+        values = dict(params)
         if values.get("precision") == "auto":
             del values["precision"]
         self._outbox.put({"kind": "params", "values": values})
         text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
-        self._log_text(text, f"{config.get('precision')}/run.yaml")
+        self._log_text(text, f"{runnable.get('precision')}/run.yaml")
+
+    def log_environment(self, facts: Mapping[str, str]) -> None:
+        """Versions and hardware, which `expkit.reproduce` holds against those of its own run."""
+        if MLFLOW_GIT_COMMIT in facts:
+            self.tag(MLFLOW_GIT_COMMIT, facts[MLFLOW_GIT_COMMIT])
+        self._log_text(json.dumps(facts, indent=2), ENVIRONMENT)
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
         """Name, source and digest of each split as an input of the run."""
