@@ -117,8 +117,7 @@ class TextClassification:
         logits: torch.Tensor,
     ) -> list[list[float]]:
         """Probabilities of the labels for each example."""
-        probabilities: list[list[float]] = logits.float().softmax(-1).tolist()
-        return probabilities
+        return logits.float().softmax(-1).tolist()
 
     def score(
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
