@@ -22,11 +22,7 @@ def show_summary(
     # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
     scores = [*(result.metrics for result in results.values()), base]
     rows = [
-        [
-            metric,
-            *(f"{m[metric]:.4f}" if metric in m else "" for m in scores),
-        ]
-        for metric in metrics
+        [metric, *(f"{m[metric]:.4f}" if metric in m else "" for m in scores)] for metric in metrics
     ]
     table(name, ["metric", *results, f"{kind} baseline"], rows)
     say(f"trained parameters  {trainable:,}")
