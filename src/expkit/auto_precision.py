@@ -89,8 +89,7 @@ def _figures(trial: Trial) -> Figures:
         "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
     }
     file = output_dir() / "cache" / "precision" / f"{digest_of_facts(facts)}.json"
-    figures: Figures = _once(file, partial(_timed, trial))
-    return figures
+    return _once(file, partial(_timed, trial))
 
 
 def _processor() -> str:

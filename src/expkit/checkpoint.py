@@ -6,7 +6,6 @@ monitor remembers. A checkpoint gets its name when all of it is on disk; its SHA
 `sha256sum -c` understands, says later whether it still is what was written.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.backends.interface import Training
+from expkit.config.fingerprint import digest_of_content
 from expkit.display import say
 from expkit.ranks import is_main
 from expkit.sharding import as_part_of, full, is_sharded, whole
@@ -122,7 +122,7 @@ def damage(folder: Path) -> str | None:
         if not {TENSORS, REST} <= files.keys():
             return f"{SUMS} is incomplete"
         for name, expected in files.items():
-            if _digest(folder / Path(name).name) != expected:
+            if digest_of_content(folder / Path(name).name) != expected:
                 return f"{name} is not what was written"
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
@@ -196,7 +196,7 @@ def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
 def _seal(folder: Path) -> None:
     """Write the sums of all files, and wait until everything is on disk."""
     files = sorted(folder.iterdir())
-    lines = [f"{_digest(file)}  {file.name}\n" for file in files]
+    lines = [f"{digest_of_content(file)}  {file.name}\n" for file in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
     for path in (*files, folder / SUMS, folder):
         _sync(path)
@@ -209,11 +209,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _all(checkpoints: Path) -> Iterator[Path]:

@@ -19,7 +19,6 @@ from expkit.secrets import hidden
 
 console = Console(highlight=False, markup=False, emoji=False)
 
-
 _recorders: list[list[str]] = []
 
 
@@ -95,10 +94,7 @@ class Progress:
 
 
 def table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    bold: Collection[int] = (),
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[int] = ()
 ) -> None:
     """A small table; all columns but the first are aligned to the right.
 

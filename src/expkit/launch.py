@@ -36,9 +36,7 @@ PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
 # Variables by which the launcher tells a process which one it is.
 DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
-SHUTDOWN = (
-    600  # seconds that processes have for a step, an evaluation and a checkpoint after a signal
-)
+SHUTDOWN = 600  # seconds of a process for a step, an evaluation and a checkpoint after a signal
 
 
 def launch(
@@ -55,18 +53,14 @@ def launch(
     processes = cfg.launch.processes
     require_gpus(processes)
     share = str(max(threads() // processes, 1))
+    added = {PROJECT_VARIABLE: str(project_root()), THREADS: share, "OMP_NUM_THREADS": share}
     with tempfile.TemporaryDirectory() as folder:
         order = Order(
             OmegaConf.to_container(cfg, resolve=True),
             choices,
             is_promising,
             typed,
-            {
-                **os.environ,
-                PROJECT_VARIABLE: str(project_root()),
-                THREADS: share,
-                "OMP_NUM_THREADS": share,
-            },
+            {**os.environ, **added},
             Path(folder) / "run",
         )
         try:

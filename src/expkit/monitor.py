@@ -109,10 +109,9 @@ class Monitor:
     @property
     def is_over(self) -> bool:
         """Whether all steps are done, or patience is used up."""
-        out_of_patience = (
-            self.patience is not None and self._evaluations_since_best >= self.patience
-        )
-        return self.done == len(self.steps) or out_of_patience
+        if self.done == len(self.steps):
+            return True
+        return self.patience is not None and self._evaluations_since_best >= self.patience
 
     def memory(self) -> dict[str, Any]:
         """What the monitor needs to go on after the steps so far, as JSON."""
@@ -142,9 +141,7 @@ class Monitor:
         load_weights(self.model, self.best_file)
 
     def _evaluation_is_due(self, done: int) -> bool:
-        if self.eval_every is None:
-            return done % self.steps.steps_per_epoch == 0
-        return done % self.eval_every == 0
+        return done % (self.eval_every or self.steps.steps_per_epoch) == 0
 
     def _checkpoint_is_due(self, has_been_evaluated: bool) -> bool:
         if self.keep_every is None:

@@ -11,11 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     """Trained weights in two groups; vectors (biases and norms) are not decayed."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    matrices = [p for p in trained if p.ndim > 1]
-    vectors = [p for p in trained if p.ndim <= 1]
     groups: list[dict[str, object]] = [
-        {"params": matrices},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": [p for p in trained if p.ndim > 1]},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

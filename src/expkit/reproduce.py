@@ -103,12 +103,11 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
-    name = logged.run.info.run_name
     cfg.precision = logged.tags.get("precision", cfg.precision)  # what auto stood for
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False
-    cfg.run_name = f"{name} again"
+    cfg.run_name = f"{logged.run.info.run_name} again"
     cfg.trusted_modules = sorted(trusted)
     return cfg
 

@@ -75,5 +75,4 @@ def adding_up(
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)
         return nullcontext()
-    context: AbstractContextManager[None] = nullcontext() if is_last else accelerator.no_sync(model)
-    return context
+    return nullcontext() if is_last else accelerator.no_sync(model)

@@ -39,10 +39,7 @@ class ElsewhereLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """Run the jobs and wait for all of them; called by a sweeper."""
-        returns: Sequence[JobReturn] = import_module(self.module).launch(
-            self, job_overrides, initial_job_idx
-        )
-        return returns
+        return import_module(self.module).launch(self, job_overrides, initial_job_idx)
 
     def work(self) -> "Work":
         """What is sent to the processes of all jobs."""

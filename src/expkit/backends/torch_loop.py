@@ -46,10 +46,7 @@ class TorchLoop:
             targets = training.targets(batches)
             loss = torch.zeros((), device=accelerator.device)
             for batch, is_last in training.micro_batches(done, batches):
-                batch = {
-                    name: tensor.to(accelerator.device, non_blocking=True)
-                    for name, tensor in batch.items()
-                }
+                batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
                 with adding_up(accelerator, model, is_last):
                     total, _ = training.task.loss(model, batch)
                     share = total / targets

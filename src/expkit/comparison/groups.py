@@ -107,10 +107,9 @@ def grouped(jobs: Sequence[Job]) -> list[Group]:
             same = (("seed", job.params.get("seed", "")), *config)
             by_config.setdefault((repetitions[same], config), []).append(job)
             repetitions[same] += 1
-    differing = _overrides(list(by_config.values())) or _differences(list(by_config.values()))
-    groups = [
-        Group(shown, members) for shown, members in zip(differing, by_config.values(), strict=True)
-    ]
+    members = list(by_config.values())
+    differing = _overrides(members) or _differences(members)
+    groups = [Group(*pair) for pair in zip(differing, members, strict=True)]
     contests = list(dict.fromkeys(group.contest for group in groups))
     return sorted(groups, key=lambda group: (contests.index(group.contest), _rank(group)))
 
@@ -119,9 +118,7 @@ def best_of(groups: Sequence[Group]) -> list[Group]:
     """The best group of each contest that has several, of those whose objective is a number."""
     several = Counter(group.contest for group in groups)
     ranked = [
-        group
-        for group in groups
-        if several[group.contest] > 1 and group.direction and _rank(group) < float("inf")
+        g for g in groups if several[g.contest] > 1 and g.direction and _rank(g) < float("inf")
     ]
     contests = dict.fromkeys(group.contest for group in ranked)
     return [min((g for g in ranked if g.contest == contest), key=_rank) for contest in contests]
@@ -178,9 +175,8 @@ def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
     found = [{k: v for k, v in jobs[0].chosen.items() if k != "seed"} for jobs in groups]
     same_keys = len({tuple(of_group) for of_group in found}) == 1
     different = len({tuple(of_group.items()) for of_group in found}) == len(found)
-    return (
-        list(found) if same_keys and different and all(j.chosen for g in groups for j in g) else []
-    )
+    all_chosen = all(job.chosen for jobs in groups for job in jobs)
+    return list(found) if same_keys and different and all_chosen else []
 
 
 def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
@@ -190,9 +186,8 @@ def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
     classes has. A task brings its own data and model, which are not shown beside it.
     """
     found = [_relevant(jobs[0].params) for jobs in groups]
-    keys = [
-        k for k in dict.fromkeys(k for p in found for k in p) if len({p.get(k) for p in found}) > 1
-    ]
+    known = dict.fromkeys(key for params in found for key in params)
+    keys = [key for key in known if len({params.get(key) for params in found}) > 1]
     shown = [key for key in keys if not _follows(key, keys, found)]
     return [{key: _value(key, params.get(key, "")) for key in shown} for params in found]
 

@@ -94,8 +94,7 @@ def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
 
 def show_differences(differences: Sequence[Difference], title: str) -> None:
     """What the bootstrap found, one metric a row."""
-    columns, rows = _difference_cells(differences)
-    table(title, columns, rows)
+    table(title, *_difference_cells(differences))
 
 
 def markdown(
@@ -121,9 +120,7 @@ def markdown(
     return "\n".join(parts)
 
 
-def _difference_cells(
-    differences: Sequence[Difference],
-) -> tuple[list[str], list[list[str]]]:
+def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
     columns = ["metric", "first", "second", "difference", "95 % interval", "p"]
     rows = []
     for d in differences:

@@ -5,7 +5,6 @@ invalidated: whatever changes gets another name. An entry is written beside its 
 so that processes that make the same one at the same time do not see half of it.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter, SchemaInferenceError
 from transformers import PreTrainedTokenizerBase
 
-from expkit.config.fingerprint import digest_of
+from expkit.config.fingerprint import digest_of, digest_of_facts
 from expkit.config.project import output_dir
 from expkit.data.splits import Columns, Texts
 from expkit.display import recorded, say
@@ -67,8 +66,7 @@ def _entry(
     """
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
-    text = json.dumps({**facts, "made by": made_by}, sort_keys=True, ensure_ascii=False)
-    entry = output_dir() / "cache" / "tokens" / hashlib.sha256(text.encode()).hexdigest()[:32]
+    entry = output_dir() / "cache" / "tokens" / digest_of_facts({**facts, "made by": made_by})
     if (found := _read(entry, read)) is not None:
         return found
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")

@@ -57,7 +57,7 @@ def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]
     script = script_of(language, key)
     if script not in WITHOUT_SPACES:
         return None
-    if found := {"zh": _chinese, "ja": _japanese}.get(primary_subtag(language)):
+    if found := {"zh": chinese_words, "ja": japanese_words}.get(primary_subtag(language)):
         return found
     raise UserError(
         f"{key}={language!r}: has no spaces between its words (script {script}), and expkit finds such "
@@ -87,11 +87,13 @@ def _found(text: str, words: list[str]) -> Iterator[Span]:
         position += len(word)
 
 
-def _chinese(text: str) -> list[str]:
+def chinese_words(text: str) -> list[str]:
+    """By jieba, white space left out."""
     return [word for word in _jieba()(text) if word.strip()]
 
 
-def _japanese(text: str) -> list[str]:
+def japanese_words(text: str) -> list[str]:
+    """By MeCab, which stops at a NUL; white space left out."""
     return [word.surface for line in text.splitlines() for word in _mecab()(line)]
 
 

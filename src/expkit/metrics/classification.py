@@ -9,6 +9,7 @@ from scipy.sparse import csr_array
 from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Scores, Statistics, share
 
+Array = np.ndarray
 Values = dict[str, float]
 
 
@@ -33,9 +34,7 @@ class LabelMetric(LocalMetric):
         values = csr_array((np.ones(len(rows)), (rows, columns)), (len(items), 3 * len(labels)))
         return Statistics(values, lambda sums: self._scores(labels, *np.split(sums, 3, axis=1)))
 
-    def _scores(
-        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
-    ) -> Scores:
+    def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
         """Of sets of examples, from the counts (sets, labels) of each."""
         raise NotImplementedError
 
@@ -48,9 +47,7 @@ class Accuracy(LabelMetric):
 
         return {"accuracy": float(accuracy_score(references, predictions))}
 
-    def _scores(
-        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
-    ) -> Scores:
+    def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
         return {"accuracy": share(right.sum(1), true.sum(1))}
 
 
@@ -66,9 +63,7 @@ class F1(LabelMetric):
         average = "binary" if labels == 2 else "macro"
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
 
-    def _scores(
-        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
-    ) -> Scores:
+    def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
         if (self.num_labels or max(labels.max(), 1) + 1) != 2:
             return {"f1": _macro_f1(right, predicted, true)}
         (column,) = np.nonzero(labels == 1)
@@ -82,13 +77,10 @@ class MacroF1(LabelMetric):
     def _compute(self, predictions: list[int], references: list[int]) -> Values:
         from sklearn.metrics import f1_score
 
-        return {
-            "macro_f1": float(f1_score(references, predictions, average="macro", zero_division=0))
-        }
+        score = f1_score(references, predictions, average="macro", zero_division=0)
+        return {"macro_f1": float(score)}
 
-    def _scores(
-        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
-    ) -> Scores:
+    def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
         return {"macro_f1": _macro_f1(right, predicted, true)}
 
 
@@ -100,9 +92,7 @@ class Matthews(LabelMetric):
 
         return {"matthews": float(matthews_corrcoef(references, predictions))}
 
-    def _scores(
-        self, labels: np.ndarray, right: np.ndarray, predicted: np.ndarray, true: np.ndarray
-    ) -> Scores:
+    def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
         """Gorodkin's form for any number of labels (https://doi.org/10.1016/j.compbiolchem.2004.09.006)."""
         count = true.sum(1)
         covariance = right.sum(1) * count - (predicted * true).sum(1)
@@ -110,7 +100,7 @@ class Matthews(LabelMetric):
         return {"matthews": share(covariance, np.sqrt(spread[0] * spread[1]))}
 
 
-def _macro_f1(right: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+def _macro_f1(right: Array, predicted: Array, true: Array) -> Array:
     """The mean over the labels that a set holds, as true or as predicted ones."""
     counted = predicted + true
     return share(share(2 * right, counted).sum(1), (counted > 0).sum(1))

@@ -5,9 +5,9 @@ can do so without further downloads; Japanese, and Chinese words, are segmented 
 """
 
 from collections.abc import Callable
-from functools import cache
 from importlib.metadata import version
 
+from expkit.data.words import chinese_words, japanese_words
 from expkit.errors import UserError, nearest
 from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
 
@@ -57,8 +57,7 @@ def segmentation_of(language: str, wanted: str | None = None) -> str:
 
 def segmenter(segmentation: str) -> Callable[[str], str]:
     """A function that puts spaces between words, where sacreBLEU does not do it."""
-    cut = {"mecab": _mecab, "jieba": _jieba}.get(segmentation)
-    return cut() if cut else lambda text: text
+    return {"mecab": _mecab, "jieba": _jieba}.get(segmentation, lambda text: text)
 
 
 def provenance(segmentation: str) -> str | None:
@@ -67,23 +66,10 @@ def provenance(segmentation: str) -> str | None:
     return "+".join(f"{name}-{version(name)}" for name in packages) if packages else None
 
 
-@cache
-def _mecab() -> Callable[[str], str]:
-    import fugashi
-
-    tagger = fugashi.Tagger()
-
-    def segmented(text: str) -> str:
-        line = " ".join(text.replace("\0", " ").split())  # MeCab would stop at NUL
-        return " ".join(word.surface for word in tagger(line))
-
-    return segmented
+def _mecab(text: str) -> str:
+    line = " ".join(text.replace("\0", " ").split())  # MeCab would stop at NUL
+    return " ".join(japanese_words(line))
 
 
-@cache
-def _jieba() -> Callable[[str], str]:
-    import jieba
-
-    jieba.setLogLevel("ERROR")
-    tokenizer = jieba.Tokenizer()
-    return lambda text: " ".join(word for word in tokenizer.cut(text) if word.strip())
+def _jieba(text: str) -> str:
+    return " ".join(chinese_words(text))

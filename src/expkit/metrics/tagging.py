@@ -66,13 +66,10 @@ class SeqEval(LocalMetric):
         }
 
     def _scores(self, references: Tags, predictions: Tags, *, average: str | None) -> Any:
+        settings: dict[str, Any] = {"average": average, "zero_division": 0}
         if self._strict:
-            return strict_scores(
-                references, predictions, average=average, scheme=IOB2, zero_division=0
-            )
-        return precision_recall_fscore_support(
-            references, predictions, average=average, zero_division=0
-        )
+            return strict_scores(references, predictions, scheme=IOB2, **settings)
+        return precision_recall_fscore_support(references, predictions, **settings)
 
     def _types(self, references: Tags, predictions: Tags) -> list[str]:
         """In the order of seqeval's scores by type."""

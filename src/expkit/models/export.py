@@ -91,8 +91,7 @@ def export(
 
 def _reloaded(task: Task, folder: Path, device: torch.device) -> PreTrainedModel:
     auto_class = getattr(transformers, task.head().auto_class)
-    model: PreTrainedModel = auto_class.from_pretrained(folder, use_safetensors=True).to(device)
-    return model
+    return auto_class.from_pretrained(folder, use_safetensors=True).to(device)
 
 
 def _logits(model: torch.nn.Module, task: Task, probe: Batch) -> torch.Tensor:

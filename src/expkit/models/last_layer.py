@@ -59,5 +59,4 @@ def _attention_output(model: torch.nn.Module) -> torch.nn.Module | None:
     ):
         return None
     layer: Any = inner.base_model.encoder.layer[-1]
-    output: torch.nn.Module = layer.attention.output
-    return output
+    return layer.attention.output

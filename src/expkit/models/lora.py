@@ -66,11 +66,8 @@ def targets(model: PreTrainedModel, wanted: str | Sequence[str], heads: Sequence
     ]
     if wanted == "all-linear":
         output = model.get_output_embeddings()
-        return [
-            n
-            for n in in_body
-            if not isinstance(modules[n], nn.Embedding) and modules[n] is not output
-        ]
+        linear = [n for n in in_body if not isinstance(modules[n], nn.Embedding)]
+        return [n for n in linear if modules[n] is not output]
     matches = {
         entry: [n for n in modules if n == entry or n.endswith(f".{entry}")] for entry in wanted
     }

@@ -127,8 +127,7 @@ class TinyT5(_Scratch):
         """
         with TemporaryDirectory(prefix="t5-") as name:
             folder = Path(name)
-            pieces = self._pieces(texts)
-            (folder / "spiece.model").write_bytes(pieces)
+            (folder / "spiece.model").write_bytes(self._pieces(texts))
             (folder / "config.json").write_text('{"model_type": "t5"}')
             return T5Tokenizer.from_pretrained(folder, extra_ids=0)
 

@@ -206,8 +206,7 @@ def threads(launcher: Mapping[str, Any], jobs: int) -> int | None:
     elif kind == "RayLauncher":
         return max(int(launcher["num_cpus"]), 1)
     elif kind == "SlurmLauncher":  # which need not bind a job to the cores that it gives it
-        cpus: int | None = launcher["cpus_per_task"]
-        return cpus
+        return launcher["cpus_per_task"]
     else:
         return None
     return max(cores() // max(min(at_once, jobs), 1), 1)

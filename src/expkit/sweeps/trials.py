@@ -78,10 +78,7 @@ class Trials:
             trials = self.all()
             if sum(_counts(trial) for trial in trials) >= self._settings.n_trials:
                 return None
-            drawn = sum(
-                "fixed_params" not in trial.system_attrs and self._is_whole(trial)
-                for trial in trials
-            )
+            drawn = sum("fixed_params" not in t.system_attrs and self._is_whole(t) for t in trials)
             self.study.sampler = make_sampler(self._settings, drawn)
             trial = self.study.ask(self._space)
             for key, value in owner_tags().items():
@@ -119,10 +116,7 @@ class Trials:
 
     def suspects(self) -> int:
         """How many wait to be run again that were on the way when a process died."""
-        return sum(
-            trial.state == TrialState.WAITING and SUSPECT in trial.user_attrs
-            for trial in self.all()
-        )
+        return sum(t.state == TrialState.WAITING and SUSPECT in t.user_attrs for t in self.all())
 
     def running(self) -> bool:
         """Whether a process of this machine is at work on one."""

@@ -116,6 +116,12 @@ class Task(Protocol):
         """One input, as the pipeline takes it."""
 
 
+def naming(labels: Sequence[str]) -> dict[str, Any]:
+    """The settings of a model's config that name its labels, in the order of their ids."""
+    label2id = {name: i for i, name in enumerate(labels)}
+    return {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": label2id}
+
+
 def scored(
     metrics: "Mapping[str, evaluate.Metric]", predictions: Sequence[Any], references: Sequence[Any]
 ) -> dict[str, float]:

@@ -10,12 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import (
-    BatchEncoding,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example

@@ -52,5 +52,4 @@ def _keeps_words_apart(tokenizer: PreTrainedTokenizerBase) -> bool:
     of_words = tokenizer(["a", "b"], is_split_into_words=True)["input_ids"]
     if of_words == tokenizer("a b")["input_ids"]:
         return True
-    decoded: str = tokenizer.decode(of_words, skip_special_tokens=True)
-    return decoded.split() == ["a", "b"]
+    return tokenizer.decode(of_words, skip_special_tokens=True).split() == ["a", "b"]

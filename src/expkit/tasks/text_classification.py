@@ -19,7 +19,7 @@ from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Head, Report, scored
+from expkit.tasks.interface import Head, Report, naming, scored
 from expkit.tasks.labels import LabelColumn
 
 if TYPE_CHECKING:
@@ -72,12 +72,7 @@ class TextClassification:
         """Sequence classification with the names of the labels in the model's config."""
         return Head(
             "AutoModelForSequenceClassification",
-            {
-                "num_labels": len(self._labels),
-                "id2label": dict(enumerate(self._labels)),
-                "label2id": {name: i for i, name in enumerate(self._labels)},
-                "problem_type": "single_label_classification",
-            },
+            {**naming(self._labels), "problem_type": "single_label_classification"},
             configure=read_as_text,
         )
 
@@ -123,8 +118,7 @@ class TextClassification:
         logits: torch.Tensor,
     ) -> list[list[float]]:
         """Probabilities of the labels for each example."""
-        probabilities: list[list[float]] = logits.float().softmax(-1).tolist()
-        return probabilities
+        return logits.float().softmax(-1).tolist()
 
     def score(
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset

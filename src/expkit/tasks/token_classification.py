@@ -19,7 +19,7 @@ from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks import tags
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import IGNORED, Head, Report, scored
+from expkit.tasks.interface import IGNORED, Head, Report, naming, scored
 from expkit.tasks.located_words import located
 from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
@@ -88,11 +88,7 @@ class TokenClassification:
         """Token classification with the names of the tags in the model's config."""
         return Head(
             "AutoModelForTokenClassification",
-            {
-                "num_labels": len(self._labels),
-                "id2label": dict(enumerate(self._labels)),
-                "label2id": {name: i for i, name in enumerate(self._labels)},
-            },
+            naming(self._labels),
             configure=lambda model, tokenizer: take_words(tokenizer),
         )
 

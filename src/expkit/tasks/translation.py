@@ -223,8 +223,7 @@ class Translation:
     ) -> list[str]:
         # Of several processes each generates for itself: it has all weights (sharding.whole).
         ids = model.generate(**inputs, **self._generation, synced_gpus=False)
-        texts: list[str] = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return texts
+        return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
     def score(
         self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset

@@ -22,8 +22,7 @@ OWNERS = ("train",) * 8 + ("validation", "test")
 def vocabulary(name: str) -> dict[str, Any]:
     """The frames and words of a generator: the content of `<name>.yaml` beside this file."""
     file = Path(__file__).with_name(f"{name}.yaml")
-    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
 def require(split: str, size: int) -> None:

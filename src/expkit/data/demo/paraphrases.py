@@ -193,8 +193,5 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"paraphrases/{split}/{seed}")
     pool = {**_COMMON, **names(split)}
     return distinct(
-        size,
-        lambda: rng.sample(BLOCK, len(BLOCK)),
-        lambda plan: _record(rng, pool, *plan),
-        _TRIES,
+        size, lambda: rng.sample(BLOCK, len(BLOCK)), lambda plan: _record(rng, pool, *plan), _TRIES
     )
