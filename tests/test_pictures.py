@@ -1,6 +1,7 @@
 """A picture that fails or takes long is left out; names are drawn as they are written."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -9,10 +10,8 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit import pictures
-from expkit.pictures import draw_plainly, drawn, label
-from expkit.sweeps.summary import draw
+from expkit.pictures import Panel, draw_plainly, draw_values, drawn, label
 from expkit.tasks.interface import Report
-from expkit.tracking.note import Row
 from expkit.tracking.run import open_run
 from expkit.tracking.writer import Run
 
@@ -55,28 +54,16 @@ def test_a_run_ends_well_whatever_its_pictures_do(
     assert logged == {"eval/t.json", *kept}
 
 
-def test_pictures_of_a_sweep_with_names_of_all_kinds(tmp_path: Path) -> None:
-    rows = [
-        Row(name, {}, "FINISHED", f"eval/{name}", 0.5, losses=([1, 2], [1.0, 0.5]))
-        for name in NAMES
-    ]
+def test_values_of_names_of_all_kinds(tmp_path: Path) -> None:
+    panels = [Panel(name, name, [(name, [0.5, 0.6])]) for name in NAMES]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert [file.name for file in draw(rows, tmp_path)] == ["objective.png", "loss_curves.png"]
+        assert drawn(partial(draw_values, panels), tmp_path / "a.png")
 
 
-def test_a_sweep_of_more_jobs_than_fit_is_drawn(tmp_path: Path) -> None:
-    rows = [Row(f"job {n}", {}, "FINISHED", "eval/f1", 0.5) for n in range(4_000)]
-    assert [file.name for file in draw(rows, tmp_path)] == ["objective.png"]
-
-
-def test_a_picture_of_a_sweep_that_fails_is_a_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "objective.png").mkdir()
-    rows = [Row("a", {}, "FINISHED", "eval/f1", 0.5, losses=([1], [1.0]))]
-    assert [file.name for file in draw(rows, tmp_path)] == ["loss_curves.png"]
-    assert "picture objective.png is left out: IsADirectoryError" in capsys.readouterr().out
+def test_more_names_than_fit_are_drawn(tmp_path: Path) -> None:
+    members = [(f"job {n}", [0.5]) for n in range(4_000)]
+    assert drawn(partial(draw_values, [Panel("", "f1", members)]), tmp_path / "a.png")
 
 
 def test_a_formula_is_text(tmp_path: Path) -> None:

@@ -82,8 +82,6 @@ def test_two_of_six_jobs_fail_alone(expkit: Command, project: Path) -> None:
     summary = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/sweep/jobs.json")
     position = summary["columns"].index("state")
     assert [row[position] for row in summary["data"]] == ["FINISHED"] * 4 + ["FAILED"] * 2
-    pictures = {a.path for a in client.list_artifacts(parent.info.run_id, "sweep")}
-    assert {"sweep/objective.png", "sweep/loss_curves.png"} <= pictures
     best = [run for run in jobs if run.data.tags.get("expkit.best") == "true"]
     scores = [run.data.metrics["final/f1"] for run in jobs if run.info.status == "FINISHED"]
     assert [run.data.metrics["final/f1"] for run in best] == [max(scores)] * scores.count(

@@ -233,8 +233,6 @@ def the_sweep_has_its_summary(shown: Browser, sweep: Sweep, address: str) -> Non
     shown.see("View as table")
     for job in sweep.jobs:
         shown.see(str(job.info.run_name))
-    for picture in ("loss_curves.png", "objective.png"):
-        shown.see(picture)
 
 
 def all_runs_are_in_one_table(shown: Browser, sweep: Sweep, address: str) -> None:

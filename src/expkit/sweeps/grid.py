@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs, run_folder
+from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs
 from expkit.config.texts import as_typed
 from expkit.display import say
 from expkit.errors import ConfigError, UserError, reason, shortened
@@ -21,7 +21,7 @@ from expkit.ranks import count
 from expkit.sweeps.elsewhere import Lost
 from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
-from expkit.sweeps.summary import best_rows, draw, show
+from expkit.sweeps.summary import best_rows, show
 from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
 
@@ -102,7 +102,7 @@ def begin(config: Mapping[str, Any]) -> None:
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
     """The summary, on the parent run and in the terminal."""
     show(opened.name, opened.id, rows)
-    opened.conclude(rows, best_rows(rows), draw(rows, run_folder(opened.id)))
+    opened.conclude(rows, best_rows(rows))
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:

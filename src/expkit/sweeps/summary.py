@@ -1,16 +1,11 @@
-"""What a sweep says at its end: a table, the reasons of failures, and pictures for its parent run."""
+"""What a sweep says at its end: a table, and the reasons of failures."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
-from pathlib import Path
 
 from expkit.config.direction import MINIMIZE
 from expkit.display import say, table
 from expkit.metrics.result import final_of
-from expkit.pictures import Panel, draw_values, drawn, label
 from expkit.tracking.note import Row, verdicts
-
-CURVES = 40  # at most, in one picture
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
@@ -52,39 +47,3 @@ def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
         say(f"* best   {line}")
     say(f"sweep    {run_id}")
     say("compare  python -m expkit.compare")
-
-
-def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Pictures of the objective by job and of all loss curves; returns their files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    if any(row.value is not None for row in rows):
-        pictures.append((_draw_objectives, folder / "objective.png"))
-    if any(row.losses[0] for row in rows):
-        pictures.append((_draw_losses, folder / "loss_curves.png"))
-    return [file for draw, file in pictures if drawn(partial(draw, rows), file)]
-
-
-def _draw_objectives(rows: Sequence[Row], file: Path) -> None:
-    """One panel for each objective; a point for each job."""
-    members: dict[str, list[tuple[str, list[float]]]] = {}
-    for row in rows:
-        if row.value is not None:
-            members.setdefault(final_of(row.objective), []).append((row.name, [row.value]))
-    draw_values([Panel("", name, of_name) for name, of_name in members.items()], file)
-
-
-def _draw_losses(rows: Sequence[Row], file: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    curves = [row for row in rows if row.losses[0]][:CURVES]
-    for row in curves:
-        axes.plot(*row.losses, label=label(row.name), linewidth=1.2)
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel("train/loss")
-    axes.grid(alpha=0.3)
-    # Without `handles` it would leave out names that begin with an underscore.
-    axes.legend(handles=axes.lines, fontsize="small", ncols=1 + len(curves) // 12)
-    figure.savefig(file, dpi=120)

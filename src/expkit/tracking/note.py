@@ -32,10 +32,7 @@ WHILE_UNFINISHED = "If its state is not RUNNING, its process died without a word
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED.
-
-    `losses` are (steps, values) of train/loss.
-    """
+    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED."""
 
     name: str
     differing: Mapping[str, str]
@@ -46,7 +43,6 @@ class Row:
     seconds: float | None = None
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    losses: tuple[Sequence[int], Sequence[float]] = ((), ())
     task: str = ""
     direction: str = ""  # minimize or maximize; of a row with a value
 

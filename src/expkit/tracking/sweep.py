@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
@@ -74,8 +73,8 @@ class SweepRun:
             newest.setdefault(tag_of(run.data.tags, FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
-    def conclude(self, rows: Sequence[Row], best: Sequence[Row], files: Sequence[Path]) -> None:
-        """Write the summary: a table, pictures, counts, which jobs are the best, and the view of all.
+    def conclude(self, rows: Sequence[Row], best: Sequence[Row]) -> None:
+        """Write the summary: a table, counts, which jobs are the best, and the view of all.
 
         Says at the end where the view is.
         """
@@ -83,8 +82,6 @@ class SweepRun:
         places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
         with store.unless_deleted(self._client, self.id):
             self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
-            for file in files:
-                self._client.log_artifact(self.id, str(file), "sweep")
             finished = [row for row in rows if row.state == "FINISHED"]
             pruned = sum(row.state == "PRUNED" for row in rows)
             counts: dict[str, float] = {
@@ -161,7 +158,6 @@ class SweepRun:
         if state in ("FAILED", "KILLED"):
             error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
-        history = self._client.get_metric_history(run.info.run_id, "train/loss")
         return Row(
             job.name,
             job.differing,
@@ -174,7 +170,6 @@ class SweepRun:
             seconds=(end - run.info.start_time) / 1000 if end else None,
             error=error,
             metrics=run.data.metrics,
-            losses=([m.step for m in history], [m.value for m in history]),
         )
 
 
