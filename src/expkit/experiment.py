@@ -43,7 +43,7 @@ from expkit.secrets import hidden, without_password
 from expkit.sharding import is_sharded, shard
 from expkit.summary import show_summary
 from expkit.tasks.interface import Task
-from expkit.tracking.note import command_of, note_of_run
+from expkit.tracking.note import command_of, note_of_run, score_table
 from expkit.tracking.params import params_of
 from expkit.tracking.run import AnyRun, environment, finished_before, open_run
 
@@ -84,8 +84,9 @@ def run(
     """
     hush()
     go_online_if_asked(cfg)
-    identity = facts(_plain(cfg))
-    name = cfg.run_name or run_name(_plain(cfg), choices, typed)
+    config = _plain(cfg)
+    identity = facts(config)
+    name = cfg.run_name or run_name(config, choices, typed)
     if cfg.resume == "auto":
         digest = digest_of_facts(identity)
         if past := processes.from_main(lambda: finished_before(cfg.tracking, digest)):
@@ -98,13 +99,13 @@ def run(
         state = None
         if tracked.goes_on:
             state = processes.from_main(lambda: checkpoint.newest(tracked.folder))
-        command = command_of([o for o in typed if "tracking.uri" not in o]) if typed else ""
+        command = command_of(typed)
         tracked.start(state.memory["logged"] if state else 0, command)
         if state is None:
             # The UI's comparison of runs starts with the metric that came first: let it be the result.
             tracked.log({final_of(cfg.objective): math.nan})
         tracked.log_environment(environment())
-        names = labels(_plain(cfg), choices)
+        names = labels(config, choices)
         for group in ("task", "model", "data"):
             tracked.tag(f"expkit.{group}", hidden(names[group]))
         prepared = prepare_logged(cfg.copy(), tracked, identity, typed)
@@ -120,15 +121,12 @@ def run(
         if cfg.tracking.log_model:
             example = prepared.task.input_example(prepared.splits.validation)
             tracked.log_model(exported.folder, prepared.task.pipeline, example)
-        scores = {split: result.metrics for split, result in results.items()}
-        told: dict[str, Any] = {"command": command, "data": names["data"], "model": names["model"]}
-        direction, is_logged = direction_of(_plain(cfg)), cfg.tracking.log_model
-        made = (tracked.id, cfg.objective, direction, scores, baseline)
-        tracked.describe(note_of_run(*made, **told, folder=exported.folder, is_logged=is_logged))
+        scores = score_table({s: result.metrics for s, result in results.items()}, baseline)
+        tracked.describe(note_of_run(tracked.id, config, scores, names, command, exported.folder))
         tracked.draw()
     if ranks.is_main():
         checkpoint.remove(tracked.folder)
-        show_summary(tracked.name, tracked.id, results, baseline, trained, exported)
+        show_summary(tracked.name, tracked.id, scores, trained, exported)
     return results["validation"].metrics[cfg.objective.removeprefix("eval/")]
 
 

@@ -1,25 +1,16 @@
 """The table at the end of a run."""
 
-from collections.abc import Mapping
-
 from expkit.display import say, table
-from expkit.evaluation import Evaluation
 from expkit.models.export import Exported
-from expkit.tracking.note import score_table
+from expkit.tracking.note import Scores
 from expkit.tracking.views import announce_run
 
 
 def show_summary(
-    name: str,
-    run_id: str,
-    results: Mapping[str, Evaluation],
-    baseline: Mapping[str, float],
-    trainable: int,
-    exported: Exported,
+    name: str, run_id: str, scores: Scores, trainable: int, exported: Exported
 ) -> None:
     """Metrics of each split beside the baseline, and what to do next."""
-    scores = {split: result.metrics for split, result in results.items()}
-    table(name, *score_table(scores, baseline))
+    table(name, *scores)
     say(f"trained parameters  {trainable:,}")
     if exported.adapter is not None:
         say(f"merge difference    {exported.max_abs_diff:.1e} (largest, in logits)")

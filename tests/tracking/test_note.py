@@ -9,6 +9,8 @@ import pytest
 from expkit.tracking import note
 from expkit.tracking.note import NOTE_LIMIT, Row, command_of, note_of, note_of_failure, note_of_run
 
+RESULTS = {"validation": {"loss": 0.25, "f1": 0.75}, "test": {"loss": 0.5}}
+BASELINE = {"majority_f1": 0.5}
 VIEWS = {"table": "#/t", "charts": "#/c"}
 
 
@@ -75,19 +77,19 @@ def test_many_jobs_fit() -> None:
     assert text.endswith("more jobs are in sweep/jobs.json")
 
 
-def of_run(**changed: Any) -> list[str]:
-    given: dict[str, Any] = {
-        "objective": "eval/f1",
-        "direction": "maximize",
-        "results": {"validation": {"loss": 0.25, "f1": 0.75}, "test": {"loss": 0.5}},
-        "baseline": {"majority_f1": 0.5},
-        "command": "python -m expkit seed=1",
-        "data": "demo",
-        "model": "minilm",
-        "folder": Path("/runs/abc/model"),
-        "is_logged": True,
-    }
-    return note_of_run("abc", **given | changed).replace("&emsp;", " ").splitlines()
+def of_run(
+    results: dict[str, Any] = RESULTS,
+    baseline: dict[str, float] = BASELINE,
+    command: str = "python -m expkit seed=1",
+    log_model: bool = True,
+    **names: str,
+) -> list[str]:
+    config = {"objective": "eval/f1", "direction": "maximize", "task": {}}
+    config |= {"tracking": {"log_model": log_model}}
+    names = {"data": "demo", "model": "minilm"} | names
+    scores = note.score_table(results, baseline)
+    text = note_of_run("abc", config, scores, names, command, Path("/runs/abc/model"))
+    return text.replace("&emsp;", " ").splitlines()
 
 
 def test_a_run_says_its_result_first_and_then_how_it_was_made_and_how_to_use_it() -> None:
@@ -117,8 +119,8 @@ def test_a_run_says_its_result_first_and_then_how_it_was_made_and_how_to_use_it(
 
 
 def test_a_run_leaves_out_what_there_is_not() -> None:
-    text = "\n".join(of_run(command="", is_logged=False, baseline={}, direction=""))
-    assert text.startswith("**final/f1 0.7500**\n\n| metric")
+    text = "\n".join(of_run(command="", log_model=False, baseline={}))
+    assert text.startswith("**final/f1 0.7500 (higher is better)**\n\n| metric")
     assert "load_model" not in text
     assert text.count("```") == 2
 
@@ -155,4 +157,6 @@ def test_a_failure_says_why_what_to_do_and_the_command() -> None:
 
 @pytest.mark.parametrize("override", ["run_name=a b", "x='$HOME'", "a=[1,2]", "+b=~"])
 def test_a_command_is_read_by_a_shell_as_it_was_typed(override: str) -> None:
-    assert shlex.split(command_of([override])) == ["python", "-m", "expkit", override]
+    command = ["python", "-m", "expkit", override]
+    assert shlex.split(command_of([override, "tracking.uri=http://me:secret@host"])) == command
+    assert command_of([]) == ""

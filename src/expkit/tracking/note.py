@@ -3,13 +3,15 @@
 The UI folds a description after about six lines, so what matters most comes first.
 """
 
-import math
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 from pathlib import Path
+from typing import Any
 
-from expkit.config.direction import MAXIMIZE, MINIMIZE
+from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
 from expkit.errors import shortened
 from expkit.metrics.result import final_of
 
@@ -21,6 +23,8 @@ ERROR_LIMIT = 120  # characters of a reason in the table; the job has all of it
 NAMED = 5  # jobs that tie, by name; all of them are marked in the table
 
 BETTER = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}
+
+Scores = tuple[list[str], list[list[str]]]  # the header of a table, and its rows
 
 # What to do next, by what has become of a run.
 AFTER_FAILURE = "`traceback.txt` among the artifacts says where. When it is mended, the same command with `resume=auto` goes on after the last checkpoint, or begins anew if there is none."
@@ -46,10 +50,19 @@ class Row:
     task: str = ""
     direction: str = ""  # minimize or maximize; of a row with a value
 
+    @property
+    def contest(self) -> tuple[str, str, str]:
+        """Jobs can be better or worse than each other where this is the same."""
+        return self.task, self.objective, self.direction
 
-def command_of(overrides: Sequence[str]) -> str:
-    """The command with these overrides, so that a shell reads it as it was meant."""
-    return shlex.join(["python", "-m", "expkit", *overrides])
+
+def command_of(typed: Sequence[str]) -> str:
+    """The command with these overrides, as a shell reads it; empty if nothing was typed.
+
+    The address of the store is left out: it may hold a password.
+    """
+    shown = [override for override in typed if "tracking.uri" not in override]
+    return shlex.join(["python", "-m", "expkit", *shown]) if typed else ""
 
 
 def with_direction(metric: str, direction: str) -> str:
@@ -59,63 +72,55 @@ def with_direction(metric: str, direction: str) -> str:
 
 def score_table(
     results: Mapping[str, Mapping[str, float]], baseline: Mapping[str, float]
-) -> tuple[list[str], list[list[str]]]:
+) -> Scores:
     """The header and the rows of a table: each metric on each split, and beside it the baseline's.
 
     Args:
         results: metrics by split, `validation` among them.
         baseline: metrics by names such as `majority_f1`.
     """
-    kind, base = _parted(baseline)
+    kind = next(iter(baseline), "").partition("_")[0]
+    of_baseline = {name.partition("_")[2]: value for name, value in baseline.items()}
     # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
-    scores = [*results.values(), base]
     rows = [
-        [metric, *(f"{of_split[metric]:.4f}" if metric in of_split else "" for of_split in scores)]
-        for metric in results["validation"]
+        [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
+        for name in results["validation"]
     ]
     return ["metric", *results, f"{kind} baseline"], rows
 
 
 def note_of_run(
     run_id: str,
-    objective: str,
-    direction: str,
-    results: Mapping[str, Mapping[str, float]],
-    baseline: Mapping[str, float],
-    *,
+    config: Mapping[str, Any],
+    scores: Scores,
+    names: Mapping[str, str],
     command: str,
-    data: str,
-    model: str,
     folder: Path,
-    is_logged: bool,
 ) -> str:
     """Of a run that has finished: its result, the command, all scores, and how to use the model.
 
     Args:
-        results, baseline: as in `score_table`.
-        command: as it was typed; empty if nothing was.
-        data, model: their short names.
+        scores: what `score_table` has returned.
+        names: of data and model.
+        command: empty if nothing was typed.
         folder: where the exported model lies.
-        is_logged: whether MLflow has the model too.
     """
-    metric = objective.removeprefix("eval/")
-    value = results["validation"].get(metric, math.nan)
-    scored = with_direction(f"{final_of(objective)} {value:.4f}", direction)
-    first = f"**{_text(scored)}**"
-    kind, base = _parted(baseline)
-    if metric in base:
-        first += f"; {_text(kind)} baseline {base[metric]:.4f}"
-    header, rows = score_table(results, baseline)
+    header, rows = scores
+    objective = config["objective"]
+    by_name = {row[0]: row for row in rows}
+    _, value, *_, reference = by_name.get(objective.removeprefix("eval/"), ["", "nan", ""])
+    scored = with_direction(f"{final_of(objective)} {value}", direction_of(config))
+    beside = f"; {_text(header[-1])} {reference}" if reference else ""
     cells = [[_text(cell) for cell in row] for row in rows]
     loaded = f"""\
 mlflow.pyfunc.load_model("runs:/{run_id}/model")  # has predict(["a text"])
 mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")"""
     parts = [
-        first,
-        _code(command) if command else "",
+        f"**{_text(scored)}**{beside}",
+        _code(command),
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
-        f"Data: {_text(data)}. Model: {_text(model)}, now in {_text(str(folder))}",
-        _code(loaded, "python") if is_logged else "",
+        f"Data: {_text(names['data'])}. Model: {_text(names['model'])}, now in {_text(str(folder))}",
+        _code(loaded, "python") if config["tracking"]["log_model"] else "",
         _code(f"python -m expkit.predict {run_id} --text ..."),
     ]
     return "\n\n".join(filter(None, parts))
@@ -124,21 +129,31 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
 def note_of_failure(why: str, what_next: str, command: str) -> str:
     """Of a run that has not finished: why, what to do, and the command, if one was typed."""
     first = f"**{_text(shortened(why, LINE_LIMIT))}**"
-    return "\n\n".join([first, what_next, *([_code(command)] if command else [])])
+    return "\n\n".join(filter(None, [first, what_next, _code(command)]))
 
 
 def verdicts(best: Sequence[Row]) -> list[str]:
-    """One line for each task and objective: the best job, or that several tie, with their value."""
-    contests: dict[tuple[str, str, str], list[Row]] = {}
-    for row in best:
-        contests.setdefault((row.task, row.objective, row.direction), []).append(row)
+    """One line for each contest: the best job, or that several tie, with their value."""
     lines = []
-    for (_, objective, direction), rows in contests.items():
+    for (_, objective, direction), tied in groupby(best, key=lambda row: row.contest):
+        rows = list(tied)
         scored = with_direction(f"{final_of(objective)} {rows[0].value:.4f}", direction)
         names = ", ".join(row.name for row in rows[:NAMED]) + (", …" if len(rows) > NAMED else "")
         tie = f"{len(rows)} jobs tie: " if len(rows) > 1 else ""
         lines.append(f"{tie}{names}: {scored}")
     return lines
+
+
+def figures(rows: Sequence[Row]) -> tuple[str, list[tuple[str, str]]]:
+    """The title of a column with values, and of each row its value and its time, as they are shown."""
+    finals = [final_of(row.objective) for row in rows]
+    title = finals[0] if len(set(finals)) == 1 else "objective"
+    shown = []
+    for row, final in zip(rows, finals, strict=True):
+        value = "" if row.value is None else f"{row.value:.4f}"
+        named = f"{final} {value}" if value and title != final else value
+        shown.append((named, "" if row.seconds is None else f"{row.seconds:.0f} s"))
+    return title, shown
 
 
 def note_of(
@@ -148,65 +163,37 @@ def note_of(
     views: Mapping[str, str],
 ) -> str:
     """Of a sweep: links to its `views`, which job is the best, and all jobs with links to their pages."""
-    objectives = list(dict.fromkeys(row.objective for row in rows))
-    value = final_of(objectives[0]) if len(objectives) == 1 else "objective"
-    named = len(objectives) > 1
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
-    cells = [_cells(row, row in best, named=named, address=address) for row in rows]
-    header = ["job", _text(value), "state", "time"]
+    title, shown = figures(rows)
+    cells = []
+    for row, (value, time) in zip(rows, shown, strict=True):
+        name = f"[{_text(row.name)}]({address(row.run_id)})" if row.run_id else _text(row.name)
+        state = row.state.lower() + (f": {_text(row.error[:ERROR_LIMIT])}" if row.error else "")
+        cells.append(
+            [name, f"**{_text(value)}** best" if row in best else _text(value), state, time]
+        )
+    header = ["job", _text(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
     return "\n\n".join([links, *(f"Best: {_text(line)}" for line in verdicts(best)), table])
 
 
-def _parted(baseline: Mapping[str, float]) -> tuple[str, dict[str, float]]:
-    """What the baseline is, such as `majority`, and its scores by metric."""
-    kind = next(iter(baseline), "").partition("_")[0]
-    return kind, {name.partition("_")[2]: value for name, value in baseline.items()}
-
-
-def _cells(row: Row, is_best: bool, *, named: bool, address: Callable[[str], str]) -> list[str]:
-    name = _text(row.name)
-    if row.run_id:
-        name = f"[{name}]({address(row.run_id)})"
-    value = "" if row.value is None else f"{row.value:.4f}"
-    if named and value:
-        value = _text(f"{final_of(row.objective)} {value}")
-    if is_best:
-        value = f"**{value}** best"
-    state = row.state.lower()
-    if row.error:
-        state = f"{state}: {_text(row.error[:ERROR_LIMIT])}"
-    return [name, value, state, "" if row.seconds is None else f"{row.seconds:.0f} s"]
-
-
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room: int) -> str:
     """As many rows as fit into so many characters; then how many more of `what` there are."""
-    lines = [_joined(header), "|:--" * len(header) + "|"]
-    for number, row in enumerate(rows):
-        line = _joined(row)
-        room -= len(line) + 1
-        if room < 0:
-            lines += ["", f"{len(rows) - number} more {what}"]
-            break
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def _joined(cells: Sequence[str]) -> str:
-    """A row; the UI draws the columns of a table without space between them."""
-    return "".join(f"| {cell}&emsp;" for cell in cells) + "|"
+    # The UI draws the columns of a table without space between them.
+    first, *lines = ["".join(f"| {cell}&emsp;" for cell in row) + "|" for row in (header, *rows)]
+    fitting = sum(end <= room for end in accumulate(len(line) + 1 for line in lines))
+    more = ["", f"{len(lines) - fitting} more {what}"] if fitting < len(lines) else []
+    return "\n".join([first, "|:--" * len(header) + "|", *lines[:fitting], *more])
 
 
 def _text(text: str) -> str:
     """One line without what would end a cell, or start a link, an entity or other Markdown."""
-    for character in "\\|[]*_`<>~&":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.splitlines())
+    return " ".join(re.sub(r"[\\|\[\]*_`<>~&]", r"\\\g<0>", text).splitlines())
 
 
 def _code(text: str, language: str = "") -> str:
-    """A block of code, fenced by more backticks than the text has in a row."""
+    """A block of code, fenced by more backticks than the text has in a row; empty without text."""
     text, fence = "\n".join(shortened(line, LINE_LIMIT) for line in text.splitlines()), "```"
     while fence in text:
         fence += "`"
-    return f"{fence}{language}\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}" if text else ""

@@ -90,8 +90,7 @@ class SweepRun:
             }
             if pruned:
                 counts["sweep/pruned"] = pruned
-            contests = {(row.task, row.objective, row.direction) for row in best}
-            if len(contests) == 1 and best[0].value is not None:
+            if len({row.contest for row in best}) == 1 and best[0].value is not None:
                 counts["sweep/best"] = best[0].value
             now = int(time.time() * 1000)
             metrics = [Metric(name, value, now, 0) for name, value in counts.items()]

@@ -29,9 +29,7 @@ from expkit.tracking.store import experiment_ids
 MODE = "workflowType=machine_learning"
 LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no server
 TAG = "mlflow.sharedViewState."
-ALL_RUNS = (
-    "expkit"  # the key of an experiment's view; those of sweeps have a hyphen and the id behind it
-)
+ALL_RUNS = "expkit"  # the key of an experiment's view; of a sweep's: expkit-ID
 KEPT_SWEEPS = 20  # views; all of them travel with each request for the experiment
 NEWEST = 50  # runs of an experiment that decide what its view shows
 SIDE_BY_SIDE = 10  # runs at most in an address that compares them
@@ -40,16 +38,16 @@ NAMES = ("task", "model", "data")  # tags expkit.*
 IS_A_RUN = "params.`train.group_by_length` LIKE '%'"
 MOST_VARIED = 5  # parameters in a chart
 TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; further ones can be chosen there
-FIRST, ERROR = ("attributes.`Run Name`", 220), ("tags.`expkit.error`", 160)
-ALWAYS_THERE = (("duration", 80), ("runDateAndNestInfo", 120))
+FIRST = {"attributes.`Run Name`": 220}
+LAST = {"tags.`expkit.error`": 160, "duration": 80, "runDateAndNestInfo": 120}
 # Smoothed, a curve that nobody has measured is drawn above the real one.
-# fmt: off
-LINE: dict[str, Any] = {"lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear", "ignoreOutliers": False,
-        "xAxisScaleType": "linear", "xAxisKey": "step", "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True,
-        "yAxisKey": "metric", "yAxisExpressions": [], "range": {}}
-DIFFERENCE: dict[str, Any] = {"chartName": "What differs", "compareGroups": ["Parameters", "Model metrics"],
-              "showChangeFromBaseline": True, "showDifferencesOnly": True, "baselineColumnUuid": ""}
-# fmt: on
+LINE = {"type": "LINE", "lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear",
+        "ignoreOutliers": False, "xAxisScaleType": "linear", "xAxisKey": "step", "range": {},
+        "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True, "yAxisKey": "metric",
+        "yAxisExpressions": []}  # fmt: skip
+DIFFERENCE = {"type": "DIFFERENCE", "chartName": "What differs", "showChangeFromBaseline": True,
+              "compareGroups": ["Parameters", "Model metrics"], "showDifferencesOnly": True,
+              "baselineColumnUuid": ""}  # fmt: skip
 
 Results = Mapping[str, tuple[str, str]]  # by key: its curve, and its direction
 
@@ -87,16 +85,14 @@ def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
 
 def start_page(client: MlflowClient) -> str:
     """The view of the experiment that has the newest run; a list of experiments if there is no run."""
-    newest = ["attributes.start_time DESC"]
-    found = client.search_runs(experiment_ids(client), order_by=newest, max_results=1)
-    return keep_all(client, found[0].info.experiment_id) if found else f"#/experiments?{MODE}"
+    newest = client.search_runs(experiment_ids(client), max_results=1)
+    return keep_all(client, newest[0].info.experiment_id) if newest else f"#/experiments?{MODE}"
 
 
 def keep_all(client: MlflowClient, experiment: str) -> str:
     """Keep the view of all runs of an experiment; returns the address of its table."""
-    newest = ["attributes.start_time DESC"]
-    runs = client.search_runs([experiment], IS_A_RUN, order_by=newest, max_results=NEWEST)
-    return _keep(client, experiment, ALL_RUNS, "All runs", of_experiment(runs))
+    newest = client.search_runs([experiment], IS_A_RUN, max_results=NEWEST)
+    return _keep(client, experiment, ALL_RUNS, "All runs", of_experiment(newest))
 
 
 def keep_sweep(
@@ -153,26 +149,24 @@ def _view(
         names: tags of ours that are columns before them.
         chosen: the filter.
     """
-    columns = [FIRST, *((f"metrics.`{key}`", _width(key)) for key in results)]
-    columns += [(f"tags.`expkit.{name}`", 100) for name in names]
-    room = TABLE_WIDTH - sum(width for _, width in (*columns, ERROR, *ALWAYS_THERE))
+    columns = FIRST | {f"metrics.`{key}`": _width(key) for key in results}
+    columns |= {f"tags.`expkit.{name}`": 100 for name in names}
     groups = {key.partition("/")[0] for key in results}
-    others = [key for key in sorted(set(seen) - set(results)) if key.partition("/")[0] in groups]
+    others = [key for key in sorted({*seen} - {*results}) if key.partition("/")[0] in groups]
     for kind, key in [*(("params", key) for key in varied), *(("metrics", key) for key in others)]:
-        if _width(key) <= room:
-            columns.append((f"{kind}.`{key}`", _width(key)))
-            room -= _width(key)
-    columns.append(ERROR)
+        if sum((columns | LAST).values()) + _width(key) <= TABLE_WIDTH:
+            columns[f"{kind}.`{key}`"] = _width(key)
+    columns |= LAST
     # Ordered by a metric, the UI lists all runs; ordered by time, it hides jobs below their sweeps.
-    by = [
+    orders = [
         {"orderByKey": f"metrics.`{key}`", "orderByAsc": direction == MINIMIZE}
         for key, (_, direction) in results.items()
     ]
     return {
-        "selectedColumns": [key for key, _ in columns[1:]],
-        "columnOrder": [key for key, _ in (*columns, *ALWAYS_THERE)],  # without it, no width counts
-        "columnWidths": dict((*columns, *ALWAYS_THERE)),
-        **(by[0] if by else {}),
+        "selectedColumns": list(columns)[1:-2],  # the others are always there
+        "columnOrder": list(columns),  # without it, no width counts
+        "columnWidths": columns,
+        **(orders[0] if orders else {}),
         "searchFilter": chosen,
         "runsHiddenMode": "SHOW_ALL",  # otherwise the charts show ten
         "isAccordionReordered": True,
@@ -187,34 +181,28 @@ def _width(key: str) -> int:
 
 def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> dict[str, Any]:
     """A section for each result, whose name says its direction, and one with the curves."""
-    sections: list[dict[str, Any]] = []
+    names = [with_direction(key, direction) for key, (_, direction) in results.items()]
     charts: list[dict[str, Any]] = []
-
-    def begin(name: str) -> None:
-        flags = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
-        size = {"columns": 2, "cardHeight": 300}
-        sections.append({"uuid": f"section {len(sections)}", "name": name, **size, **flags})
-
-    def add(kind: str, deleted: bool = False, **settings: Any) -> None:
-        place = {"uuid": f"chart {len(charts)}", "metricSectionId": sections[-1]["uuid"]}
-        flags = {"deleted": deleted, "isGenerated": deleted}
-        charts.append({"type": kind, **place, **flags, **settings})
-
-    lines = [["train/loss", "eval/loss"]]
-    for key, (curve, direction) in results.items():
-        begin(with_direction(key, direction))
-        add("BAR", metricKey=key)
+    for place, key in enumerate(results):
+        charts.append({"type": "BAR", "metricKey": key, "metricSectionId": f"{place}"})
+        lines = {"selectedParams": varied, "selectedMetrics": [key], "showAllRuns": False}
         if varied:
-            add("PARALLEL", selectedParams=varied, selectedMetrics=[key], showAllRuns=False)
-        lines += [[curve]] if [curve] not in lines and curve != "eval/loss" else []
-    begin("Curves")
-    for keys in lines:
-        add("LINE", metricKey=keys[0], selectedMetricKeys=keys, **LINE)
-    add("DIFFERENCE", **DIFFERENCE)
+            charts.append({"type": "PARALLEL", **lines, "metricSectionId": f"{place}"})
+    curves = dict.fromkeys(curve for curve, _ in results.values() if curve != "eval/loss")
+    drawn = [["train/loss", "eval/loss"], *([curve] for curve in curves)]
+    last = [{**LINE, "metricKey": keys[0], "selectedMetricKeys": keys} for keys in drawn]
     # The UI adds a chart for each metric that is not mentioned.
-    for key in sorted(set(seen) - set(results) - {key for keys in lines for key in keys}):
-        add("BAR", deleted=True, metricKey=key)
-    return {"compareRunSections": sections, "compareRunCharts": charts}
+    others = sorted({*seen} - {*results, *curves, "train/loss", "eval/loss"})
+    hidden = {"type": "BAR", "deleted": True, "isGenerated": True}
+    last += [DIFFERENCE, *({**hidden, "metricKey": key} for key in others)]
+    charts += [{**chart, "metricSectionId": f"{len(results)}"} for chart in last]
+    flags = {"deleted": False, "isGenerated": False}
+    shown = {"display": True, "isReordered": True, "columns": 2, "cardHeight": 300, **flags}
+    sections = enumerate([*names, "Curves"])
+    return {
+        "compareRunSections": [{"uuid": f"{n}", "name": name, **shown} for n, name in sections],
+        "compareRunCharts": [{"uuid": f"c{n}", **flags, **c} for n, c in enumerate(charts)],
+    }
 
 
 def _keep(
@@ -234,19 +222,12 @@ def _keep(
             times = {"createdAt": now, "updatedAt": now}
             tags[f"{TAG}{key}"] = json.dumps({"name": name, **times, "state": f"deflate;{state}"})
             client.set_experiment_tag(experiment, f"{TAG}{key}", tags[f"{TAG}{key}"])
-            for old in _outdated(tags):
+            sweeps = [key for key in tags if key.startswith(f"{TAG}{ALL_RUNS}-")]
+            sweeps.sort(key=lambda key: int(json.loads(tags[key])["updatedAt"]))
+            for old in sweeps[:-KEPT_SWEEPS]:
                 client.delete_experiment_tag(experiment, old)
     except MlflowException:
         facets = {k: view[k] for k in ("searchFilter", "orderByKey", "orderByAsc") if k in view}
         texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in facets.items()}
         return "&".join([table, *(f"{k}={quote(v, safe='')}" for k, v in texts.items())])
     return f"{table}&viewStateShareKey={key}"
-
-
-def _outdated(tags: Mapping[str, str]) -> list[str]:
-    """Tags with views of sweeps that are not among the newest."""
-    made = {}
-    for key in (key for key in tags if key.startswith(f"{TAG}{ALL_RUNS}-")):
-        found = re.search(r'"updatedAt":\s*(\d+)', tags[key])
-        made[key] = int(found[1]) if found else 0
-    return sorted(made, key=made.__getitem__)[:-KEPT_SWEEPS]
