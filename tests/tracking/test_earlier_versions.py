@@ -90,13 +90,13 @@ def test_an_old_and_a_new_run_of_one_configuration_are_one_row(client: MlflowCli
 def test_runs_are_found_by_either_name_of_a_tag_the_newest_first(client: MlflowClient) -> None:
     ids = [old_run(client), new_run(client, CONFIG, [], 0.8), old_run(client)]
     client.set_tag(ids[0], FINGERPRINT, "facts")  # as if somebody had gone on with it
-    runs = list(runs_with(client, experiment_id(client, "expkit"), FINGERPRINT, "facts"))
+    runs = list(runs_with(client, [experiment_id(client, "expkit")], FINGERPRINT, "facts"))
     assert sorted(run.info.run_id for run in runs) == sorted(ids)
     times = [run.info.start_time for run in runs]
     assert times == sorted(times, reverse=True)
     client.set_tag(ids[2], FINGERPRINT, "other")  # which is what holds
     assert newest_run(client, experiment_id(client, "expkit"), "other") is not None
-    runs = list(runs_with(client, experiment_id(client, "expkit"), FINGERPRINT, "facts"))
+    runs = list(runs_with(client, [experiment_id(client, "expkit")], FINGERPRINT, "facts"))
     assert ids[2] not in [run.info.run_id for run in runs]
 
 
@@ -187,5 +187,5 @@ def test_a_result_arrives_behind_the_place_that_was_kept_for_it(client: MlflowCl
 def test_a_deleted_run_is_found_only_if_asked_for(client: MlflowClient) -> None:
     client.delete_run(old_run(client))
     experiment = experiment_id(client, "expkit")
-    assert list(runs_with(client, experiment, FINGERPRINT, "facts")) == []
-    assert len(list(runs_with(client, experiment, FINGERPRINT, "facts", ViewType.ALL))) == 1
+    assert list(runs_with(client, [experiment], FINGERPRINT, "facts")) == []
+    assert len(list(runs_with(client, [experiment], FINGERPRINT, "facts", ViewType.ALL))) == 1

@@ -49,10 +49,8 @@ def run_name(
         typed: overrides; the seed is part of the name if it is among them.
     """
     names, modules = labels(config, choices), config["lora"]["target_modules"]
-    options = {
-        "all-linear": "all_linear",
-        str(config["model"].get("attention_modules")): "attention",
-    }
+    attention = str(config["model"].get("attention_modules"))
+    options = {"all-linear": "all_linear", attention: "attention"}
     option = options.get(str(modules), choices.get("lora", "none"))
     lora = "full" if not modules else "lora" if option == "none" else f"lora-{option}"
     parts = [names["task"], names["model"], lora, names["optimizer"]]
@@ -64,19 +62,17 @@ def run_name(
 def _option(group: str, config: Mapping[str, Any], choices: Mapping[str, str]) -> str:
     """The option that was taken, or the only one with that class or with these values; else the class."""
     node, options, chosen = config[group], _options(group), choices.get(group)
-    target = node["_target_"]
+    target = str(node["_target_"])
     if chosen and options.get(chosen, {}).get("_target_", target) == target:
         return chosen
-    same_class = [name for name, option in options.items() if option.get("_target_") == target]
-    same_values = [
-        name
-        for name, option in options.items()
-        if all(node.get(key) == value for key, value in option.items() if key != "defaults")
-    ]
-    for names in (same_class, same_values):
-        if len(names) == 1:
-            return names[0]
-    return str(target).rpartition(".")[2]
+    found = [name for name, option in options.items() if option.get("_target_") == target]
+    if len(found) != 1:
+        found = [
+            name
+            for name, option in options.items()
+            if all(node.get(key) == value for key, value in option.items() if key != "defaults")
+        ]
+    return found[0] if len(found) == 1 else target.rpartition(".")[2]
 
 
 @cache

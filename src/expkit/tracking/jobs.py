@@ -50,21 +50,19 @@ def select(ids: Sequence[str]) -> Selection:
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:
-    newest = [next(runs_with(client, e, KIND, "sweep"), None) for e in experiment_ids(client)]
-    found = [run for run in newest if run is not None]
-    if not found:
+    newest = next(runs_with(client, experiment_ids(client), KIND, "sweep"), None)
+    if newest is None:
         raise UserError(
             "there is no sweep yet: python -m expkit -m optimizer=adamw,sgd makes one; "
             "or name the runs to compare"
         )
-    return max(found, key=lambda run: run.info.start_time)
+    return newest
 
 
 def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
     """The newest run of each job, and jobs that had finished before the sweep began."""
     newest: dict[str, MlflowRun] = {}
-    runs = runs_with(client, parent.info.experiment_id, SWEEP, parent.info.run_id)
-    for run in runs:
+    for run in runs_with(client, [parent.info.experiment_id], SWEEP, parent.info.run_id):
         newest.setdefault(tag_of(run.data.tags, FINGERPRINT, run.info.run_id), run)
     names = {_name(run) for run in newest.values()}
     overrides: dict[str, Mapping[str, str]] = {}

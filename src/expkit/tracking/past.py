@@ -1,15 +1,12 @@
 """Runs of an experiment that were made before: by anybody, in any sweep, on any machine."""
 
-from collections.abc import Iterator, Mapping
-from heapq import merge
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
-HIDDEN = (
-    "mlflow."  # the UI does not show tags that begin so; earlier versions wrote theirs without it
-)
+HIDDEN = "mlflow."  # the UI does not show tags that begin so; those of earlier versions lack it
 FINGERPRINT = "mlflow.expkit.fingerprint"
 FOLDER = "mlflow.expkit.folder"  # within the project: where the command was typed, for paths that it names
 SWEEP = "expkit.sweep"  # of a job, the id of its parent run
@@ -24,7 +21,7 @@ DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
 ERROR = "expkit.error"  # why a run failed or was killed, in one line
 INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"
 
-PAGE = 1000
+MOST = 50_000  # runs; MLflow sends no more at once
 
 
 def tag_of(tags: Mapping[str, str], name: str, default: str = "") -> str:
@@ -32,55 +29,36 @@ def tag_of(tags: Mapping[str, str], name: str, default: str = "") -> str:
     return tags.get(name, tags.get(name.removeprefix(HIDDEN), default))
 
 
-def names_of(tag: str) -> tuple[str, ...]:
-    """The names to search for it by; MLflow's language for queries knows no "or"."""
-    return tuple(dict.fromkeys([tag, tag.removeprefix(HIDDEN)]))
-
-
 def runs_with(
     client: MlflowClient,
-    experiment: str,
+    experiments: Sequence[str],
     tag: str,
     value: str,
     view: int = ViewType.ACTIVE_ONLY,
+    also: str = "",
 ) -> Iterator[MlflowRun]:
-    """Runs with that value of a tag, the newest first; those that were deleted only if asked for."""
-    by_name = [_named(client, experiment, name, value, view) for name in names_of(tag)]
-    seen: set[str] = set()  # one that an earlier version began has both names
-    for run in merge(*by_name, key=lambda run: -run.info.start_time):
-        if run.info.run_id not in seen and tag_of(run.data.tags, tag) == value:
-            seen.add(run.info.run_id)
-            yield run
+    """Runs with that value of a tag, the newest first; those that were deleted only if asked for.
 
-
-def _named(
-    client: MlflowClient, experiment: str, tag: str, value: str, view: int
-) -> Iterator[MlflowRun]:
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment],
-            filter_string=f"tags.`{tag}` = '{value}'",
-            run_view_type=view,
-            max_results=PAGE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return
+    Args:
+        also: a condition that goes before the one of the tag.
+    """
+    found: dict[str, MlflowRun] = {}  # one that an earlier version began has both names
+    for name in sorted({tag, tag.removeprefix(HIDDEN)}):  # MLflow's queries know no "or"
+        condition = f"{also}tags.`{name}` = '{value}'"
+        runs = client.search_runs(experiments, condition, view, max_results=MOST)
+        found |= {r.info.run_id: r for r in runs if tag_of(r.data.tags, tag) == value}
+    yield from sorted(found.values(), key=lambda run: -run.info.start_time)
 
 
 def finished_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
     """The newest run of an experiment that came to its end."""
-    runs = runs_with(client, experiment, FINGERPRINT, fingerprint)
+    runs = runs_with(client, [experiment], FINGERPRINT, fingerprint)
     return next((run for run in runs if run.info.status == "FINISHED"), None)
 
 
 def newest_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
     """The newest run of an experiment, whatever became of it."""
-    return next(runs_with(client, experiment, FINGERPRINT, fingerprint), None)
+    return next(runs_with(client, [experiment], FINGERPRINT, fingerprint), None)
 
 
 def was_cut_off(run: MlflowRun) -> bool:

@@ -25,25 +25,8 @@ from expkit.interrupts import ignore_termination
 from expkit.processes import failure_told, from_main
 from expkit.ranks import is_main
 from expkit.secrets import hidden
-from expkit.tracking import outbox, store
+from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
-from expkit.tracking.past import (
-    ERROR,
-    FINGERPRINT,
-    FOLDER,
-    OVERRIDES,
-    OVERRIDES_VARIABLE,
-    SWEEP,
-    SWEEP_VARIABLE,
-    TRIAL,
-    TRIAL_VARIABLE,
-    finished_run,
-    is_pruned,
-    is_sweep,
-    newest_run,
-    tag_of,
-    was_cut_off,
-)
 from expkit.tracking.writer import FACTS, Run, SilentRun
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
@@ -54,7 +37,8 @@ AnyRun = Run | SilentRun
 def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
     """The newest run of that experiment that came to its end."""
     client = store.connect(settings["uri"])
-    return finished_run(client, store.experiment_id(client, settings["experiment"]), fingerprint)
+    experiment = store.experiment_id(client, settings["experiment"])
+    return past.finished_run(client, experiment, fingerprint)
 
 
 @contextmanager
@@ -89,8 +73,8 @@ def open_run(
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        FINGERPRINT: digest_of_facts(facts),
-        FOLDER: os.path.relpath(Path.cwd(), project_root()),
+        past.FINGERPRINT: digest_of_facts(facts),
+        past.FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **sweep_tags(),
     }
     if cut_off:
@@ -140,7 +124,7 @@ def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool
         told = None if is_certain else failure_told(run.folder)
         run.close("FAILED", told or UserError(why))
     elif is_certain and found.info.status == "FAILED":
-        client.set_tag(run_id, ERROR, why)
+        client.set_tag(run_id, past.ERROR, why)
     return has_ended
 
 
@@ -163,23 +147,24 @@ def latest_run_id() -> str:
 
 def _gone_on_with(
     client: MlflowClient,
-    past: MlflowRun,
+    earlier: MlflowRun,
     tags: Mapping[str, str],
     can_go_on: Callable[[Path], bool],
 ) -> Run:
-    run_id, folder = past.info.run_id, run_folder(past.info.run_id)
+    run_id, folder = earlier.info.run_id, run_folder(earlier.info.run_id)
     # One that was killed while it sent its last entries has its last checkpoint, and sends them again.
-    is_unsent = past.info.status == "KILLED" and outbox.has_finished(folder)
+    is_unsent = earlier.info.status == "KILLED" and outbox.has_finished(folder)
     if is_unsent and not can_go_on(folder):
         raise UserError(
             f"run {run_id} has finished, but MLflow does not know all of it: "
             "python -m expkit.sync sends the rest"
         )
-    run = Run(client, run_id, past.info.run_name, goes_on=True)  # nobody else writes it from here
+    # From here nobody else writes it.
+    run = Run(client, run_id, earlier.info.run_name, goes_on=True)
     for key, value in tags.items():
         client.set_tag(run_id, key, value)
-    if ERROR in past.data.tags:
-        client.delete_tag(run_id, ERROR)
+    if past.ERROR in earlier.data.tags:
+        client.delete_tag(run_id, past.ERROR)
     client.update_run(run_id, status="RUNNING")
     return run
 
@@ -192,33 +177,34 @@ def _to_go_on(
     can_go_on: Callable[[Path], bool],
 ) -> MlflowRun | None:
     if resume in ("never", "auto"):
-        newest = newest_run(client, experiment, digest_of_facts(facts))
+        newest = past.newest_run(client, experiment, digest_of_facts(facts))
         if newest is None:
             return None
         has_state = can_go_on(run_folder(newest.info.run_id))
         # A job of a sweep, which is an earlier attempt at the one that this process carries out.
-        is_ours = newest.data.tags.get(SWEEP, "") == (os.environ.get(SWEEP_VARIABLE) or None)
+        sweep = os.environ.get(past.SWEEP_VARIABLE) or None
+        is_ours = newest.data.tags.get(past.SWEEP, "") == sweep
         if resume == "never" and not (is_ours and has_state):
             return None
         if newest.info.status == "RUNNING":
             say(
                 f"run {newest.info.run_id} of the same experiment is running on "
-                f"{tag_of(newest.data.tags, store.HOST)}, so a new one begins; if it is dead, "
+                f"{past.tag_of(newest.data.tags, store.HOST)}, so a new one begins; if it is dead, "
                 f"resume={newest.info.run_id} goes on with it"
             )
         has_failed = newest.info.status == "FAILED" and has_state
-        return newest if was_cut_off(newest) or has_failed else None
+        return newest if past.was_cut_off(newest) or has_failed else None
     run = find_run(client, resume)
     run_id = run.info.run_id
     refusals = {
         f"was deleted; {store.restoring(client, 'run', run_id)}": store.is_deleted(run),
-        "is a sweep; it goes on with the same command and resume=auto": is_sweep(run),
+        "is a sweep; it goes on with the same command and resume=auto": past.is_sweep(run),
         "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
         f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
         " in place of all other options of model": run.info.status == "FINISHED",
         # Of a folder that is not shared nobody here can know; its name says that the user does.
         "is running": run.info.status == "RUNNING" and bool(outbox.is_written(run_folder(run_id))),
-        "was ended by its search": is_pruned(run),
+        "was ended by its search": past.is_pruned(run),
         f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
     }
     for why, holds in refusals.items():
@@ -236,13 +222,13 @@ def _to_go_on(
 
 def sweep_tags() -> dict[str, str]:
     """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
-    parent = os.environ.get(SWEEP_VARIABLE)
+    parent = os.environ.get(past.SWEEP_VARIABLE)
     if not parent:
         return {}
-    overrides = hidden(os.environ.get(OVERRIDES_VARIABLE, ""))
-    tags = {"mlflow.parentRunId": parent, SWEEP: parent, OVERRIDES: overrides}
-    trial = os.environ.get(TRIAL_VARIABLE)
-    return {**tags, TRIAL: trial} if trial else tags
+    overrides = hidden(os.environ.get(past.OVERRIDES_VARIABLE, ""))
+    tags = {"mlflow.parentRunId": parent, past.SWEEP: parent, past.OVERRIDES: overrides}
+    trial = os.environ.get(past.TRIAL_VARIABLE)
+    return {**tags, past.TRIAL: trial} if trial else tags
 
 
 def environment() -> dict[str, str]:

@@ -28,7 +28,6 @@ import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
-from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy import make_url
 from sqlalchemy.exc import SAWarning, SQLAlchemyError
@@ -40,12 +39,14 @@ from expkit.errors import UserError, shortened
 from expkit.secrets import hidden, remember, without_password
 from expkit.tracking.moved import follow_project, local_path
 from expkit.tracking.outbox import is_written
-from expkit.tracking.past import names_of, tag_of
+from expkit.tracking.past import runs_with, tag_of
 
 HOST, PID = "mlflow.expkit.host", "mlflow.expkit.pid"
 STARTED = "mlflow.expkit.process_started"
 BOOT = "mlflow.expkit.boot"  # boot and process namespace, where STARTED counts clock ticks since that boot
 REACHABLE_WITHIN = 5.0  # seconds
+# What SQLAlchemy and the system raise for an address that is none.
+REFUSED = (SQLAlchemyError, SAWarning, ImportError, OSError, RuntimeError, TypeError, ValueError)
 DATABASES = ("postgresql", "mysql", "mssql")  # MLflow writes into them without a server of its own
 
 
@@ -78,15 +79,7 @@ def kept_address(given: str, key: str) -> str:
             name = url.database or ""
             file = project_root() / Path(name).expanduser()
             is_folder = file.is_dir()
-        except (
-            SQLAlchemyError,
-            SAWarning,
-            ImportError,
-            OSError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except REFUSED as error:
             why = f"{str(error).splitlines()[0]}; in a path, ? is written as %3F"
         else:
             is_of_windows = os.name != "nt" and PureWindowsPath(name).drive
@@ -246,25 +239,17 @@ def source_tags() -> dict[str, str]:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number that has no name
         user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    return {
-        "mlflow.user": user,
-        "mlflow.source.name": "expkit",
-        "mlflow.source.type": "LOCAL",
-    }
+    source = {"mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}
+    return {"mlflow.user": user, **source}
 
 
 def close_abandoned(client: MlflowClient) -> None:
     """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
     here, experiments = socket.gethostname(), experiment_ids(client)
-    for name in names_of(HOST):
-        running = client.search_runs(
-            experiments,
-            filter_string=f"attributes.status = 'RUNNING' and tags.`{name}` = '{here}'",
-            run_view_type=ViewType.ACTIVE_ONLY,
-        )
-        for run in running:
-            if tag_of(run.data.tags, HOST) == here and not is_at_work(run):
-                client.set_terminated(run.info.run_id, status="KILLED")
+    running = "attributes.status = 'RUNNING' and "
+    for run in runs_with(client, experiments, HOST, here, also=running):
+        if not is_at_work(run):
+            client.set_terminated(run.info.run_id, status="KILLED")
 
 
 def is_at_work(run: MlflowRun) -> bool:

@@ -16,21 +16,10 @@ from expkit.config.project import run_folder
 from expkit.interrupts import ends_first
 from expkit.metrics.result import result_of
 from expkit.secrets import hidden
-from expkit.tracking import store
+from expkit.tracking import past, store
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
-from expkit.tracking.past import (
-    ERROR,
-    FINGERPRINT,
-    KIND,
-    OVERRIDES,
-    SWEEP,
-    SWEEP_VARIABLE,
-    is_pruned,
-    runs_with,
-    tag_of,
-)
 from expkit.tracking.views import announce, keep_sweep, page_of
 
 if TYPE_CHECKING:
@@ -68,9 +57,9 @@ class SweepRun:
         """What became of each job so far."""
         store.close_abandoned(self._client)
         newest: dict[str, MlflowRun] = {}
-        runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
+        runs = self._runs(past.SWEEP, self.id, ViewType.ALL)
         for run in sorted(runs, key=store.is_deleted):
-            newest.setdefault(tag_of(run.data.tags, FINGERPRINT), run)
+            newest.setdefault(past.tag_of(run.data.tags, past.FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row]) -> None:
@@ -96,7 +85,7 @@ class SweepRun:
             metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
             self._client.log_batch(self.id, metrics=metrics)
             for row in finished:
-                if self._client.get_run(row.run_id).data.tags.get(SWEEP) == self.id:
+                if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row in best).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
@@ -110,7 +99,7 @@ class SweepRun:
         asked: set[str] = set()
         while time.monotonic() < deadline:
             store.close_abandoned(self._client)
-            runs = runs_with(self._client, self._experiment, SWEEP, self.id, ViewType.ALL)
+            runs = self._runs(past.SWEEP, self.id, ViewType.ALL)
             of_others = (run for run in runs if store.is_other_process_here(run.data.tags))
             running = [run for run in of_others if run.info.status == "RUNNING"]
             for run in running:
@@ -123,9 +112,9 @@ class SweepRun:
 
     def end_lost(self, job: "Job") -> None:
         """Close the run of a job whose process is gone; it may have been on another machine."""
-        for run in runs_with(self._client, self._experiment, SWEEP, self.id):
+        for run in self._runs(past.SWEEP, self.id):
             is_open = run.info.status == "RUNNING"
-            if is_open and tag_of(run.data.tags, FINGERPRINT) == job.fingerprint:
+            if is_open and past.tag_of(run.data.tags, past.FINGERPRINT) == job.fingerprint:
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
     def stop(self) -> None:
@@ -137,9 +126,12 @@ class SweepRun:
         with store.unless_deleted(self._client, self.id):
             self._client.set_tag(self.id, name, value)
 
+    def _runs(self, tag: str, value: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[MlflowRun]:
+        return past.runs_with(self._client, [self._experiment], tag, value, view)
+
     def _elsewhere(self, job: "Job") -> MlflowRun | None:
         """A run of the same experiment that has finished or is at work, in any sweep."""
-        runs = list(runs_with(self._client, self._experiment, FINGERPRINT, job.fingerprint))
+        runs = list(self._runs(past.FINGERPRINT, job.fingerprint))
         finished = next((run for run in runs if run.info.status == "FINISHED"), None)
         is_running = bool(runs) and runs[0].info.status == "RUNNING"
         return finished or (runs[0] if is_running else None)
@@ -150,12 +142,12 @@ class SweepRun:
             run = self._elsewhere(job) or run
         if run is None:
             return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
-        state = "PRUNED" if is_pruned(run) else run.info.status
+        state = "PRUNED" if past.is_pruned(run) else run.info.status
         error = ""
         if store.is_deleted(run):
             state, error = "DELETED", store.restoring(self._client, "run", run.info.run_id)
         if state in ("FAILED", "KILLED"):
-            error = run.data.tags.get(ERROR, DIED if state == "KILLED" else "")
+            error = run.data.tags.get(past.ERROR, DIED if state == "KILLED" else "")
         end = run.info.end_time
         return Row(
             job.name,
@@ -209,11 +201,11 @@ def open_sweep(
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        KIND: "sweep",
+        past.KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        OVERRIDES: hidden(" ".join(shown)),
+        past.OVERRIDES: hidden(" ".join(shown)),
     }
-    earlier = next(runs_with(client, experiment, SWEEP_FINGERPRINT, fingerprint), None)
+    earlier = next(past.runs_with(client, [experiment], SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:
         run_id = earlier.info.run_id
         for key, value in {**tags, STOPPED: "false"}.items():
@@ -242,15 +234,15 @@ def open_sweep(
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:
     """Called in a job: no other job of its sweep is to start."""
-    client, sweep = store.connect(settings["uri"]), os.environ[SWEEP_VARIABLE]
+    client, sweep = store.connect(settings["uri"]), os.environ[past.SWEEP_VARIABLE]
     with store.unless_deleted(client, sweep):
         client.set_tag(sweep, STOPPED, "true")
 
 
 def is_stopped(settings: Mapping[str, Any]) -> bool:
     """Called in a job: whether it is not to start."""
-    parent = store.connect(settings["uri"]).get_run(os.environ[SWEEP_VARIABLE])
-    return tag_of(parent.data.tags, STOPPED) == "true"
+    parent = store.connect(settings["uri"]).get_run(os.environ[past.SWEEP_VARIABLE])
+    return past.tag_of(parent.data.tags, STOPPED) == "true"
 
 
 def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
@@ -260,8 +252,8 @@ def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
     """
     client = store.connect(config["tracking"]["uri"])
     experiment = store.experiment_id(client, config["tracking"]["experiment"])
-    for run in runs_with(client, experiment, FINGERPRINT, fingerprint):
-        ours = run.data.tags.get(SWEEP) == os.environ[SWEEP_VARIABLE]
+    for run in past.runs_with(client, [experiment], past.FINGERPRINT, fingerprint):
+        ours = run.data.tags.get(past.SWEEP) == os.environ[past.SWEEP_VARIABLE]
         if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
             return result_of(run.data.metrics, str(config["objective"]))
     return None
