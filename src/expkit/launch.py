@@ -28,7 +28,7 @@ from expkit.errors import FAILED as EXIT_FAILED
 from expkit.errors import INTERRUPTED, UserError, complain, reason
 from expkit.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes import joined, require_gpus
-from expkit.sweeps.job import FAILED, THREADS, Choices, IsPromising, Typed, attempt, threads
+from expkit.sweeps.job import FAILED, THREADS, Attempt, threads
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
 # in a second or two.
@@ -39,9 +39,7 @@ DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHE
 SHUTDOWN = 600  # seconds of a process for a step, an evaluation and a checkpoint after a signal
 
 
-def launch(
-    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
-) -> Any:
+def launch(cfg: DictConfig, work: Attempt) -> Any:
     """One run in `cfg.launch.processes` processes; returns what `attempt` does.
 
     A run whose processes have died ends as FAILED.
@@ -55,14 +53,8 @@ def launch(
     share = str(max(threads() // processes, 1))
     added = {PROJECT_VARIABLE: str(project_root()), THREADS: share, "OMP_NUM_THREADS": share}
     with tempfile.TemporaryDirectory() as folder:
-        order = Order(
-            OmegaConf.to_container(cfg, resolve=True),
-            choices,
-            is_promising,
-            typed,
-            {**os.environ, **added},
-            Path(folder) / "run",
-        )
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        order = Order(plain, work, {**os.environ, **added}, Path(folder) / "run")
         try:
             with _launching(), ends_jobs_first():
                 return elastic_launch(on_this_machine(processes), _member)(order)[0]
@@ -97,9 +89,7 @@ class Order:
     """What each of the processes gets."""
 
     config: Any  # resolved
-    choices: Choices
-    is_promising: IsPromising | None
-    typed: Typed
+    work: Attempt
     environment: dict[str, str]
     opened: Path  # a file for the id of the run, as soon as there is one
 
@@ -120,8 +110,7 @@ def _member(order: Order) -> Any:
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
-            cfg = OmegaConf.create(order.config)
-            result = attempt(cfg, order.choices, order.is_promising, order.typed)
+            result = order.work(OmegaConf.create(order.config))
             if result == FAILED:
                 raise SystemExit(EXIT_FAILED)
             return result

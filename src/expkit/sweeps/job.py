@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
@@ -36,8 +37,7 @@ FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, n
 PATHS = ("data.train_file", "data.validation_file", "data.test_file", "model.path")
 
 IsPromising = Callable[[float, float], bool]  # see expkit.monitor
-Choices = Mapping[str, str]  # the option taken in each config group
-Typed = Sequence[str]  # overrides of the command line
+Attempt = Callable[[DictConfig], Any]  # `attempt` of one configuration, to be sent to a process
 
 # Our options carry the names of the plugins' own, which Hydra mentions at each composition.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
@@ -89,7 +89,7 @@ def single(cfg: DictConfig) -> float | None:
     elif cfg.launch.processes > 1:
         from expkit.launch import launch
 
-        result = launch(cfg, choices, None, typed)
+        result = launch(cfg, partial(attempt, choices=choices, typed=typed))
         if result == FAILED:
             raise SystemExit(EXIT_FAILED)  # why was printed by the process that it happened in
         return float(result)
@@ -133,11 +133,10 @@ def job_of_sweep(cfg: DictConfig) -> Any:
     check_where_typed(cfg)
     typed = own_overrides(as_typed(hydra_config.overrides.task))
     os.environ[OVERRIDES_VARIABLE] = " ".join(typed)
-    choices = dict(hydra_config.runtime.choices)
     stops = cfg.sweep.on_failure == "stop"
     if stops and is_stopped(cfg.tracking):
         return SKIPPED
-    result = carry_out(cfg, choices, None, typed)
+    result = carry_out(cfg, dict(hydra_config.runtime.choices), typed)
     if stops and result == FAILED:
         stop_sweep(cfg.tracking)
     return result
@@ -158,23 +157,29 @@ def work_for_search(cfg: DictConfig) -> Any:
 
 
 def carry_out(
-    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
+    cfg: DictConfig,
+    choices: Mapping[str, str],
+    typed: Sequence[str],
+    is_promising: IsPromising | None = None,
 ) -> Any:
     """One run, in this process or in others; returns what `attempt` does.
 
     Args:
         is_promising: says after each evaluation whether to go on; can be sent to a process.
     """
+    work = partial(attempt, choices=choices, typed=typed, is_promising=is_promising)
     if cfg.launch.processes > 1:
         from expkit.launch import launch
 
-        return launch(cfg, choices, is_promising, typed)
-    run = _in_own_process if cfg.sweep.process_per_job else attempt
-    return run(cfg, choices, is_promising, typed)
+        return launch(cfg, work)
+    return _in_own_process(cfg, work) if cfg.sweep.process_per_job else work(cfg)
 
 
 def attempt(
-    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None = None, typed: Typed = ()
+    cfg: DictConfig,
+    choices: Mapping[str, str],
+    typed: Sequence[str] = (),
+    is_promising: IsPromising | None = None,
 ) -> Any:
     """The objective, FAILED or PRUNED; the process is left as the next job wants to find it."""
     take_over(os.environ.get(PROJECT_VARIABLE))
@@ -216,15 +221,12 @@ def threads() -> int:
     return int(os.environ.get(THREADS) or torch.get_num_threads())
 
 
-def _in_own_process(
-    cfg: DictConfig, choices: Choices, is_promising: IsPromising | None, typed: Typed
-) -> Any:
+def _in_own_process(cfg: DictConfig, work: Attempt) -> Any:
     """A job that dies of a signal takes nothing with it, and leaves no memory in use."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     plain = OmegaConf.to_container(cfg, resolve=True)
-    work = (plain, dict(choices), is_promising, typed)
-    process = context.Process(target=_child, args=(sender, *work))
+    process = context.Process(target=_child, args=(sender, plain, work))
     process.start()
     sender.close()
     try:
@@ -238,10 +240,8 @@ def _in_own_process(
         process.join()
 
 
-def _child(
-    sender: Connection, plain: Any, choices: Choices, is_promising: IsPromising | None, typed: Typed
-) -> None:
+def _child(sender: Connection, plain: Any, work: Attempt) -> None:
     try:
-        sender.send(attempt(OmegaConf.create(plain), choices, is_promising, typed))
+        sender.send(work(OmegaConf.create(plain)))
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None

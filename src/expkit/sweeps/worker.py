@@ -102,7 +102,6 @@ def _composed(trial: Trial) -> Job:
 
 def _carried_out(trial: Trial, job: Job, order: Order) -> Any:
     cfg = OmegaConf.create({**job.config, "run_name": job.name})
-    choices = dict(HydraConfig.get().runtime.choices)
     typed, promise = own_overrides(job.overrides), Promise(order.settings, trial._trial_id)
     with env_override({TRIAL_VARIABLE: str(job.number), OVERRIDES_VARIABLE: " ".join(typed)}):
-        return carry_out(cfg, choices, promise, typed)
+        return carry_out(cfg, job.choices, typed, promise)
