@@ -16,6 +16,7 @@ from expkit.config.checks import check
 from expkit.config.fingerprint import fingerprint
 from expkit.config.messages import explain
 from expkit.config.naming import run_name
+from expkit.config.trust import typed_value
 from expkit.display import say
 from expkit.errors import ConfigError
 
@@ -75,7 +76,7 @@ def plan(
     if problems:
         raise ConfigError(list(problems))
     jobs = _without_repetitions(composed)
-    values = [_values(job.overrides) for job in jobs]
+    values = [dict(map(typed_value, job.overrides)) for job in jobs]
     keys = [k for k in values[0] if len({v.get(k) for v in values}) > 1] if values else []
     return [
         replace(job, number=number, differing={key: values[number][key] for key in keys})
@@ -131,8 +132,3 @@ def fingerprint_of(jobs: Sequence[Job]) -> str:
 def quoted(text: str) -> str:
     """As a value of an override."""
     return QuotedString(text, Quote.single).with_quotes()
-
-
-def _values(overrides: Sequence[str]) -> dict[str, str]:
-    pairs = (override.partition("=") for override in overrides)
-    return {key.lstrip("+~"): value for key, _, value in pairs}

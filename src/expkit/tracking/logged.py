@@ -137,9 +137,7 @@ def data_digests(run: MlflowRun) -> dict[str, str]:
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     """The run with that id, or the only one whose id starts so. Raises UserError."""
-    newest = partial(
-        client.search_runs, experiment_ids(client), order_by=["attributes.start_time DESC"]
-    )
+    newest = partial(client.search_runs, experiment_ids(client))
     found = []
     if is_file_name(run_id):  # of others MLflow's language for queries may make something else
         alike = newest(f"attributes.run_id LIKE '{run_id}%'", ViewType.ALL, max_results=100)

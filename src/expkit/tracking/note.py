@@ -112,6 +112,7 @@ def note_of_run(
     scored = with_direction(f"{final_of(objective)} {value}", direction_of(config))
     beside = f"; {_text(header[-1])} {reference}" if reference else ""
     cells = [[_text(cell) for cell in row] for row in rows]
+    data, model = _text(names["data"]), _text(names["model"])
     loaded = f"""\
 mlflow.pyfunc.load_model("runs:/{run_id}/model")  # has predict(["a text"])
 mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")"""
@@ -119,7 +120,7 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
         f"**{_text(scored)}**{beside}",
         _code(command),
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
-        f"Data: {_text(names['data'])}. Model: {_text(names['model'])}, now in {_text(str(folder))}",
+        f"Data: {data}. Model: {model}, now in {_text(str(folder))}",
         _code(loaded, "python") if config["tracking"]["log_model"] else "",
         _code(f"python -m expkit.predict {run_id} --text ..."),
     ]
@@ -145,7 +146,7 @@ def verdicts(best: Sequence[Row]) -> list[str]:
 
 
 def figures(rows: Sequence[Row]) -> tuple[str, list[tuple[str, str]]]:
-    """The title of a column with values, and of each row its value and its time, as they are shown."""
+    """The title of a column with values, and of each row its value and its time, as texts."""
     finals = [final_of(row.objective) for row in rows]
     title = finals[0] if len(set(finals)) == 1 else "objective"
     shown = []
@@ -162,16 +163,15 @@ def note_of(
     address: Callable[[str], str],
     views: Mapping[str, str],
 ) -> str:
-    """Of a sweep: links to its `views`, which job is the best, and all jobs with links to their pages."""
+    """Of a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
     title, shown = figures(rows)
     cells = []
     for row, (value, time) in zip(rows, shown, strict=True):
         name = f"[{_text(row.name)}]({address(row.run_id)})" if row.run_id else _text(row.name)
         state = row.state.lower() + (f": {_text(row.error[:ERROR_LIMIT])}" if row.error else "")
-        cells.append(
-            [name, f"**{_text(value)}** best" if row in best else _text(value), state, time]
-        )
+        result = f"**{_text(value)}** best" if row in best else _text(value)
+        cells.append([name, result, state, time])
     header = ["job", _text(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
     return "\n\n".join([links, *(f"Best: {_text(line)}" for line in verdicts(best)), table])

@@ -37,8 +37,7 @@ def params_of(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[
 
 def params_of_command(overrides: Sequence[str]) -> dict[str, str]:
     """What was typed, such as `optimizer=adamw,sgd`: of a sweep, what its jobs may differ in."""
-    pairs = (override.lstrip("+~").partition("=") for override in overrides)
-    return {key_of(key): _cut(value) for key, _, value in pairs}
+    return {key_of(key): _cut(value) for key, value in map(typed_value, overrides)}
 
 
 def config_of(params: Mapping[str, str]) -> dict[str, str]:

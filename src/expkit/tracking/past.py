@@ -50,12 +50,6 @@ def runs_with(
     yield from sorted(found.values(), key=lambda run: -run.info.start_time)
 
 
-def finished_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
-    """The newest run of an experiment that came to its end."""
-    runs = runs_with(client, [experiment], FINGERPRINT, fingerprint)
-    return next((run for run in runs if run.info.status == "FINISHED"), None)
-
-
 def newest_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
     """The newest run of an experiment, whatever became of it."""
     return next(runs_with(client, [experiment], FINGERPRINT, fingerprint), None)

@@ -37,8 +37,9 @@ AnyRun = Run | SilentRun
 def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
     """The newest run of that experiment that came to its end."""
     client = store.connect(settings["uri"])
-    experiment = store.experiment_id(client, settings["experiment"])
-    return past.finished_run(client, experiment, fingerprint)
+    experiments = [store.experiment_id(client, settings["experiment"])]
+    runs = past.runs_with(client, experiments, past.FINGERPRINT, fingerprint)
+    return next((run for run in runs if run.info.status == "FINISHED"), None)
 
 
 @contextmanager
@@ -234,9 +235,8 @@ def sweep_tags() -> dict[str, str]:
 def environment() -> dict[str, str]:
     """Versions, commit and hardware: what may be the reason if a result does not come out again."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    facts = {f"version.{package}": version(package) for package in PACKAGES}
-    facts |= {
-        "version.expkit": version("expkit"),
+    facts = {
+        **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
         "version.python": platform.python_version(),
         "hardware.cpu": platform.processor() or platform.machine(),
         "hardware.cores": str(psutil.cpu_count()),

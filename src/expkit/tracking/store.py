@@ -245,9 +245,8 @@ def source_tags() -> dict[str, str]:
 
 def close_abandoned(client: MlflowClient) -> None:
     """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
-    here, experiments = socket.gethostname(), experiment_ids(client)
-    running = "attributes.status = 'RUNNING' and "
-    for run in runs_with(client, experiments, HOST, here, also=running):
+    running, here = "attributes.status = 'RUNNING' and ", socket.gethostname()
+    for run in runs_with(client, experiment_ids(client), HOST, here, also=running):
         if not is_at_work(run):
             client.set_terminated(run.info.run_id, status="KILLED")
 

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,21 +34,15 @@ DIED = "its process died; there is no more to say than the system's log holds"
 NOT_STARTED = "was not started"
 
 
+@dataclass(frozen=True)
 class SweepRun:
-    """The parent run of a sweep.
+    """The parent run of a sweep."""
 
-    Args:
-        resume: jobs that have finished before, in this sweep or elsewhere, count as done.
-    """
-
-    def __init__(
-        self, client: MlflowClient, experiment: str, run_id: str, name: str, resume: bool
-    ) -> None:
-        self._client = client
-        self._experiment = experiment
-        self._resume = resume
-        self.id = run_id
-        self.name = name
+    _client: MlflowClient
+    _experiment: str
+    id: str
+    name: str
+    _resume: bool  # jobs that have finished before, in this sweep or elsewhere, count as done
 
     def is_done(self, job: "Job") -> bool:
         """Whether the job need not run: it has finished, or another process is at it."""

@@ -25,7 +25,7 @@ from expkit.tracking.note import Row, with_direction
 from expkit.tracking.params import TYPED
 from expkit.tracking.store import experiment_ids
 
-# Without it the UI opens in a mode for applications of language models, which hides runs among traces.
+# Without it the UI opens in its mode for language models, which hides runs among traces.
 MODE = "workflowType=machine_learning"
 LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no server
 TAG = "mlflow.sharedViewState."
@@ -70,7 +70,7 @@ def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> Non
 
 
 def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
-    """Say where the page of a run is, and the view of all runs, which is kept; nothing if MLflow is away.
+    """Say where a run's page is and the view of all runs, which is kept; nothing if MLflow is away.
 
     Without a `client` it is the store that this process has connected to.
     """
@@ -84,7 +84,7 @@ def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
 
 
 def start_page(client: MlflowClient) -> str:
-    """The view of the experiment that has the newest run; a list of experiments if there is no run."""
+    """The view of the experiment with the newest run; a list of experiments without any run."""
     newest = client.search_runs(experiment_ids(client), max_results=1)
     return keep_all(client, newest[0].info.experiment_id) if newest else f"#/experiments?{MODE}"
 
@@ -98,7 +98,7 @@ def keep_all(client: MlflowClient, experiment: str) -> str:
 def keep_sweep(
     client: MlflowClient, experiment: str, run_id: str, name: str, rows: Sequence[Row]
 ) -> dict[str, str]:
-    """Keep the view of a sweep's jobs; returns addresses: `table`, `charts`, and `compare` of a few."""
+    """Keep the view of a sweep's jobs; returns its `table`, its `charts`, and `compare` of a few."""
     state = of_sweep(run_id, rows)
     table = _keep(client, experiment, f"{ALL_RUNS}-{run_id}", f"{name} ({run_id[:8]})", state)
     places = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
@@ -118,7 +118,7 @@ def of_sweep(run_id: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
-    """The view of all runs of an experiment but its sweeps; the newest runs decide what it shows."""
+    """The view of all runs but sweeps of an experiment; the newest ones decide what it shows."""
     params = [run.data.params for run in runs]
     seen = {key for run in runs for key in run.data.metrics}
     told = ((p["objective"], p.get("direction", "")) for p in params if "objective" in p)
@@ -128,7 +128,7 @@ def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
 
 
 def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
-    """Of (objective, direction) of each run; where all runs are of before `final/`, the ends of curves."""
+    """From (objective, direction) of each run; without any `final/`, the ends of the curves."""
     found: dict[str, tuple[str, str]] = {}
     for objective, direction in told:
         final, curve = key_of(final_of(objective)), key_of(objective)
@@ -181,23 +181,25 @@ def _width(key: str) -> int:
 
 def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> dict[str, Any]:
     """A section for each result, whose name says its direction, and one with the curves."""
-    names = [with_direction(key, direction) for key, (_, direction) in results.items()]
     charts: list[dict[str, Any]] = []
-    for place, key in enumerate(results):
-        charts.append({"type": "BAR", "metricKey": key, "metricSectionId": f"{place}"})
-        lines = {"selectedParams": varied, "selectedMetrics": [key], "showAllRuns": False}
+    for number, key in enumerate(results):
+        place = {"metricSectionId": f"{number}"}
+        charts.append({**place, "type": "BAR", "metricKey": key})
         if varied:
-            charts.append({"type": "PARALLEL", **lines, "metricSectionId": f"{place}"})
+            axes = {"selectedParams": varied, "selectedMetrics": [key], "showAllRuns": False}
+            charts.append({**place, "type": "PARALLEL", **axes})
+    place = {"metricSectionId": f"{len(results)}"}
     curves = dict.fromkeys(curve for curve, _ in results.values() if curve != "eval/loss")
-    drawn = [["train/loss", "eval/loss"], *([curve] for curve in curves)]
-    last = [{**LINE, "metricKey": keys[0], "selectedMetricKeys": keys} for keys in drawn]
+    for keys in [["train/loss", "eval/loss"], *([curve] for curve in curves)]:
+        charts.append({**place, **LINE, "metricKey": keys[0], "selectedMetricKeys": keys})
+    charts.append({**place, **DIFFERENCE})
     # The UI adds a chart for each metric that is not mentioned.
-    others = sorted({*seen} - {*results, *curves, "train/loss", "eval/loss"})
-    hidden = {"type": "BAR", "deleted": True, "isGenerated": True}
-    last += [DIFFERENCE, *({**hidden, "metricKey": key} for key in others)]
-    charts += [{**chart, "metricSectionId": f"{len(results)}"} for chart in last]
+    for key in sorted({*seen} - {*results, *curves, "train/loss", "eval/loss"}):
+        hidden = {"deleted": True, "isGenerated": True}
+        charts.append({**place, "type": "BAR", "metricKey": key, **hidden})
+    names = [with_direction(key, direction) for key, (_, direction) in results.items()]
     flags = {"deleted": False, "isGenerated": False}
-    shown = {"display": True, "isReordered": True, "columns": 2, "cardHeight": 300, **flags}
+    shown = {**flags, "display": True, "isReordered": True, "columns": 2, "cardHeight": 300}
     sections = enumerate([*names, "Curves"])
     return {
         "compareRunSections": [{"uuid": f"{n}", "name": name, **shown} for n, name in sections],
@@ -222,8 +224,8 @@ def _keep(
             times = {"createdAt": now, "updatedAt": now}
             tags[f"{TAG}{key}"] = json.dumps({"name": name, **times, "state": f"deflate;{state}"})
             client.set_experiment_tag(experiment, f"{TAG}{key}", tags[f"{TAG}{key}"])
-            sweeps = [key for key in tags if key.startswith(f"{TAG}{ALL_RUNS}-")]
-            sweeps.sort(key=lambda key: int(json.loads(tags[key])["updatedAt"]))
+            sweeps = [tag for tag in tags if tag.startswith(f"{TAG}{ALL_RUNS}-")]
+            sweeps.sort(key=lambda tag: int(json.loads(tags[tag])["updatedAt"]))
             for old in sweeps[:-KEPT_SWEEPS]:
                 client.delete_experiment_tag(experiment, old)
     except MlflowException:

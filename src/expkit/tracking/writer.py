@@ -120,19 +120,12 @@ class Run:
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
         """Name, source and digest of each split as an input of the run."""
-        values = [
-            (
-                name,
-                {
-                    "name": split.name,
-                    "digest": split.digest[:DIGEST_LENGTH],
-                    "source_type": "local",
-                    "source": json.dumps({"uri": split.source}),
-                    "profile": json.dumps({"num_rows": len(split)}),
-                },
-            )
-            for name, split in splits.items()
-        ]
+        values = []
+        for name, split in splits.items():
+            source, profile = {"uri": split.source}, {"num_rows": len(split)}
+            texts = {"source": json.dumps(source), "profile": json.dumps(profile)}
+            known = {"name": split.name, "digest": split.digest[:DIGEST_LENGTH]}
+            values.append((name, {**known, "source_type": "local", **texts}))
         self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
     def log_report(self, report: Report, folder: str) -> None:
