@@ -1,5 +1,7 @@
 """The table at the end of a run."""
 
+from mlflow import MlflowClient
+
 from expkit.display import say, table
 from expkit.models.export import Exported
 from expkit.tracking.note import Scores
@@ -17,4 +19,4 @@ def show_summary(
     say(f"model               {exported.folder}")
     say(f"run                 {run_id}")
     say(f"predict             python -m expkit.predict {run_id} --text ...")
-    announce_run(run_id)
+    announce_run(MlflowClient(), run_id)

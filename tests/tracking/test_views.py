@@ -307,13 +307,13 @@ def test_the_end_of_a_run_names_its_page_and_the_view_of_all(
 ) -> None:
     experiment = client.create_experiment("x")
     run_id = a_run(client, experiment, {"objective": "eval/f1"}, f1=0.5)
-    views.announce_run(run_id)
+    views.announce_run(client, run_id)
     said = unquote(capsys.readouterr().out)
     page = f"http://127.0.0.1:5000/#/experiments/{experiment}"
     assert f"run page            {page}/runs/{run_id}?workflowType=machine_learning" in said
     assert f"compare             {page}/runs?workflowType=machine_learning&viewStateShareKey=expkit" in said  # fmt: skip
     assert opened(client, experiment, "expkit")["orderByKey"] == "metrics.`final/f1`"
-    views.announce_run("0" * 32)  # MLflow does not know it, or is away
+    views.announce_run(client, "0" * 32)  # MLflow does not know it, or is away
     assert capsys.readouterr().out == ""
 
 

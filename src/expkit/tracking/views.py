@@ -69,12 +69,8 @@ def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> Non
         say(f"{name:<{width}}{host}/{address}")
 
 
-def announce_run(run_id: str, client: MlflowClient | None = None) -> None:
-    """Say where a run's page is and the view of all runs, which is kept; nothing if MLflow is away.
-
-    Without a `client` it is the store that this process has connected to.
-    """
-    client = client or MlflowClient()
+def announce_run(client: MlflowClient, run_id: str) -> None:
+    """Say where a run's page is and the view of all runs, which is kept; nothing if MLflow is away."""
     try:
         experiment = client.get_run(run_id).info.experiment_id
         places = {"run page": page_of(experiment, run_id), "compare": keep_all(client, experiment)}
@@ -98,7 +94,7 @@ def keep_all(client: MlflowClient, experiment: str) -> str:
 def keep_sweep(
     client: MlflowClient, experiment: str, run_id: str, name: str, rows: Sequence[Row]
 ) -> dict[str, str]:
-    """Keep the view of a sweep's jobs; returns its `table`, its `charts`, and `compare` of a few."""
+    """Keep the view of a sweep's jobs; returns `table`, `charts`, and `compare` if they are few."""
     state = of_sweep(run_id, rows)
     table = _keep(client, experiment, f"{ALL_RUNS}-{run_id}", f"{name} ({run_id[:8]})", state)
     places = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}

@@ -199,7 +199,7 @@ class Run:
         if not unsent:
             self._outbox.done()
             if status == "FAILED":
-                announce_run(self.id, self._client)
+                announce_run(self._client, self.id)
 
     def _say_unsent(self, unsent: int) -> None:
         why, first = "MLflow has not taken all", ""
