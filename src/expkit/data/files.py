@@ -80,13 +80,7 @@ def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | No
         raise DataError(
             f"{file}: cannot be used: {str(error).partition(chr(10))[0]:.200}"
         ) from None
-    return Split(
-        rows,
-        name=file.stem,
-        source=str(file),
-        digest=digest,
-        where=lambda i: f"{file}, {unit} {lines[i]}",
-    )
+    return Split(rows, file.stem, str(file), digest, where=lambda i: f"{file}, {unit} {lines[i]}")
 
 
 def _not_utf8(file: Path) -> DataError:
@@ -294,7 +288,5 @@ READERS: dict[str, Callable[..., Located]] = {
     ".csv": _csv,
     ".parquet": _parquet,
     ".txt": _text,
-    ".conll": conll.records,
-    ".bio": conll.records,
-    ".iob": conll.records,
+    **dict.fromkeys((".conll", ".bio", ".iob"), conll.records),
 }
