@@ -77,9 +77,8 @@ def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | No
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
     except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(
-            f"{file}: cannot be used: {str(error).partition(chr(10))[0]:.200}"
-        ) from None
+        text = str(error).partition("\n")[0]
+        raise DataError(f"{file}: cannot be used: {text:.200}") from None
     return Split(rows, file.stem, str(file), digest, where=lambda i: f"{file}, {unit} {lines[i]}")
 
 

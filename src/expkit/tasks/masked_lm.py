@@ -136,19 +136,14 @@ class MaskedLM:
             ids: list[np.ndarray] = []
             words: list[np.ndarray] = []
             for text, text_ids, spans in zip(batch, encoded["input_ids"], offsets, strict=True):
-                found = self._words(text, text_ids, spans, special)
+                found: Any = np.arange(len(text_ids))
+                if self._whole_words:
+                    found = words_of_tokens(spans, word_spans(text, self._language), text)
+                found = np.where([i in special for i in text_ids], NO_WORD, found)
                 ids.append(np.asarray(text_ids, dtype=np.int32))
                 words.append(np.where(found == NO_WORD, NO_WORD, found + count))
                 count += int(found.max(initial=NO_WORD)) + 1
             yield np.stack([np.concatenate(ids), np.concatenate(words)]).astype(np.int32)
-
-    def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
-        if self._whole_words:
-            spans = word_spans(text, self._language)
-            found = np.asarray(words_of_tokens(offsets, spans, text))
-        else:
-            found = np.arange(len(ids))
-        return np.where([i in special for i in ids], NO_WORD, found)
 
     def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """Hide words: for an example always the same ones for the same seed."""

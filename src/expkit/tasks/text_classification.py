@@ -192,10 +192,7 @@ class TextClassification:
 
 
 def _encoded(
-    texts: Sequence[Sequence[str]],
-    tokenizer: Tokenizer,
-    config: PretrainedConfig,
-    places: Iterable[str],
+    texts: list[list[str]], tokenizer: Tokenizer, config: PretrainedConfig, places: Iterable[str]
 ) -> Any:
     """Model inputs without padding; a text without a token gets the one that begins or ends texts.
 

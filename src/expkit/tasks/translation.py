@@ -168,10 +168,8 @@ class Translation:
         targets = (references[0] for references in self._references(split))
         counts: dict[str, Counter[int]] = {"source": Counter(), "target": Counter()}
         while chunk := list(islice(sources, CHUNK)):
-            texts, translations = (
-                [prefix + text for text in chunk],
-                list(islice(targets, len(chunk))),
-            )
+            texts = [prefix + source for source in chunk]
+            translations = list(islice(targets, len(chunk)))
             encoded = tokenizer(texts, text_target=translations, **self._cut)
             columns = {name: encoded[name] for name in (*INPUTS, "labels")}
             for ids in columns["input_ids"]:
