@@ -35,11 +35,7 @@ class Checkpoint:
     folder: Path
     done: int
     rest: dict[str, Any]
-
-    @property
-    def memory(self) -> dict[str, Any]:
-        """What was given to `save`."""
-        return dict(self.rest["memory"])
+    memory: dict[str, Any]  # what was given to `save`
 
 
 def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -109,7 +105,7 @@ def newest(run_folder: Path) -> Checkpoint | None:
     for folder in sorted(_all(run_folder / FOLDER), reverse=True):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
-            return Checkpoint(folder, int(rest["done"]), rest)
+            return Checkpoint(folder, int(rest["done"]), rest, rest["memory"])
         say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
     return None
 

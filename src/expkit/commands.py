@@ -27,10 +27,5 @@ def command(name: str) -> Iterator[None]:
 
 def add_trust(parser: argparse.ArgumentParser, what: str) -> None:
     """The option `--trust`, for code of the user's own."""
-    parser.add_argument(
-        "--trust",
-        nargs="+",
-        default=[],
-        metavar="PACKAGE",
-        help=f"packages of your own from which {what} may come",
-    )
+    about = f"packages of your own from which {what} may come"
+    parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help=about)

@@ -27,12 +27,8 @@ def _parser() -> argparse.ArgumentParser:
         "± standard deviation over seeds. Two runs are also tested example by example, on the "
         "validation split, by a paired bootstrap.",
     )
-    parser.add_argument(
-        "ids",
-        nargs="*",
-        metavar="ID",
-        help="sweeps or runs, by the first characters of their ids; without any the last sweep",
-    )
+    about = "sweeps or runs, by the first characters of their ids; without any the last sweep"
+    parser.add_argument("ids", nargs="*", metavar="ID", help=about)
     parser.add_argument(
         "--metrics", nargs="+", default=[], metavar="NAME", help="such as f1 loss test/f1"
     )
@@ -115,11 +111,8 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
     if not pairs:
         return []
     found = paired_bootstrap(pairs, options.resamples, options.seed)
-    names = [
-        f"{word} = {job.name} ({job.run_id[:8]})"
-        for word, job in zip(("first", "second"), jobs, strict=True)
-    ]
-    tell("\n".join(["", *names]))
+    for word, job in zip(("\nfirst", "second"), jobs, strict=True):
+        tell(f"{word} = {job.name} ({job.run_id[:8]})")
     count = pairs[0][0].values.shape[0]
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
     report.show_differences(found, title)

@@ -19,11 +19,9 @@ def go_online_if_asked(cfg: DictConfig) -> None:
     Out of reach, what the local cache holds can still be used; without asking first, the hub's
     client would try again and again for most of a minute.
     """
-    named = (
-        is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
-    )
+    asks = is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
     forbidden = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    offline = forbidden or not (named and _answers(huggingface_hub.constants.ENDPOINT))
+    offline = forbidden or not (asks and _answers(huggingface_hub.constants.ENDPOINT))
     huggingface_hub.constants.HF_HUB_OFFLINE = offline
     datasets.config.HF_HUB_OFFLINE = offline
 

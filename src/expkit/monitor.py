@@ -89,7 +89,8 @@ class Monitor:
         self._examples += result.examples
         is_last = result.done == len(self.steps)
         logging_is_due = is_last or result.done % self.log_every == 0
-        evaluation_is_due = is_last or self._evaluation_is_due(result.done)
+        eval_every = self.eval_every or self.steps.steps_per_epoch
+        evaluation_is_due = is_last or result.done % eval_every == 0
         if logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
             self._require_numbers()
         if logging_is_due:
@@ -139,9 +140,6 @@ class Monitor:
         """Put the best weights back into the model."""
         barrier()  # until the main process has written them
         load_weights(self.model, self.best_file)
-
-    def _evaluation_is_due(self, done: int) -> bool:
-        return done % (self.eval_every or self.steps.steps_per_epoch) == 0
 
     def _checkpoint_is_due(self, has_been_evaluated: bool) -> bool:
         if self.keep_every is None:

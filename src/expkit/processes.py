@@ -36,9 +36,7 @@ _cpu_group: Any = None  # for objects, whatever the tensors of training go throu
 
 def device() -> torch.device:
     """The GPU of this process, or the CPU."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", local_rank())
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def require_gpus(processes: int) -> None:

@@ -29,12 +29,9 @@ SECTIONS = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
 SHELL = ("setup", "additional_parameters")  # of submitit: lines and options of a shell script
 ONLY_TYPED = ("_target_", "trusted_modules", REMOTE_CODE)
 LOG_CLASSES = (
-    "logging.StreamHandler",
-    "logging.FileHandler",
-    "logging.NullHandler",
+    *("logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"),
     "logging.handlers.RotatingFileHandler",
     "logging.handlers.TimedRotatingFileHandler",
-    "logging.Formatter",
     "rich.logging.RichHandler",
 )
 LOG_FACTORIES = ("colorlog.ColoredFormatter",)

@@ -34,11 +34,9 @@ def direction_of(config: Mapping[str, Any]) -> str:
         )
     if not given and not said:
         raise ConfigError(
-            [
-                f"objective={objective!r}: nothing says whether less or more of it is better; add "
-                f"direction=minimize or direction=maximize, or give {who} an attribute: "
-                'direction = "minimize" or "maximize", or a mapping from its scores to these words'
-            ]
+            f"objective={objective!r}: nothing says whether less or more of it is better; add "
+            f"direction=minimize or direction=maximize, or give {who} an attribute: "
+            'direction = "minimize" or "maximize", or a mapping from its scores to these words'
         )
     return str(given or said)
 

@@ -14,14 +14,8 @@ from typing import Any
 
 # What cannot change the result of a run.
 IRRELEVANT = (
-    "tracking",
-    "run_name",
-    "dry_run",
-    "resume",
-    "sweep",
-    "checkpoint",
+    *("tracking", "run_name", "dry_run", "resume", "sweep", "checkpoint", "trusted_modules"),
     "launch",  # counts by the global batch, see below
-    "trusted_modules",
     "demo",  # data holds what is taken from it
 )
 

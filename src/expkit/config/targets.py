@@ -16,6 +16,8 @@ from typing import Any
 
 from expkit.errors import nearest
 
+Seen = frozenset[tuple[Path, str]]  # files, and the names that were looked up in them
+
 
 class TargetError(Exception):
     """A target that does not exist; the message says which part of it is missing."""
@@ -67,9 +69,7 @@ def signature_of(target: str) -> Signature | None:
     if not modules or not all(map(str.isidentifier, (*modules, name))):
         raise TargetError("a target is written package.module.Name")
     file = _module_file(modules)
-    if file is None:
-        return None
-    return _signature_in(file, name, frozenset())
+    return _signature_in(file, name, frozenset()) if file else None
 
 
 def attribute_of(target: str, name: str) -> Any:
@@ -144,7 +144,7 @@ def _module_file(modules: list[str]) -> Path | None:
     return file
 
 
-def _signature_in(file: Path, name: str, seen: frozenset[tuple[Path, str]]) -> Signature | None:
+def _signature_in(file: Path, name: str, seen: Seen) -> Signature | None:
     if (file, name) in seen:
         return None
     for names, node in _definitions(file):
@@ -158,9 +158,7 @@ def _signature_in(file: Path, name: str, seen: frozenset[tuple[Path, str]]) -> S
     raise TargetError(f"{module} has no {name!r}; {nearest(name, allowed)}")
 
 
-def _signature_of_node(
-    file: Path, name: str, node: ast.stmt, seen: frozenset[tuple[Path, str]]
-) -> Signature | None:
+def _signature_of_node(file: Path, name: str, node: ast.stmt, seen: Seen) -> Signature | None:
     if isinstance(node, ast.FunctionDef):
         return _from_arguments(node.args, skip_first=False) if not node.decorator_list else None
     if isinstance(node, ast.ClassDef):
@@ -171,9 +169,7 @@ def _signature_of_node(
     return None
 
 
-def _from_class(
-    file: Path, node: ast.ClassDef, seen: frozenset[tuple[Path, str]]
-) -> Signature | None:
+def _from_class(file: Path, node: ast.ClassDef, seen: Seen) -> Signature | None:
     if node.decorator_list or node.keywords:
         return None  # a dataclass or a metaclass makes its own __init__
     for item in node.body:

@@ -77,16 +77,9 @@ def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | No
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
     except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise DataError(
-            f"{file}: cannot be used: {str(error).partition(chr(10))[0]:.200}"
-        ) from None
-    return Split(
-        rows,
-        name=file.stem,
-        source=str(file),
-        digest=digest,
-        where=lambda i: f"{file}, {unit} {lines[i]}",
-    )
+        text = str(error).partition("\n")[0]
+        raise DataError(f"{file}: cannot be used: {text:.200}") from None
+    return Split(rows, file.stem, str(file), digest, where=lambda i: f"{file}, {unit} {lines[i]}")
 
 
 def _not_utf8(file: Path) -> DataError:
@@ -294,7 +287,5 @@ READERS: dict[str, Callable[..., Located]] = {
     ".csv": _csv,
     ".parquet": _parquet,
     ".txt": _text,
-    ".conll": conll.records,
-    ".bio": conll.records,
-    ".iob": conll.records,
+    **dict.fromkeys((".conll", ".bio", ".iob"), conll.records),
 }

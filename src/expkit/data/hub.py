@@ -34,13 +34,8 @@ def load(
         rows: Dataset = splits[wanted]
         rows = rows.select(range(min(limit or len(rows), len(rows))))
         source = f"{path}{'/' + name if name else ''}, split {wanted}"
-        return Split(
-            rows,
-            name=f"{path}-{wanted}",
-            source=source,
-            digest=rows._fingerprint,
-            where=lambda i: f"{source}, row {i + 1}",
-        )
+        name_in_mlflow, digest = f"{path}-{wanted}", rows._fingerprint
+        return Split(rows, name_in_mlflow, source, digest, where=lambda i: f"{source}, row {i + 1}")
 
     return Splits(
         split("train_split", train_split, max_train_examples),

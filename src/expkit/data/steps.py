@@ -120,14 +120,10 @@ class Steps(Dataset[list[Batch]]):
         order = rng.permutation(len(self._lengths))
         if not self._group_by_length:
             return _cut(order, self._batch_size)
-        window = self._batch_size * BATCHES_SORTED_TOGETHER
-        batches = [
-            batch
-            for part in _cut(order, window)
-            for batch in _cut(
-                part[np.argsort(self._lengths[part], kind="stable")], self._batch_size
-            )
-        ]
+        batches: list[np.ndarray] = []
+        for window in _cut(order, self._batch_size * BATCHES_SORTED_TOGETHER):
+            by_length = window[np.argsort(self._lengths[window], kind="stable")]
+            batches += _cut(by_length, self._batch_size)
         return [batches[i] for i in rng.permutation(len(batches))]
 
 

@@ -40,11 +40,9 @@ def word_spans(text: str, language: str) -> list[Span]:
         return [match.span() for match in RUN.finditer(text)]
     letters, starts = _letters(text)
     return [
-        (starts[first] + inner_start, starts[first] + inner_end)
+        match.span()
         for first, end in _found(letters, cut(letters))
-        for inner_start, inner_end in map(
-            re.Match.span, RUN.finditer(text[starts[first] : starts[end]])
-        )
+        for match in RUN.finditer(text, starts[first], starts[end])
     ]
 
 

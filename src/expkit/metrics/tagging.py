@@ -5,13 +5,8 @@ from typing import Any
 
 import datasets
 import numpy as np
-from seqeval.metrics.sequence_labeling import (
-    accuracy_score,
-    get_entities,
-    precision_recall_fscore_support,
-)
-from seqeval.metrics.v1 import precision_recall_fscore_support as strict_scores
-from seqeval.metrics.v1 import unique_labels
+from seqeval.metrics import sequence_labeling as conlleval
+from seqeval.metrics import v1
 from seqeval.scheme import IOB2, Entities
 
 from expkit.errors import UserError, nearest
@@ -57,7 +52,7 @@ class SeqEval(LocalMetric):
             "precision": float(precision),
             "recall": float(recall),
             "f1": float(f1),
-            "accuracy": float(accuracy_score(references, predictions)),
+            "accuracy": float(conlleval.accuracy_score(references, predictions)),
         }
         _, _, by_type, _ = self._scores(references, predictions, average=None)
         types = self._types(references, predictions)
@@ -68,14 +63,16 @@ class SeqEval(LocalMetric):
     def _scores(self, references: Tags, predictions: Tags, *, average: str | None) -> Any:
         settings: dict[str, Any] = {"average": average, "zero_division": 0}
         if self._strict:
-            return strict_scores(references, predictions, scheme=IOB2, **settings)
-        return precision_recall_fscore_support(references, predictions, **settings)
+            settings["scheme"] = IOB2
+        module = v1 if self._strict else conlleval
+        return module.precision_recall_fscore_support(references, predictions, **settings)
 
     def _types(self, references: Tags, predictions: Tags) -> list[str]:
         """In the order of seqeval's scores by type."""
         if self._strict:
-            return list(unique_labels(references, predictions, IOB2))
-        return sorted({t for tags in (references, predictions) for t, _, _ in get_entities(tags)})
+            return list(v1.unique_labels(references, predictions, IOB2))
+        found = (*conlleval.get_entities(references), *conlleval.get_entities(predictions))
+        return sorted({kind for kind, _, _ in found})
 
     def statistics(self, predictions: Tags, references: Tags) -> Statistics:
         """For each type of a sentence: entities found, predicted, true; then right words, words."""
@@ -95,7 +92,7 @@ class SeqEval(LocalMetric):
         """(type, start, end) of each entity of a sentence."""
         if self._strict:
             return {(e.tag, e.start, e.end) for e in Entities([tags], IOB2).entities[0]}
-        return set(get_entities([tags]))
+        return set(conlleval.get_entities([tags]))
 
     def _scores_of_sums(self, sums: np.ndarray, types: Sequence[str]) -> Scores:
         found, predicted, true = np.split(sums[:, :-2], 3, axis=1)

@@ -38,7 +38,8 @@ class CorpusMetric(LocalMetric):
     def signature(self, references: References) -> str:
         """What the score depends on beside the texts, in the words of sacreBLEU."""
         scorer = self.scorer()
-        scorer.num_refs = _common_length(references)
+        lengths = {len(of_sentence) for of_sentence in references}
+        scorer.num_refs = lengths.pop() if len(lengths) == 1 else -1  # sacreBLEU's "it varies"
         return str(scorer.get_signature())
 
     def _compute(
@@ -114,9 +115,3 @@ class ChrF(CorpusMetric):
     def scorer(self) -> Scorer:
         """The chrF of sacreBLEU, which also takes `word_order` n-grams of words."""
         return sacrebleu.CHRF(word_order=self._word_order)
-
-
-def _common_length(references: References) -> int:
-    """References of each sentence; −1, as sacreBLEU has it, if their number differs."""
-    lengths = {len(of_sentence) for of_sentence in references}
-    return lengths.pop() if len(lengths) == 1 else -1

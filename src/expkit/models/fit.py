@@ -3,18 +3,14 @@
 import inspect
 from collections.abc import Iterator
 
-from transformers import (
-    MODEL_FOR_MASKED_LM_MAPPING,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import MODEL_FOR_MASKED_LM_MAPPING, PretrainedConfig, PreTrainedModel
 
 from expkit.display import say
 from expkit.errors import UserError
+from expkit.tasks.interface import Tokenizer
 
 
-def fit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def fit(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Settle padding, inputs and attention, so that predictions do not depend on the batch.
 
     What changes is saved with the model and with the tokenizer.
@@ -67,7 +63,7 @@ def require_positions(
         )
 
 
-def read_as_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def read_as_text(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Let the tokenizer of an encoder-decoder read `</s>` in a text as text: it would end it there.
 
     Elsewhere special tokens end nothing, and people put `[SEP]` or markers into texts on purpose.
@@ -86,7 +82,7 @@ def _unused_positions(model: PreTrainedModel) -> int:
     return 0
 
 
-def _set_inputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _set_inputs(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Leave out what the model does not take, and token types if it knows a single one."""
     taken = set(inspect.signature(model.forward).parameters)
     if _token_types(model) < 2:
@@ -102,7 +98,7 @@ def _token_types(model: PreTrainedModel) -> int:
     return getattr(model.config, "type_vocab_size", None) or 0
 
 
-def _misfits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+def _misfits(model: PreTrainedModel, tokenizer: Tokenizer) -> Iterator[str]:
     """What cannot be settled."""
     config, pad = model.config, tokenizer.pad_token_id
     model_pad = getattr(config, "pad_token_id", None)

@@ -64,11 +64,8 @@ def untied_parts(model: PreTrainedModel, head: str) -> list[str]:
     cutting the tie, so its untied parts are named instead.
     """
     module = model.get_submodule(head)
-    outside = {
-        id(p)
-        for name, p in model.named_parameters(remove_duplicate=False)
-        if not name.startswith(f"{head}.")
-    }
+    named = model.named_parameters(remove_duplicate=False)
+    outside = {id(p) for name, p in named if not name.startswith(f"{head}.")}
 
     def parts(name: str, module: nn.Module) -> list[str]:
         parameters = list(module.parameters())

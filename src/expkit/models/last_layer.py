@@ -41,18 +41,14 @@ def last_layer_at(
         handle.remove()
 
 
-def _class_of(model: torch.nn.Module) -> type:
-    """The class that was written; `fully_shard` puts a class of its own in front of it."""
-    found = type(model)
-    return found.__mro__[2] if issubclass(found, FSDPModule) else found
-
-
 def _attention_output(model: torch.nn.Module) -> torch.nn.Module | None:
     inner = inner_model(model)
+    # `fully_shard` puts a class of its own in front of the one that was written.
+    written = type(inner).__mro__[2 if isinstance(inner, FSDPModule) else 0]
     if (
         inner is None
         or inner.config.model_type not in BERT_LIKE
-        or not _class_of(inner).__module__.startswith(OWN_HEADS)
+        or not written.__module__.startswith(OWN_HEADS)
         or inner.config.is_decoder
         or inner.config.chunk_size_feed_forward  # cuts along the length
         or inner.is_activation_checkpointing  # computes the layer again without this hook

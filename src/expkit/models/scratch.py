@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tokenizers import normalizers, pre_tokenizers
-from transformers import BertConfig, BertTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BertConfig, BertTokenizer, PreTrainedModel
 
 from expkit.data.cache import learned
 from expkit.display import say
 from expkit.models.head import auto_class
-from expkit.tasks.interface import Head
+from expkit.tasks.interface import Head, Tokenizer
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_POSITIONS = 512
@@ -39,7 +39,7 @@ class TinyBert:
 
     path: ClassVar[str] = "tiny_bert"
 
-    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """Lower-cased WordPiece, as in bert-base-uncased, with the vocabulary of `texts`.
 
         It holds every character and the most frequent words. The trainer of the tokenizers library
@@ -71,7 +71,7 @@ class TinyBert:
         pieces += [word for word in frequent if len(word) > 1]
         return json.dumps(pieces[: int(size)]).encode()
 
-    def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    def build(self, head: Head, tokenizer: Tokenizer) -> PreTrainedModel:
         """Random weights; the same ones for the same seed.
 
         With BERT's own initial weights (standard deviation 0.02) so small a model learns slowly: 12

@@ -8,20 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import sentencepiece
-from transformers import (
-    MarianConfig,
-    MarianTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    T5Config,
-    T5Tokenizer,
-)
+from transformers import MarianConfig, MarianTokenizer, PreTrainedModel, T5Config, T5Tokenizer
 
 from expkit.data.cache import learned
 from expkit.errors import UserError
 from expkit.models.head import auto_class
 from expkit.models.scratch import AUTO, fitted
-from expkit.tasks.interface import Head
+from expkit.tasks.interface import Head, Tokenizer
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
 # As T5 numbers them.
@@ -67,7 +60,7 @@ class TinyMarian(_Scratch):
     path = "tiny_marian"
     _files: TemporaryDirectory[str] | None = None
 
-    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """Pieces of `texts`, in the three files of a Marian checkpoint.
 
         Raises:
@@ -83,7 +76,7 @@ class TinyMarian(_Scratch):
         (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
         return MarianTokenizer.from_pretrained(folder)
 
-    def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    def build(self, head: Head, tokenizer: Tokenizer) -> PreTrainedModel:
         """Random weights; the same ones for the same seed.
 
         With Marian's own initial weights (standard deviation 0.02) and unscaled embeddings, so small
@@ -117,7 +110,7 @@ class TinyT5(_Scratch):
 
     path = "tiny_t5"
 
-    def tokenizer(self, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    def tokenizer(self, texts: Iterable[str]) -> Tokenizer:
         """Pieces of `texts`, without the sentinels that T5 is pretrained with.
 
         It is loaded from a folder, as T5Tokenizer(vocab_file=...) does not read its file.
@@ -131,7 +124,7 @@ class TinyT5(_Scratch):
             (folder / "config.json").write_text('{"model_type": "t5"}')
             return T5Tokenizer.from_pretrained(folder, extra_ids=0)
 
-    def build(self, head: Head, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    def build(self, head: Head, tokenizer: Tokenizer) -> PreTrainedModel:
         """Random weights; the same ones for the same seed."""
         config = T5Config(
             vocab_size=len(tokenizer),

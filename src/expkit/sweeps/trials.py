@@ -36,6 +36,8 @@ SUSPECT = "suspect"  # on a trial whose parameters were on the way when a proces
 NAME, FINGERPRINT, ERROR = "name", "fingerprint", "error"
 PERCENT = 100  # steps of a trial, as the pruner sees them
 
+Direction = Literal["minimize", "maximize"]
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -171,12 +173,7 @@ class Promise:
 
 
 def make_study(
-    settings: Settings,
-    *,
-    direction: Literal["minimize", "maximize"],
-    space: Space,
-    search: str,
-    goes_on: bool,
+    settings: Settings, *, direction: Direction, space: Space, search: str, goes_on: bool
 ) -> Trials:
     """The study of that name, made if it is new.
 

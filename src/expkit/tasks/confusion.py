@@ -12,14 +12,11 @@ from expkit.pictures import label
 MOST = 40  # labels in a picture; of more, those that are confused most
 LABEL_LIMIT = 40  # characters
 
+Names = Sequence[str]
+
 
 def draw_confusion(
-    true: Sequence[str],
-    predicted: Sequence[str],
-    labels: Sequence[str],
-    file: Path,
-    *,
-    shares: bool = False,
+    true: Names, predicted: Names, labels: Names, file: Path, *, shares: bool = False
 ) -> None:
     """The confusion matrix, true labels in rows; with `shares` of all items of a row."""
     from matplotlib.figure import Figure
@@ -45,7 +42,7 @@ def draw_confusion(
     figure.savefig(file, dpi=120)
 
 
-def _most_confused(counts: Counter[tuple[str, str]], labels: Sequence[str]) -> list[str]:
+def _most_confused(counts: Counter[tuple[str, str]], labels: Names) -> list[str]:
     """The labels of the pairs that are confused most often, the most frequent pair first."""
     pairs = [pair for pair, _ in counts.most_common() if pair[0] != pair[1]]
     return list(dict.fromkeys([*chain.from_iterable(pairs), *labels]))[:MOST]

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from expkit.errors import UserError
 from expkit.models.fit import positions_of
+from expkit.tasks.interface import Tokenizer
 
 
 def generation_settings(
@@ -24,9 +25,7 @@ def generation_settings(
     return {**settings, "length_penalty": length_penalty}
 
 
-def require_generation(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int
-) -> None:
+def require_generation(model: PreTrainedModel, tokenizer: Tokenizer, max_new_tokens: int) -> None:
     """Raise a UserError unless the model can make decoder inputs from labels, and generate.
 
     Args:
@@ -49,7 +48,7 @@ def require_generation(
         )
 
 
-def _require_start_and_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def _require_start_and_padding(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     """Training shifts labels with the model's config, generation starts by the generation config."""
     name = type(model).__name__
     start = getattr(model.config, "decoder_start_token_id", None)

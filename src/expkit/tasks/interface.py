@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from datasets import Dataset
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 IGNORED = NO_TARGET  # label of a position that has no target
 
+Scores = dict[str, float]
+Tokenizer: TypeAlias = PreTrainedTokenizerBase
+
 
 @dataclass(frozen=True)
 class Head:
@@ -29,7 +32,7 @@ class Head:
 
     auto_class: str
     config: dict[str, Any] = field(default_factory=dict)
-    configure: Callable[[PreTrainedModel, PreTrainedTokenizerBase], None] | None = None
+    configure: Callable[[PreTrainedModel, Tokenizer], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,44 +74,38 @@ class Task(Protocol):
         """All texts of a split, to train a tokenizer on."""
 
     def encode(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+        self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Model inputs with a column `length` in tokens, in chunks; not always one example a record.
 
         The chunks are written to the cache as they come, so that memory does not grow with the data.
         """
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+    def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """A function from examples to a padded batch that holds `labels`."""
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The loss summed over the items of a batch, and the logits."""
 
     def predictions(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        batch: Batch,
-        logits: torch.Tensor,
+        self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[Any]:
         """One prediction for each example of a batch."""
 
-    def score(
-        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> dict[str, float]:
+    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """The metrics of a whole split, by name; `loss` is the mean over its items."""
 
-    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """Scores on the validation split of something that did not learn, as `<what>_<metric>`."""
 
-    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+    def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Predictions as a table, and pictures of them."""
 
-    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """What the data look like to this task: distribution of labels, share of cut texts."""
 
     def answer(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """Rows of a table for each record without labels: a label, entities, words, a translation."""
 
@@ -124,9 +121,9 @@ def naming(labels: Sequence[str]) -> dict[str, Any]:
 
 def scored(
     metrics: "Mapping[str, evaluate.Metric]", predictions: Sequence[Any], references: Sequence[Any]
-) -> dict[str, float]:
+) -> Scores:
     """What all metrics make of the same predictions and references."""
-    scores: dict[str, float] = {}
+    scores: Scores = {}
     for metric in metrics.values():
         scores |= metric.compute(predictions=predictions, references=references)
     return scores

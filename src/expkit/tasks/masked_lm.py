@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -21,7 +21,7 @@ from expkit.languages import primary_subtag
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.head import head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
-from expkit.tasks.interface import IGNORED, Head, Report
+from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class MaskedLM:
         yield from split.values(self.columns[0])
 
     def encode(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+        self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Blocks of `input_ids` with the word that each token belongs to.
 
@@ -121,7 +121,7 @@ class MaskedLM:
             )
         say(f"{split.name}: {count:,} tokens in blocks of {size}, {dropped} dropped")
 
-    def _tokens(self, split: Split, tokenizer: PreTrainedTokenizerBase) -> Iterator[np.ndarray]:
+    def _tokens(self, split: Split, tokenizer: Tokenizer) -> Iterator[np.ndarray]:
         """Token ids in a row, and a number for the word of each, unlike that of any other.
 
         Arrays (2, tokens), one for some texts at a time.
@@ -136,25 +136,20 @@ class MaskedLM:
             ids: list[np.ndarray] = []
             words: list[np.ndarray] = []
             for text, text_ids, spans in zip(batch, encoded["input_ids"], offsets, strict=True):
-                found = self._words(text, text_ids, spans, special)
+                found: Any = np.arange(len(text_ids))
+                if self._whole_words:
+                    found = words_of_tokens(spans, word_spans(text, self._language), text)
+                found = np.where([i in special for i in text_ids], NO_WORD, found)
                 ids.append(np.asarray(text_ids, dtype=np.int32))
                 words.append(np.where(found == NO_WORD, NO_WORD, found + count))
                 count += int(found.max(initial=NO_WORD)) + 1
             yield np.stack([np.concatenate(ids), np.concatenate(words)]).astype(np.int32)
 
-    def _words(self, text: str, ids: Sequence[int], offsets: Any, special: set[int]) -> np.ndarray:
-        if self._whole_words:
-            spans = word_spans(text, self._language)
-            found = np.asarray(words_of_tokens(offsets, spans, text))
-        else:
-            found = np.arange(len(ids))
-        return np.where([i in special for i in ids], NO_WORD, found)
-
-    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+    def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """Hide words: for an example always the same ones for the same seed."""
         special = set(tokenizer.all_special_ids)
         vocabulary = np.array([i for i in range(len(tokenizer)) if i not in special])
-        pad_id = tokenizer.pad_token_id or 0
+        pad_id, mask_id = tokenizer.pad_token_id or 0, tokenizer.mask_token_id
 
         def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
             shape = (len(examples), max(e["length"] for e in examples))
@@ -165,9 +160,7 @@ class MaskedLM:
                 rng = np.random.default_rng(seed)
                 ids = np.asarray(example["input_ids"])
                 chosen = choose(np.asarray(example["words"]), self._probability, rng)
-                hidden[row, : len(ids)] = hide(
-                    ids, chosen, tokenizer.mask_token_id, vocabulary, rng
-                )
+                hidden[row, : len(ids)] = hide(ids, chosen, mask_id, vocabulary, rng)
                 attended[row, : len(ids)] = 1
                 for positions in chosen:
                     labels[row, positions] = ids[positions]
@@ -186,11 +179,7 @@ class MaskedLM:
         return F.cross_entropy(logits.float(), batch["labels"][hidden], reduction="sum"), logits
 
     def predictions(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        batch: Batch,
-        logits: torch.Tensor,
+        self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[dict[str, Any]]:
         """Ids and tokens at the hidden positions of each example, predicted and true.
 
@@ -213,9 +202,7 @@ class MaskedLM:
             for predicted, true, nats in zip(*split.values(), strict=True)
         ]
 
-    def score(
-        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> dict[str, float]:
+    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """Perplexity from the loss, and metrics on the ids at hidden positions.
 
         Raises:
@@ -228,7 +215,7 @@ class MaskedLM:
                 f"{split.source}: with task.mlm_probability={self._probability} no token of it is "
                 "hidden, so there is nothing to score; it needs more text, or a larger share"
             )
-        scores: dict[str, float] = {}
+        scores: Scores = {}
         for metric in self._metrics.values():
             if _takes_references(metric):
                 scores |= metric.compute(predictions=predicted, references=true)
@@ -236,9 +223,7 @@ class MaskedLM:
                 scores |= metric.compute(predictions=[loss])
         return scores
 
-    def outcomes(
-        self, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> list[Outcomes]:
+    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
         """The hidden tokens; an example is a block."""
         items = {
             name: list(chain.from_iterable(p[name] for p in predictions))
@@ -253,7 +238,7 @@ class MaskedLM:
             Outcomes(inputs, of_likelihoods, items["surprise"], None, blocks),
         ]
 
-    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """Perplexity of the validation text under the token frequencies of the training text.
 
         Frequencies are smoothed by adding one to the count of each token that occurs in either.
@@ -264,7 +249,7 @@ class MaskedLM:
         surprise = sum(-np.log((counts[t] + 1) / total) * n for t, n in tokens.items())
         return {"unigram_perplexity": float(np.exp(surprise / tokens.total()))}
 
-    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+    def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Hidden tokens of the first blocks beside what was predicted."""
         shown = predictions[:REPORTED_BLOCKS]
         table = {
@@ -272,7 +257,7 @@ class MaskedLM:
         }
         return Report(tables={"predictions": table})
 
-    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """Texts and characters of each split."""
         return {
             f"{name}: texts": f"{len(split):,} with {sum(map(len, self.texts(split))):,} characters"
@@ -280,7 +265,7 @@ class MaskedLM:
         }
 
     def answer(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """The most probable words for each mask of each text.
 
@@ -289,9 +274,7 @@ class MaskedLM:
         """
         return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
 
-    def _fill(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str
-    ) -> list[Record]:
+    def _fill(self, model: PreTrainedModel, tokenizer: Tokenizer, text: str) -> list[Record]:
         inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
         masks = inputs["input_ids"][0] == tokenizer.mask_token_id
         with torch.inference_mode():
@@ -306,7 +289,7 @@ class MaskedLM:
             for p, i in zip(*row.topk(TOP), strict=True)
         ]
 
-    def _inputs(self, tokenizer: PreTrainedTokenizerBase, text: str) -> BatchEncoding:
+    def _inputs(self, tokenizer: Tokenizer, text: str) -> BatchEncoding:
         """Token ids (1, length) of a text, cut to the size of a block."""
         whole = tokenizer(text, verbose=False)["input_ids"]
         masks = whole.count(tokenizer.mask_token_id)

@@ -8,6 +8,8 @@ from expkit.data.words import Span
 
 NO_WORD = -1  # special tokens belong to no word and are never masked
 
+Array = np.ndarray
+
 
 def words_of_tokens(offsets: Sequence[Span], words: Sequence[Span], text: str) -> list[int]:
     """The word of each token, as a number that is the same for tokens to be masked together.
@@ -39,7 +41,7 @@ def words_of_tokens(offsets: Sequence[Span], words: Sequence[Span], text: str) -
     return [joined[word] if word != NO_WORD else NO_WORD for word in found]
 
 
-def choose(words: np.ndarray, probability: float, rng: np.random.Generator) -> list[np.ndarray]:
+def choose(words: Array, probability: float, rng: np.random.Generator) -> list[Array]:
     """Positions to hide, one array for each chosen word.
 
     Words are drawn at random until `probability` of all tokens that belong to a word are chosen.
@@ -55,7 +57,7 @@ def choose(words: np.ndarray, probability: float, rng: np.random.Generator) -> l
     order = maskable[np.argsort(words[maskable], kind="stable")]
     groups = np.split(order, np.flatnonzero(np.diff(words[order])) + 1)
     budget = probability * len(maskable)
-    chosen: list[np.ndarray] = []
+    chosen: list[Array] = []
     for i in rng.permutation(len(groups)):
         group = groups[i]
         if budget < len(group):
@@ -68,12 +70,8 @@ def choose(words: np.ndarray, probability: float, rng: np.random.Generator) -> l
 
 
 def hide(
-    ids: np.ndarray,
-    chosen: Sequence[np.ndarray],
-    mask_id: int,
-    vocabulary: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
+    ids: Array, chosen: Sequence[Array], mask_id: int, vocabulary: Array, rng: np.random.Generator
+) -> Array:
     """A copy of `ids` with 80 % of the chosen words masked, 10 % random, 10 % as they were.
 
     The three cases of BERT (Devlin et al., 2019), drawn once for a word, so that no part of a

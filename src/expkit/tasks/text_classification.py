@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -19,7 +19,7 @@ from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Head, Report, naming, scored
+from expkit.tasks.interface import Head, Report, Scores, Tokenizer, naming, scored
 from expkit.tasks.labels import LabelColumn
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class TextClassification:
             yield from split.values(column)
 
     def encode(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+        self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Token ids, cut to `max_length`, and label ids."""
         labels = iter(self._label_data.ids(split))
@@ -93,7 +93,7 @@ class TextClassification:
             lengths = [len(ids) for ids in inputs["input_ids"]]
             yield {**inputs, "labels": list(islice(labels, len(lengths))), "length": lengths}
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+    def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """Pad to the longest of the batch."""
         names = (*tokenizer.model_input_names, "labels")
 
@@ -111,50 +111,37 @@ class TextClassification:
         return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def predictions(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        batch: Batch,
-        logits: torch.Tensor,
+        self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[list[float]]:
         """Probabilities of the labels for each example."""
         return logits.float().softmax(-1).tolist()
 
-    def score(
-        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> dict[str, float]:
+    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """All metrics of the config on the most probable labels."""
         predicted = np.argmax(predictions, axis=1).tolist()
         return self._score(predicted, encoded["labels"][:])
 
-    def _score(self, predicted: Sequence[int], true: Sequence[int]) -> dict[str, float]:
+    def _score(self, predicted: Sequence[int], true: Sequence[int]) -> Scores:
         for metric in self._metrics.values():  # not before: making them takes half a second
             if hasattr(metric, "num_labels"):
                 metric.num_labels = len(self._labels)
         return scored(self._metrics, predicted, true)
 
-    def outcomes(
-        self, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> list[Outcomes]:
+    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
         """Predicted and true label ids."""
-        return [
-            Outcomes(
-                inputs=digest(zip(*map(split.column, self.columns), strict=True)),
-                metrics=list(self._metrics),
-                predictions=np.argmax(predictions, axis=1).tolist(),
-                references=encoded["labels"][:],
-                settings={"num_labels": len(self._labels)},
-            )
-        ]
+        inputs = digest(zip(*map(split.column, self.columns), strict=True))
+        predicted, true = np.argmax(predictions, axis=1).tolist(), encoded["labels"][:]
+        settings = {"num_labels": len(self._labels)}
+        return [Outcomes(inputs, list(self._metrics), predicted, true, settings=settings)]
 
-    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of always naming the most frequent label of the training split."""
         majority, _ = Counter(encoded["train"]["labels"][:]).most_common(1)[0]
         true = encoded["validation"]["labels"][:]
         scores = self._score([majority] * len(true), true)
         return {f"majority_{name}": value for name, value in scores.items()}
 
-    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+    def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
         true = [self._labels[i] for i in encoded["labels"][:]]
         predicted = [self._labels[i] for i in np.argmax(predictions, axis=1)]
@@ -169,7 +156,7 @@ class TextClassification:
             figures={"confusion_matrix": partial(draw_confusion, true, predicted, self._labels)},
         )
 
-    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """Labels and cut texts of each split."""
         facts = {}
         for name, split in splits.named().items():
@@ -182,7 +169,7 @@ class TextClassification:
         return facts
 
     def answer(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """The most probable label of each record, with its probability."""
         columns = [[record[name] for record in records] for name in self.columns]
@@ -205,10 +192,7 @@ class TextClassification:
 
 
 def _encoded(
-    texts: Sequence[Sequence[str]],
-    tokenizer: PreTrainedTokenizerBase,
-    config: PretrainedConfig,
-    places: Iterable[str],
+    texts: list[list[str]], tokenizer: Tokenizer, config: PretrainedConfig, places: Iterable[str]
 ) -> Any:
     """Model inputs without padding; a text without a token gets the one that begins or ends texts.
 

@@ -10,7 +10,7 @@ import evaluate
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -19,7 +19,7 @@ from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.tasks import tags
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import IGNORED, Head, Report, naming, scored
+from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, naming, scored
 from expkit.tasks.located_words import located
 from expkit.tasks.pretokenized import take_words
 from expkit.tasks.tagged_columns import TaggedColumns, Tags
@@ -97,7 +97,7 @@ class TokenClassification:
         yield from map(" ".join, self._data.words(split))
 
     def encode(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+        self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Windows of sentences.
 
@@ -137,7 +137,7 @@ class TokenClassification:
             "length": length,
         }
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+    def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """Pad to the longest of the batch; padding has no label and is not scored."""
         names = tokenizer.model_input_names
 
@@ -155,24 +155,17 @@ class TokenClassification:
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label] over labelled tokens, and logits (batch, length, labels)."""
         logits = model(**{k: v for k, v in batch.items() if k not in ("labels", "scored")}).logits
-        flat = logits.float().flatten(0, 1)
-        labels = batch["labels"].flatten()
+        flat, labels = logits.float().flatten(0, 1), batch["labels"].flatten()
         return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
 
     def predictions(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        batch: Batch,
-        logits: torch.Tensor,
+        self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[list[int]]:
         """The most probable label id of each word that a window owns, in order."""
         rows = zip(logits.argmax(-1), batch["scored"].bool(), strict=True)
         return [labels[scored].tolist() for labels, scored in rows]
 
-    def score(
-        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> dict[str, float]:
+    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """All metrics of the config on the tags of all words of the split."""
         predicted = self._joined(predictions, split, encoded)
         return scored(self._metrics, predicted, self._data.bio(split))
@@ -191,20 +184,13 @@ class TokenClassification:
                 joined[record][word] = self._labels[label]
         return joined
 
-    def outcomes(
-        self, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> list[Outcomes]:
+    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
         """Predicted and true tags of each sentence, whole sentences also where they were cut."""
-        return [
-            Outcomes(
-                inputs=digest(self._data.words(split)),
-                metrics=list(self._metrics),
-                predictions=self._joined(predictions, split, encoded),
-                references=self._data.bio(split),
-            )
-        ]
+        inputs, true = digest(self._data.words(split)), self._data.bio(split)
+        predicted = self._joined(predictions, split, encoded)
+        return [Outcomes(inputs, list(self._metrics), predicted, true)]
 
-    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of giving each word the tag that it has most often in the training split."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         words, bio = self._data.words(splits.train), self._data.bio(splits.train)
@@ -218,7 +204,7 @@ class TokenClassification:
         scores = scored(self._metrics, predicted, self._data.bio(splits.validation))
         return {f"lexicon_{name}": value for name, value in scores.items()}
 
-    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+    def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Sentences with true and predicted entities, and the confusion of types, by word."""
         words, true = self._data.words(split), self._data.bio(split)
         predicted = self._joined(predictions, split, encoded)
@@ -237,7 +223,7 @@ class TokenClassification:
         )
         return Report(tables={"predictions": table}, figures={"confusion_of_words": draw})
 
-    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """The scheme of the tags; words, entities and long sentences of each split."""
         facts = {self._tags_column: self._scheme}
         for name, split in splits.named().items():
@@ -263,7 +249,7 @@ class TokenClassification:
         return [{name: sentence} for sentence in sentences]
 
     def answer(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """The entities of each record: type, text, character offsets, mean probability.
 

@@ -11,12 +11,7 @@ import torch
 import torch.nn.functional as F
 from babel import Locale
 from datasets import Dataset
-from transformers import (
-    DataCollatorForSeq2Seq,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -25,7 +20,7 @@ from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.translation import CorpusMetric
 from expkit.models.fit import read_as_text
 from expkit.tasks.generation import generation_settings, require_generation
-from expkit.tasks.interface import IGNORED, Head, Report, scored
+from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, scored
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
@@ -70,6 +65,7 @@ class Translation:
             raise UserError(f"task.target_lang={target_lang!r}: is task.source_lang as well")
         self.columns = [source_lang]
         self.max_length = max_length
+        self._cut = {"truncation": True, "max_length": max_length}
         self._source = source_lang
         self._target = target_lang
         self._given_prefix = source_prefix
@@ -116,14 +112,14 @@ class Translation:
         """An encoder-decoder that generates with this task's settings."""
         return Head("AutoModelForSeq2SeqLM", configure=self._configure)
 
-    def _configure(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def _configure(self, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
         """Check the model, and write into it what whoever loads it needs to generate the same."""
         require_generation(model, tokenizer, self._generation["max_new_tokens"])
         read_as_text(model, tokenizer)
         model.generation_config.update(**self._generation)
         model.config.prefix = self._prefix(model.config, tokenizer) or None
 
-    def _prefix(self, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> str:
+    def _prefix(self, config: PretrainedConfig, tokenizer: Tokenizer) -> str:
         """What stands before each source text. Raises UserError if the model cannot know it."""
         is_t5_like = config.model_type in T5_LIKE
         if self._given_prefix is None:
@@ -160,7 +156,7 @@ class Translation:
         yield from (references[0] for references in self._references(split))
 
     def encode(
-        self, split: Split, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig
+        self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
         """Token ids of prefix and source, and of the first reference as `labels`.
 
@@ -172,12 +168,9 @@ class Translation:
         targets = (references[0] for references in self._references(split))
         counts: dict[str, Counter[int]] = {"source": Counter(), "target": Counter()}
         while chunk := list(islice(sources, CHUNK)):
-            encoded = tokenizer(
-                [prefix + source for source in chunk],
-                text_target=list(islice(targets, len(chunk))),
-                truncation=True,
-                max_length=self.max_length,
-            )
+            texts = [prefix + source for source in chunk]
+            translations = list(islice(targets, len(chunk)))
+            encoded = tokenizer(texts, text_target=translations, **self._cut)
             columns = {name: encoded[name] for name in (*INPUTS, "labels")}
             for ids in columns["input_ids"]:
                 counts["source"].update(ids[begin:])
@@ -186,7 +179,7 @@ class Translation:
         for side, counted in counts.items():
             note_unknown(split.name, side, counted, tokenizer)
 
-    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel) -> Collate:
+    def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """Pad sources and labels, and shift the labels to the right as inputs of the decoder."""
         pad = DataCollatorForSeq2Seq(tokenizer, model=model, label_pad_token_id=IGNORED)
         names = (*INPUTS, "labels")
@@ -200,58 +193,37 @@ class Translation:
         """−Σ log p(token) over the target, and logits (batch, target length, vocabulary)."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         logits = model(**inputs, use_cache=False).logits
-        total = F.cross_entropy(
-            logits.flatten(0, 1).float(),
-            batch["labels"].flatten(),
-            ignore_index=IGNORED,
-            reduction="sum",
-        )
-        return total, logits
+        flat, labels = logits.flatten(0, 1).float(), batch["labels"].flatten()
+        return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
 
     def predictions(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        batch: Batch,
-        logits: torch.Tensor,
+        self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[str]:
         """A generated translation for each example; the logits have seen the target."""
         return self._generate(model, tokenizer, {name: batch[name] for name in INPUTS})
 
-    def _generate(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, inputs: Batch
-    ) -> list[str]:
+    def _generate(self, model: PreTrainedModel, tokenizer: Tokenizer, inputs: Batch) -> list[str]:
         # Of several processes each generates for itself: it has all weights (sharding.whole).
         ids = model.generate(**inputs, **self._generation, synced_gpus=False)
         return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
-    def score(
-        self, loss: float, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> dict[str, float]:
+    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """All metrics of the config, against all references."""
         return scored(self._metrics, predictions, list(self._references(split)))
 
-    def outcomes(
-        self, predictions: Sequence[Any], split: Split, encoded: Dataset
-    ) -> list[Outcomes]:
+    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
         """All translations and references."""
-        return [
-            Outcomes(
-                inputs=digest(self._sources(split)),
-                metrics=list(self._metrics),
-                predictions=list(predictions),
-                references=list(self._references(split)),
-            )
-        ]
+        inputs, references = digest(self._sources(split)), list(self._references(split))
+        return [Outcomes(inputs, list(self._metrics), predictions, references)]
 
-    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> dict[str, float]:
+    def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of the source text in place of a translation."""
         validation = splits.validation
         references = list(self._references(validation))
         scores = scored(self._metrics, self._sources(validation), references)
         return {f"copy_{name}": value for name, value in scores.items()}
 
-    def report(self, predictions: Sequence[Any], split: Split, encoded: Dataset) -> Report:
+    def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """The first translations beside their references, and how they were scored."""
         references = list(self._references(split))
         table = {
@@ -266,7 +238,7 @@ class Translation:
         }
         return Report(tables={"translations": table}, facts=signatures)
 
-    def describe(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """Lengths in tokens, without a prefix, the share that is cut, and that of unknown tokens."""
         facts = {}
         for name, split in splits.named().items():
@@ -295,20 +267,15 @@ class Translation:
         return [{self._source: source} for source in sources]
 
     def answer(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, records: Sequence[Record]
+        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """The translation of each record."""
         prefix = self._prefix(model.config, tokenizer)
-        inputs = tokenizer(
-            [prefix + record[self._source] for record in records],
-            truncation=True,
-            max_length=self.max_length,
-            padding=True,
-            return_tensors="pt",
-        ).to(model.device)
+        texts = [prefix + record[self._source] for record in records]
+        inputs = tokenizer(texts, padding=True, return_tensors="pt", **self._cut).to(model.device)
         with torch.inference_mode():
-            texts = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
-        return [[{"translation": text}] for text in texts]
+            made = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
+        return [[{"translation": text}] for text in made]
 
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""

@@ -2,14 +2,13 @@
 
 from collections import Counter
 
-from transformers import PreTrainedTokenizerBase
-
 from expkit.display import say
+from expkit.tasks.interface import Tokenizer
 
 NOTED_SHARE = 0.01  # below it, rare characters; above it, often a tokenizer of another language
 
 
-def unknown_share(counts: Counter[int], tokenizer: PreTrainedTokenizerBase) -> float:
+def unknown_share(counts: Counter[int], tokenizer: Tokenizer) -> float:
     """Which part of the token ids is the unknown token; other special tokens do not count.
 
     Some tokenizers make one unknown token of a whole run of characters that they do not know.
@@ -21,9 +20,7 @@ def unknown_share(counts: Counter[int], tokenizer: PreTrainedTokenizerBase) -> f
     return counts[unknown] / counts.total() if counts.total() else 0.0
 
 
-def note_unknown(
-    split: str, side: str, counts: Counter[int], tokenizer: PreTrainedTokenizerBase
-) -> None:
+def note_unknown(split: str, side: str, counts: Counter[int], tokenizer: Tokenizer) -> None:
     """Say if many of the tokens of one side, source or target, are unknown."""
     share = unknown_share(counts, tokenizer)
     if share > NOTED_SHARE:

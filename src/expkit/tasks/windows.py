@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
+from expkit.tasks.interface import Tokenizer
 from expkit.tasks.pretokenized import require_words
 
 Span = tuple[int, int]  # first position, and the one after the last
+Inputs = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,13 @@ class Window:
     """
 
     record: int
-    inputs: dict[str, list[int]]
+    inputs: Inputs
     words: list[int]
     spans: list[Span]
 
 
 def windows(
-    tokenizer: PreTrainedTokenizerBase,
-    sentences: Sequence[Sequence[str]],
-    max_length: int,
-    stride: int,
+    tokenizer: Tokenizer, sentences: Sequence[Sequence[str]], max_length: int, stride: int
 ) -> Iterator[Window]:
     """Cut sentences that are longer than `max_length` tokens into overlapping windows.
 
@@ -47,11 +44,7 @@ def windows(
 
 
 def _windows(
-    record: int,
-    inputs: dict[str, list[int]],
-    word_ids: Sequence[int | None],
-    max_length: int,
-    stride: int,
+    record: int, inputs: Inputs, word_ids: Sequence[int | None], max_length: int, stride: int
 ) -> Iterator[Window]:
     """The special tokens before and after the sentence are put around each window."""
     spans = word_spans(word_ids)
@@ -65,15 +58,12 @@ def _windows(
     for start, owned in owned_by.items():
         stop = start + capacity
         shift = begin - start
-        yield Window(
-            record,
-            {
-                name: [*values[:begin], *values[begin:end][start:stop], *values[end:]]
-                for name, values in inputs.items()
-            },
-            owned,
-            [(body[w][0] + shift, min(body[w][1], stop) + shift) for w in owned],
-        )
+        part = {
+            name: [*values[:begin], *values[begin:end][start:stop], *values[end:]]
+            for name, values in inputs.items()
+        }
+        places = [(body[w][0] + shift, min(body[w][1], stop) + shift) for w in owned]
+        yield Window(record, part, owned, places)
 
 
 def word_spans(word_ids: Sequence[int | None]) -> dict[int, Span]:

@@ -38,10 +38,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     run = client.get_run(run_id)
     # Model.log would make it in the experiment of the active run, and there is none in this thread.
     logged = client.create_logged_model(
-        run.info.experiment_id,
-        name="model",
-        source_run_id=run_id,
-        params=run.data.params,
+        run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
     )
     info = Model.log(
         artifact_path=None,
@@ -52,9 +49,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         input_example=example,
         validate_serving_input=False,  # it would load the model once more
         signature=_signature(example),
-        pip_requirements=[
-            f"{package}=={version(package).partition('+')[0]}" for package in REQUIREMENTS
-        ],
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     return str(info.model_uri)
 

@@ -26,8 +26,7 @@ class Text2TextPipeline(Pipeline):
 
     def _forward(self, input_tensors: Any, **generation: Any) -> torch.Tensor:
         inputs = {name: input_tensors[name] for name in ("input_ids", "attention_mask")}
-        generated: torch.Tensor = self.model.generate(**inputs, **generation)
-        return generated
+        return self.model.generate(**inputs, **generation)
 
     def postprocess(self, model_outputs: torch.Tensor, **_: Any) -> str:
         """The first generated text."""

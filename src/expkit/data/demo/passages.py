@@ -34,10 +34,7 @@ def _round(names: str) -> list[dict[str, str]]:
     """A row per name, with the names around it; the last name is followed by the first."""
     ring = names.split()
     around = zip(ring[-1:] + ring, ring, ring[1:] + ring, ring[2:] + ring, strict=False)
-    return [
-        {"before": before, "name": name, "after": after, "later": later}
-        for before, name, after, later in around
-    ]
+    return [dict(zip(("before", "name", "after", "later"), row, strict=True)) for row in around]
 
 
 def _months() -> list[dict[str, str]]:

@@ -14,15 +14,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
-from babel import Locale
-from babel.dates import (
-    format_date,
-    format_skeleton,
-    format_timedelta,
-    get_day_names,
-    get_month_names,
-    get_quarter_names,
-)
+from babel import Locale, dates
 from babel.numbers import format_currency
 from babel.units import format_unit
 
@@ -99,9 +91,9 @@ def _terms(locale: str) -> dict[str, list[str]]:
     days = [date(YEARS[0], 1, 1) + timedelta(days=5 * step) for step in range(73 * len(YEARS))]
     hours = [time(hour) for hour in range(24) if hour % 12]
     spans = [timedelta(days=unit * count) for unit in (1, 7, 30, 365) for count in range(2, 7)]
-    weekdays = get_day_names("wide", locale=cldr)
-    months = get_month_names("wide", locale=cldr)
-    quarters = get_quarter_names("wide", locale=cldr)
+    weekdays = dates.get_day_names("wide", locale=cldr)
+    months = dates.get_month_names("wide", locale=cldr)
+    quarters = dates.get_quarter_names("wide", locale=cldr)
     terms = {
         "territory": [cldr.territories[code] for code in TERRITORIES.split()],
         "language": [cldr.languages[code] for code in LANGUAGES.split()],
@@ -114,9 +106,9 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "month": [months[month] for month in range(1, 13)],
         "quarter": [quarters[quarter] for quarter in range(1, 5)],
         "year": [str(year) for year in YEARS],
-        "date": [format_date(day, "long", locale=cldr) for day in days],
-        "full_date": [format_date(day, "full", locale=cldr) for day in days],
-        "clock": [format_skeleton("h", hour, locale=cldr) for hour in hours],
+        "date": [dates.format_date(day, "long", locale=cldr) for day in days],
+        "full_date": [dates.format_date(day, "full", locale=cldr) for day in days],
+        "clock": [dates.format_skeleton("h", hour, locale=cldr) for hour in hours],
         "later": [_relative(span, cldr) for span in spans],
         "ago": [_relative(-span, cldr) for span in spans],
         **{
@@ -129,7 +121,7 @@ def _terms(locale: str) -> dict[str, list[str]]:
 
 
 def _relative(span: timedelta, cldr: Locale) -> str:
-    return format_timedelta(span, granularity="day", threshold=2, add_direction=True, locale=cldr)
+    return dates.format_timedelta(span, "day", threshold=2, add_direction=True, locale=cldr)
 
 
 def _measure(quantity: int, unit: str, cldr: Locale) -> str:

@@ -53,14 +53,9 @@ def load(
     def split(name: str) -> Split:
         size = min(sizes[name], limits.get(name, max_eval_examples) or sizes[name])
         records = _generated(_Call(generator), name, size, seed)
+        rows = Dataset.from_list(records)
         digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
         source = f"demo {name} split"
-        return Split(
-            Dataset.from_list(records),
-            name=f"demo-{name}",
-            source=source,
-            digest=digest,
-            where=lambda i: f"{source}, example {i + 1}",
-        )
+        return Split(rows, f"demo-{name}", source, digest, lambda i: f"{source}, example {i + 1}")
 
     return Splits(split("train"), split("validation"), split("test") if sizes["test"] else None)
