@@ -21,6 +21,10 @@ RUNS = {
         ("task=masked_lm", "model.hidden_size=32", "optimizer=adam", "seed=3"),
         {"model": "tiny_bert", "lora": "none", "optimizer": "adam"},
     ),
+    "classification minilm lora adamw": (
+        ("lora.target_modules=[query]",),
+        {"model": "minilm", "lora": "attention", "optimizer": "adamw"},
+    ),
     "translation tiny_t5 full adamw": (
         ("task=translation", "model=tiny_t5"),
         {"model": "tiny_t5", "lora": "none", "optimizer": "adamw"},

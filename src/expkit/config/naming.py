@@ -46,15 +46,18 @@ def run_name(
     Args:
         config: resolved.
         choices: see `labels`.
-        typed: overrides; the seed is part of the name if it is among them.
+        typed: overrides; the seed is part of the name if it is among them, and no option of lora
+            stands for modules that were typed.
     """
     names, modules = labels(config, choices), config["lora"]["target_modules"]
     attention = str(config["model"].get("attention_modules"))
     options = {"all-linear": "all_linear", attention: "attention"}
-    option = options.get(str(modules), choices.get("lora", "none"))
+    keys = {typed_value(override)[0] for override in typed}
+    taken = "none" if "lora.target_modules" in keys else choices.get("lora", "none")
+    option = options.get(str(modules), taken)
     lora = "full" if not modules else "lora" if option == "none" else f"lora-{option}"
     parts = [names["task"], names["model"], lora, names["optimizer"]]
-    if any(typed_value(override)[0] == "seed" for override in typed):
+    if "seed" in keys:
         parts.append(f"s{config['seed']}")
     return " ".join(parts)
 
