@@ -195,13 +195,14 @@ def test_the_view_of_an_experiment_shows_all_runs_by_the_objective_of_the_newest
     typed = {"Typed.seed": "1", "Typed.task": "ner", "task": "ner", "seed": "1"}
     a_run(client, experiment, {"objective": "eval/f1", "seed": "42"}, f1=0.5, accuracy=0.75)
     a_run(client, experiment, {"objective": "eval/f1", **typed}, f1=NAN)
-    a_run(client, experiment, {"objective": "eval/perplexity", "seed": "42"} | {"direction": "minimize"}, perplexity=9.0)  # fmt: skip
+    of_loss = {"objective": "eval/loss", "direction": "minimize"}
+    a_run(client, experiment, {**of_loss, "seed": "42"}, loss=9.0)
     address = views.keep_all(client, experiment)
     assert address.endswith("/runs?workflowType=machine_learning&viewStateShareKey=expkit")
     state = opened(client, experiment, "expkit")
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`final/perplexity`", True)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`final/loss`", True)
     assert state["selectedColumns"][:6] == [
-        "metrics.`final/perplexity`",
+        "metrics.`final/loss`",
         "metrics.`final/f1`",
         "tags.`expkit.task`",
         "tags.`expkit.model`",
