@@ -154,10 +154,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     kept: list[int] = []
     scene = Scene(tmp_path, [0.5, 0.6], log_every=5, keep=kept.append, keep_every=3)
     examples = ", ".join(str(i) for batch in scene.steps.indices(7 - 1) for i in batch)
-    wrong = f"train/loss is inf at step 7 of 12, on the training examples {examples} "
+    wrong = (
+        "training has diverged: train/loss is inf at step 7 of 12; the last checkpoint is of step 6"
+    )
     with pytest.raises(UserError, match=re.escape(wrong)) as raised:
         scene.train({7: float("inf"), 8: float("nan")})
-    assert "the last checkpoint is of step 6" in str(raised.value)
+    assert f"the training examples {examples} (" in str(raised.value)
     assert kept == [3, 6]  # none with what came of it
     assert scene.evaluated() == [4]
 

@@ -160,9 +160,9 @@ class Monitor:
                 f"the last checkpoint is of step {self.kept}" if self.kept else "no checkpoint yet"
             )
             raise UserError(
-                f"train/loss is {losses[wrong[0]].item()} at step {step} of {len(self.steps)}, on "
-                f"the training examples {shown} (counted from 0): training has diverged; {kept}; try "
-                "a smaller optimizer.lr or train.max_grad_norm, or precision=fp32"
+                f"training has diverged: train/loss is {losses[wrong[0]].item()} at step {step} of "
+                f"{len(self.steps)}; {kept}; try a smaller optimizer.lr or train.max_grad_norm, or "
+                f"precision=fp32; the step was on the training examples {shown} (counted from 0)"
             )
 
     def _log_training(self, result: StepResult) -> None:

@@ -118,8 +118,8 @@ def test_a_loss_that_is_no_number(expkit: Command, project: Path) -> None:
     done = expkit(*TINY, "optimizer=sgd", "optimizer.lr=1e30", "train.max_grad_norm=null")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "of 16, on the training examples " in done.stderr
-    assert "training has diverged; no checkpoint yet" in done.stderr
+    assert "training has diverged: train/loss is " in done.stderr
+    assert "of 16; no checkpoint yet" in done.stderr
     run = only_run(project)
     assert run.info.status == "FAILED"
     assert "training has diverged" in run.data.tags["expkit.error"]

@@ -178,7 +178,7 @@ def test_without_anything_that_differs_there_are_no_parallel_coordinates() -> No
 
 def a_run(client: MlflowClient, experiment: str, params: dict[str, str], **metrics: float) -> str:
     run_id = str(client.create_run(experiment).info.run_id)
-    for key, value in ({"train.group_by_length": "true", "direction": "maximize"} | params).items():
+    for key, value in ({"task._target_": "a.Task", "direction": "maximize"} | params).items():
         client.log_param(run_id, key, value)
     for name, value in metrics.items():
         client.log_metric(run_id, f"final/{name}", value)

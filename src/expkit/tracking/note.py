@@ -14,6 +14,7 @@ from typing import Any
 from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
 from expkit.errors import shortened
 from expkit.metrics.result import final_of
+from expkit.names import key_of
 
 NOTE = "mlflow.note.content"
 NOTE_LIMIT = 7500  # characters; MLflow cuts at 8000, which might be inside a row
@@ -27,7 +28,7 @@ BETTER = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}
 Scores = tuple[list[str], list[list[str]]]  # the header of a table, and its rows
 
 # What to do next, by what has become of a run.
-AFTER_FAILURE = "`traceback.txt` among the artifacts says where. When it is mended, the same command with `resume=auto` goes on after the last checkpoint, or begins anew if there is none."
+AFTER_FAILURE = "Mend that, and run the same command with `resume=auto`: it goes on after the last checkpoint, or begins anew if there is none. `traceback.txt` among the artifacts says where it happened."
 AFTER_SIGNAL = "Without a checkpoint it begins anew."
 AFTER_PRUNING = "Its search ended it early because others were better; it is never gone on with."
 UNFINISHED = "This run has not ended."  # the description from its start
@@ -114,14 +115,14 @@ def note_of_run(
     cells = [[_text(cell) for cell in row] for row in rows]
     data, model = _text(names["data"]), _text(names["model"])
     loaded = f"""\
-mlflow.pyfunc.load_model("runs:/{run_id}/model")  # has predict(["a text"])
+mlflow.pyfunc.load_model("runs:/{run_id}/model")  # predict takes a list of texts
 mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")"""
     parts = [
         f"**{_text(scored)}**{beside}",
         _code(command),
+        _code(loaded, "python") if config["tracking"]["log_model"] else "",
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
         f"Data: {data}. Model: {model}, now in {_text(str(folder))}",
-        _code(loaded, "python") if config["tracking"]["log_model"] else "",
         _code(f"python -m expkit.predict {run_id} --text ..."),
     ]
     return "\n\n".join(filter(None, parts))
@@ -139,6 +140,10 @@ def verdicts(best: Sequence[Row]) -> list[str]:
     for (_, objective, direction), tied in groupby(best, key=lambda row: row.contest):
         rows = list(tied)
         scored = with_direction(f"{final_of(objective)} {rows[0].value:.4f}", direction)
+        for key, value in rows[0].metrics.items():
+            kind = key.removeprefix("baseline/").partition("_")[0]
+            if f"baseline/{kind}_{key_of(objective).removeprefix('eval/')}" == key:
+                scored += f"; {kind} baseline {value:.4f}"
         names = ", ".join(row.name for row in rows[:NAMED]) + (", …" if len(rows) > NAMED else "")
         tie = f"{len(rows)} jobs tie: " if len(rows) > 1 else ""
         lines.append(f"{tie}{names}: {scored}")
@@ -174,7 +179,10 @@ def note_of(
         cells.append([name, result, state, time])
     header = ["job", _text(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
-    return "\n\n".join([links, *(f"Best: {_text(line)}" for line in verdicts(best)), table])
+    lines = [f"Best: {_text(line)}" for line in verdicts(best)]
+    if len(best) == 1:
+        lines[0] += f" – [how to load and ask it]({address(best[0].run_id)})"
+    return "\n\n".join([*lines, links, table])
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room: int) -> str:

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from expkit.config.direction import MINIMIZE
 from expkit.display import say
-from expkit.metrics.result import final_of
+from expkit.metrics.result import FINAL, final_of
 from expkit.names import key_of
 from expkit.tracking.note import Row, with_direction
 from expkit.tracking.params import TYPED
@@ -35,7 +35,7 @@ NEWEST = 50  # runs of an experiment that decide what its view shows
 SIDE_BY_SIDE = 10  # runs at most in an address that compares them
 NAMES = ("task", "model", "data")  # tags expkit.*
 # All runs have this parameter. A sweep has what was typed, and hardly anybody types this one.
-IS_A_RUN = "params.`train.group_by_length` LIKE '%'"
+IS_A_RUN = "params.`task._target_` LIKE '%'"
 MOST_VARIED = 5  # parameters in a chart
 TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; further ones can be chosen there
 FIRST = {"attributes.`Run Name`": 220}
@@ -149,6 +149,8 @@ def _view(
     columns |= {f"tags.`expkit.{name}`": 100 for name in names}
     groups = {key.partition("/")[0] for key in results}
     others = [key for key in sorted({*seen} - {*results}) if key.partition("/")[0] in groups]
+    tested = [key.replace(FINAL, "test/", 1) for key in results]
+    others = [*(key for key in tested if key in seen and key not in results), *others]
     for kind, key in [*(("params", key) for key in varied), *(("metrics", key) for key in others)]:
         if sum((columns | LAST).values()) + _width(key) <= TABLE_WIDTH:
             columns[f"{kind}.`{key}`"] = _width(key)
