@@ -154,7 +154,7 @@ def start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """The command up to the place where work begins: what would run is kept instead of run."""
     would_run: list[Any] = []
 
-    def run(cfg: DictConfig, *_: Any) -> float:
+    def run(cfg: DictConfig, *_: Any, **__: Any) -> float:
         would_run.append(OmegaConf.to_container(cfg, resolve=True))
         return 0.0
 
