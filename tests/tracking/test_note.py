@@ -27,10 +27,10 @@ def test_jobs_are_links_and_the_best_is_bold() -> None:
     second = Row("lr=2", {"lr": "2"}, "FINISHED", "eval/f1", 0.75, "b2", 7.0, direction="maximize",
                  metrics={"baseline/majority_f1": 0.5, "baseline/majority_macro_f1": 0.25})  # fmt: skip
     assert lines(first, second, best=(second,)) == [
+        "[table](#/t) · [charts](#/c)",
+        "",
         "Best: lr=2: final/f1 0.7500 (higher is better); majority baseline 0.5000"
         " – [how to load and ask it](#/b2)",
-        "",
-        "[table](#/t) · [charts](#/c)",
         "",
         "| job | final/f1 | state | time |",
         "|:--|:--|:--|:--|",
@@ -42,7 +42,7 @@ def test_jobs_are_links_and_the_best_is_bold() -> None:
 def test_a_tie_is_said() -> None:
     rows = tuple(Row(f"seed={n}", {}, "FINISHED", "eval/loss", 0.5) for n in range(7))
     shown = lines(*rows, best=rows[:2])
-    assert shown[0] == "Best: 2 jobs tie: seed=0, seed=1: final/loss 0.5000"
+    assert shown[2] == "Best: 2 jobs tie: seed=0, seed=1: final/loss 0.5000"
     assert sum("**0.5000** best" in line for line in shown) == 2
     (line,) = note.verdicts(rows)
     assert line == "7 jobs tie: seed=0, seed=1, seed=2, seed=3, seed=4, …: final/loss 0.5000"

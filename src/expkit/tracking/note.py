@@ -182,7 +182,8 @@ def note_of(
     lines = [f"Best: {_text(line)}" for line in verdicts(best)]
     if len(best) == 1:
         lines[0] += f" – [how to load and ask it]({address(best[0].run_id)})"
-    return "\n\n".join([*lines, links, table])
+    # The UI lays a shade over the end of what it folds, and links below it cannot be clicked.
+    return "\n\n".join([links, *lines, table])
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room: int) -> str:
