@@ -1,6 +1,7 @@
 """Components of the user's own, as docs/own-components.md shows them."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ def my_pkg(project: Path) -> Path:
 def commands() -> list[list[str]]:
     """The arguments of each `python -m expkit` in the how-to."""
     text = HOW_TO.read_text().replace("\\\n", " ")
-    return [line.split()[3:] for line in re.findall(r"^python -m expkit .*$", text, re.MULTILINE)]
+    lines = re.findall(r"^python -m expkit .*$", text, re.MULTILINE)
+    return [shlex.split(line)[3:] for line in lines]
 
 
 def test_the_how_to_shows_all_of_them() -> None:
