@@ -131,7 +131,7 @@ def exists(run_folder: Path) -> bool:
 
 
 def remove(run_folder: Path) -> None:
-    """Of a run that has come to its end."""
+    """Remove the checkpoints of a run that has come to its end."""
     shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
     (run_folder / BEST).unlink(missing_ok=True)
 
@@ -212,7 +212,7 @@ def _all(checkpoints: Path) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """In two moves, so that one that is half removed is not taken for a damaged one."""
+    """Remove a checkpoint in two moves, so that half of one is not taken for a damaged one."""
     gone = folder.with_suffix(f".removed{UNFINISHED}")
     folder.replace(gone)
     shutil.rmtree(gone)

@@ -48,7 +48,7 @@ def dry_run(cfg: DictConfig) -> None:
 
 
 def _peak_bytes() -> int:
-    """Of the GPU if there is one, else of this process."""
+    """The most memory that has been in use, of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts KiB, on macOS bytes

@@ -95,7 +95,7 @@ class Order:
 
 
 def _member(order: Order) -> Any:
-    """In each of the processes.
+    """Carry out the order in one of the processes.
 
     The launcher waits for a process that returns; only one that exits ends the others.
     """

@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """Of the scores on all examples."""
+        """By how much the second score on all examples is higher than the first."""
         return self.second - self.first
 
 

@@ -71,7 +71,7 @@ def _statistics(metric: Any, outcomes: Outcomes) -> Statistics:
 
 
 def _count(outcomes: Outcomes) -> int:
-    """Of examples; those behind the last item have nothing to be scored."""
+    """How many examples there are; those behind the last item have nothing to be scored."""
     if outcomes.examples is None:
         return len(outcomes.predictions)
     return max(outcomes.examples, default=-1) + 1

@@ -31,7 +31,7 @@ class Grid:
 
     @property
     def width(self) -> int:
-        """In characters, with the lines between the columns."""
+        """How many characters a row takes, with the lines between the columns."""
         widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
         return sum(widths) + 3 * len(widths) + 1
 

@@ -40,7 +40,7 @@ STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
 @cache
 def watch_composition() -> None:
-    """From now on, every configuration that Hydra composes in this process is looked at first."""
+    """Look at every configuration that Hydra composes in this process from now on."""
     compose = ConfigLoaderImpl.load_configuration
 
     def watched(

@@ -72,7 +72,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], path: str = "")
 
 
 def digest_of(path: Path, pattern: str = "*") -> str:
-    """Of the content of a file, or of the files in a folder, of those with their names.
+    """The digest of a file's content, or of the names and contents of the files in a folder.
 
     A file that has neither changed its size nor its time is not read again.
     """
@@ -90,6 +90,6 @@ def _digest(file: Path, size: int, changed: int) -> str:
 
 
 def digest_of_content(file: Path) -> str:
-    """The same of a file as it is now."""
+    """The digest of a file's content, which is read in any case."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -73,7 +73,7 @@ class Checkpoints:
 
 @dataclass(kw_only=True)
 class Launch:
-    """In how many processes a run trains; each has a GPU of its own, or a share of the cores."""
+    """How many processes train a run; each has a GPU of its own, or a share of the cores."""
 
     processes: int = at_least(1)
     fsdp: bool

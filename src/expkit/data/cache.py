@@ -89,7 +89,7 @@ def _entry(
 
 
 def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Of all files that would be saved with it."""
+    """The digest of all files that a tokenizer is saved in."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return digest_of(Path(folder))

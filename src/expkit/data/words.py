@@ -86,12 +86,12 @@ def _found(text: str, words: list[str]) -> Iterator[Span]:
 
 
 def chinese_words(text: str) -> list[str]:
-    """By jieba, white space left out."""
+    """The words that jieba finds, without white space."""
     return [word for word in _jieba()(text) if word.strip()]
 
 
 def japanese_words(text: str) -> list[str]:
-    """By MeCab, which stops at a NUL; white space left out."""
+    """The words that MeCab finds, without white space; it stops at a NUL."""
     return [word.surface for line in text.splitlines() for word in _mecab()(line)]
 
 

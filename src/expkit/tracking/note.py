@@ -98,7 +98,7 @@ def note_of_run(
     command: str,
     folder: Path,
 ) -> str:
-    """Of a run that has finished: its result, the command, all scores, and how to use the model.
+    """The description of a finished run: its result, the command, all scores, and how to use the model.
 
     Args:
         scores: what `score_table` has returned.
@@ -129,7 +129,7 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
 
 
 def note_of_failure(why: str, what_next: str, command: str) -> str:
-    """Of a run that has not finished: why, what to do, and the command, if one was typed."""
+    """The description of a run that has not finished: why, what to do, and the command, if one was typed."""
     first = f"**{_text(shortened(why, LINE_LIMIT))}**"
     return "\n\n".join(filter(None, [first, what_next, _code(command)]))
 
@@ -168,7 +168,7 @@ def note_of(
     address: Callable[[str], str],
     views: Mapping[str, str],
 ) -> str:
-    """Of a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
+    """The description of a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
     title, shown = figures(rows)
     cells = []
