@@ -104,7 +104,8 @@ def run(
         if state is None:
             # The UI's comparison of runs starts with the metric that came first: let it be the result.
             tracked.log({final_of(cfg.objective): math.nan})
-        tracked.log_environment(environment())
+        if ranks.is_main():  # it asks git, and one of several processes logs it
+            tracked.log_environment(environment())
         names = labels(config, choices)
         for group in ("task", "model", "data"):
             tracked.tag(f"expkit.{group}", hidden(names[group]))

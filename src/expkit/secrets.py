@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
@@ -38,6 +39,11 @@ def remember(uri: str) -> None:
     password = user.partition(":")[2]
     if found and len(password) >= SHORTEST and not uri.startswith(FILES):
         _of_addresses.update((password, unquote(password)))
+
+
+def without_address(overrides: Iterable[str]) -> list[str]:
+    """The overrides but the address of the store, which may hold a password."""
+    return [override for override in overrides if "tracking.uri" not in override]
 
 
 def hidden(text: str) -> str:

@@ -1,6 +1,5 @@
 """A model that starts from a checkpoint: a folder, a hub name, or a folder inside a package."""
 
-import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from expkit.config.fingerprint import digest_of_content
 from expkit.display import say
 from expkit.errors import UserError, nearest, reason
 from expkit.models.head import auto_class, head_modules
@@ -172,9 +172,7 @@ def _set_what_is_unset(model: PreTrainedModel, missing: Iterable[str]) -> None:
 
 
 def _verify(weights: Path, digest: str) -> None:
-    with weights.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != digest:
+    if (found := digest_of_content(weights)) != digest:
         raise UserError(f"{weights}: its sha256 is {found}, but {digest} was expected")
 
 

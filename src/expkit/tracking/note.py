@@ -15,6 +15,7 @@ from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
 from expkit.errors import shortened
 from expkit.metrics.result import final_of
 from expkit.names import key_of
+from expkit.secrets import without_address
 
 NOTE = "mlflow.note.content"
 NOTE_LIMIT = 7500  # characters; MLflow cuts at 8000, which might be inside a row
@@ -58,12 +59,8 @@ class Row:
 
 
 def command_of(typed: Sequence[str]) -> str:
-    """The command with these overrides, as a shell reads it; empty if nothing was typed.
-
-    The address of the store is left out: it may hold a password.
-    """
-    shown = [override for override in typed if "tracking.uri" not in override]
-    return shlex.join(["python", "-m", "expkit", *shown]) if typed else ""
+    """The command as a shell reads it, without the store's address; empty if nothing was typed."""
+    return shlex.join(["python", "-m", "expkit", *without_address(typed)]) if typed else ""
 
 
 def with_direction(metric: str, direction: str) -> str:

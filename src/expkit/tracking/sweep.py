@@ -16,7 +16,7 @@ from mlflow.entities import Run as MlflowRun
 from expkit.config.project import run_folder
 from expkit.interrupts import ends_first
 from expkit.metrics.result import result_of
-from expkit.secrets import hidden
+from expkit.secrets import hidden, without_address
 from expkit.tracking import past, store
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
@@ -192,7 +192,7 @@ def open_sweep(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     resume = config["resume"] == "auto"
-    shown = [override for override in command if "tracking.uri" not in override]
+    shown = without_address(command)
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
