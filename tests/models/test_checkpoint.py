@@ -7,8 +7,9 @@ import pytest
 import torch
 import transformers
 
+from expkit.errors import UserError
 from expkit.models.checkpoint import Checkpoint
-from expkit.tasks.interface import Head
+from expkit.tasks.interface import Head, naming
 from small_tokenizers import wordpiece
 
 SIZES = {
@@ -109,6 +110,24 @@ def test_rows_of_a_trained_head_follow_its_labels(
     printed = capsys.readouterr().out
     assert said in printed
     assert bool(printed) == bool(said)
+
+
+def test_a_head_without_rows_keeps_its_labels(tmp_path: Path) -> None:
+    small = ("num_latents", "num_blocks", "num_self_attends_per_block")
+    heads = ("num_self_attention_heads", "num_cross_attention_heads")
+    sizes = dict.fromkeys(("d_latents", "d_model", "vocab_size", "max_position_embeddings"), 32)
+    config = transformers.PerceiverConfig(
+        **sizes, **dict.fromkeys((*small, *heads), 1), id2label={0: "a", 1: "b"}
+    )
+    transformers.PerceiverForSequenceClassification(config).save_pretrained(tmp_path)
+
+    def build(*labels: str) -> Any:
+        head = Head("AutoModelForSequenceClassification", naming(labels))
+        return Checkpoint(str(tmp_path)).build(head, wordpiece(["a"]))
+
+    assert build("a", "b").config.id2label == {0: "a", 1: "b"}
+    with pytest.raises(UserError, match="has to keep its labels a, b"):
+        build("b", "a")
 
 
 def output(model: torch.nn.Module) -> torch.Tensor:

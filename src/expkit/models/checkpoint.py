@@ -112,12 +112,21 @@ class Checkpoint:
         """Give each label the row of the head that was trained for it; other labels get a new head.
 
         Rows whose labels the checkpoint does not name stay where they are. Whatever changes is said.
+
+        Raises:
+            UserError: rows would have to move, and nothing says where they are.
         """
         labels, heads = list(model.config.id2label.values()), tuple(head_modules(model))
         linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-        name, output = [(n, m) for n, m in linear if n.startswith(heads)][-1]
+        of_labels = [(n, m) for n, m in linear if m.out_features == len(labels)]
+        name, output = next((x for x in of_labels[::-1] if x[0].startswith(heads)), ("", None))
         if trained == labels or f"{name}.weight" in loading["missing_keys"]:
             return
+        if output is None:
+            raise UserError(
+                f"model.path={self.path!r}: no linear layer of the head of {type(model).__name__} "
+                f"gives labels their scores; it has to keep its labels {', '.join(trained):.200}"
+            )
         rows = {bare(label): row for row, label in enumerate(trained)}
         if trained == list(PretrainedConfig(num_labels=len(labels)).id2label.values()):
             done = "does not name its labels, which are taken to be, in this order,"
