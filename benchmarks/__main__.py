@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks import overhead, precision, preprocessing, start, sweep, throughput, tracking
 from benchmarks.contest import Finding, hold
 from expkit.config.project import output_dir
-from expkit.precision import has_fast_bf16
+from expkit.training.precision import has_fast_bf16
 
 GROUPS = {
     "throughput": throughput.contests,

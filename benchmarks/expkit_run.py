@@ -20,9 +20,9 @@ def main() -> None:
     from mlflow import MlflowClient
 
     from expkit import experiment
-    from expkit.evaluation import evaluate
-    from expkit.quiet import hush
+    from expkit.terminal.quiet import hush
     from expkit.tracking.run import open_run
+    from expkit.training.evaluation import evaluate
 
     hush()
     with open_run(cfg.tracking, "benchmark", {}, resume="never") as tracked:

@@ -23,16 +23,17 @@ from torch.utils.data import DataLoader
 from transformers import DataCollatorWithPadding
 
 from benchmarks.expkit_run import configuration
-from expkit import checkpoint, experiment
-from expkit.backends.interface import StepResult
+from expkit import experiment
 from expkit.config.direction import MAXIMIZE
-from expkit.display import Progress
-from expkit.evaluation import evaluate
 from expkit.experiment import Prepared
-from expkit.monitor import Monitor
-from expkit.quiet import hush
+from expkit.terminal.display import Progress
+from expkit.terminal.quiet import hush
 from expkit.tracking.outbox import FLUSH_AFTER
 from expkit.tracking.run import AnyRun, open_run
+from expkit.training import checkpoint
+from expkit.training.evaluation import evaluate
+from expkit.training.interface import StepResult
+from expkit.training.monitor import Monitor
 
 BLOCKS = 9  # the first one is warm-up
 # More than a second's worth, so that a block holds its share of the requests to MLflow, which a

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import material
 from benchmarks.contest import Claim, Contest, Measures, Turn, measured
-from expkit.precision import has_fast_bf16
+from expkit.training.precision import has_fast_bf16
 
 TRAINING = "train/samples_per_second"
 CHOICES = ("auto", "fp32", "bf16")

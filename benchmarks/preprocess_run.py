@@ -19,8 +19,8 @@ def main() -> None:
 
     from benchmarks.material import MINILM, Files
     from expkit import experiment
-    from expkit.components import make
-    from expkit.quiet import hush
+    from expkit.config.components import make
+    from expkit.terminal.quiet import hush
 
     data = Files(Path(train), Path(validation))
     cfg = configuration([f"task={task_name}", *data.overrides])

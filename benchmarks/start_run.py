@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from expkit.backends.interface import OnStep, Training
 from expkit.backends.torch_loop import TorchLoop
 from expkit.data.steps import Batch
+from expkit.training.interface import OnStep, Training
 
 
 class FirstStep(TorchLoop):

@@ -15,7 +15,7 @@ from time import perf_counter
 import transformers
 
 from benchmarks.material import MINILM
-from expkit.quiet import hush
+from expkit.terminal.quiet import hush
 from expkit.tracking import store
 from expkit.tracking.model import REQUIREMENTS, log_model
 from expkit.tracking.outbox import Outbox

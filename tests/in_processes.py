@@ -10,14 +10,14 @@ import torch
 from torch.distributed.launcher.api import elastic_launch
 
 from conftest import SMALL_TASKS, composed
-from expkit import checkpoint
-from expkit.backends.interface import StepResult
-from expkit.evaluation import evaluate
 from expkit.experiment import prepare
-from expkit.launch import on_this_machine
-from expkit.processes import barrier, joined
-from expkit.quiet import hush
-from expkit.sharding import whole
+from expkit.processes.group import barrier, joined
+from expkit.processes.launch import on_this_machine
+from expkit.terminal.quiet import hush
+from expkit.training import checkpoint
+from expkit.training.evaluation import evaluate
+from expkit.training.interface import StepResult
+from expkit.training.sharding import whole
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from conftest import CHECKOUT
 from expkit.config.project import conf_dir, project_root
 from expkit.config.texts import TextParser
 from expkit.sweeps.plan import plan
-from expkit.sweeps.space import probes, search_space
+from expkit.sweeps.search.space import probes, search_space
 
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PROGRAMS = [

@@ -4,8 +4,8 @@ import pytest
 import torch
 import transformers
 
-from expkit.errors import UserError
 from expkit.models.fit import require_positions
+from expkit.terminal.errors import UserError
 
 SMALL = {
     "vocab_size": 100,

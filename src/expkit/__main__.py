@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from expkit.config.composition import watch_composition
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, decided_once, project_root, require_outputs
-from expkit.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
-from expkit.interrupts import end_on_signals
-from expkit.ranks import is_main, misdescribed
-from expkit.secrets import watch_tracebacks
-from expkit.streams import outlive_readers
+from expkit.processes.interrupts import end_on_signals
+from expkit.processes.ranks import is_main, misdescribed
 from expkit.sweeps.job import task, work_has_begun
+from expkit.terminal.errors import BAD_INPUT, INTERRUPTED, ConfigError, UserError, complain
+from expkit.terminal.secrets import watch_tracebacks
+from expkit.terminal.streams import outlive_readers
 
 
 def main() -> None:

@@ -16,9 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit import auto_precision, checkpoint, precision, processes, ranks
-from expkit.backends.interface import Backend, Training
-from expkit.components import make, make_task
+from expkit.config.components import make, make_task
 from expkit.config.direction import direction_of
 from expkit.config.fingerprint import digest_of, digest_of_facts, facts
 from expkit.config.naming import labels, run_name
@@ -26,26 +24,30 @@ from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits, Texts
 from expkit.data.steps import Collate, Steps
-from expkit.display import Progress, say
-from expkit.errors import Pruned, UserError
-from expkit.evaluation import EvalSet, Evaluation, evaluate, require_independence
-from expkit.faults import is_out_of_memory, out_of_disk
-from expkit.hub import go_online_if_asked
-from expkit.interrupts import stops_after_step
 from expkit.metrics.result import FINAL, final_of, result_of
 from expkit.models import lora
-from expkit.models.export import PROBED_EXAMPLES, Exported, export
 from expkit.models.fit import fit, require_positions
-from expkit.monitor import Monitor
+from expkit.models.hub import go_online_if_asked
 from expkit.optim import parameter_groups
-from expkit.quiet import hush
-from expkit.secrets import hidden, without_password
-from expkit.sharding import is_sharded, shard
-from expkit.summary import show_summary
+from expkit.processes import group as processes
+from expkit.processes import ranks
+from expkit.processes.interrupts import stops_after_step
+from expkit.processes.shortage import is_out_of_memory, out_of_disk
 from expkit.tasks.interface import Task
+from expkit.terminal.display import Progress, say
+from expkit.terminal.errors import Pruned, UserError
+from expkit.terminal.quiet import hush
+from expkit.terminal.secrets import hidden, without_password
 from expkit.tracking.note import command_of, note_of_run, score_table
 from expkit.tracking.params import params_of
 from expkit.tracking.run import AnyRun, environment, finished_before, open_run
+from expkit.tracking.summary import show_summary
+from expkit.training import auto_precision, checkpoint, precision
+from expkit.training.evaluation import EvalSet, Evaluation, evaluate, require_independence
+from expkit.training.export import PROBED_EXAMPLES, Exported, export
+from expkit.training.interface import Backend, Training
+from expkit.training.monitor import Monitor
+from expkit.training.sharding import is_sharded, shard
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from expkit.sweeps.elsewhere import Work
+    from expkit.sweeps.launchers.elsewhere import Work
 
 
 class ElsewhereLauncher(Launcher):
@@ -43,7 +43,7 @@ class ElsewhereLauncher(Launcher):
 
     def work(self) -> "Work":
         """What is sent to the processes of all jobs."""
-        from expkit.sweeps.elsewhere import Work
+        from expkit.sweeps.launchers.elsewhere import Work
 
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         setup_globals()
@@ -60,7 +60,7 @@ class RayLauncher(ElsewhereLauncher):
         num_gpus: of each task.
     """
 
-    module = "expkit.sweeps.on_ray"
+    module = "expkit.sweeps.launchers.on_ray"
 
     def __init__(self, address: str | None, num_cpus: float, num_gpus: float) -> None:
         self.address = address
@@ -71,7 +71,7 @@ class RayLauncher(ElsewhereLauncher):
 class SlurmLauncher(ElsewhereLauncher):
     """Each job is a Slurm job; the options are those of conf/hydra/launcher/submitit_slurm.yaml."""
 
-    module = "expkit.sweeps.on_submitit"
+    module = "expkit.sweeps.launchers.on_submitit"
     cluster = "slurm"
 
     def __init__(self, submitit_folder: str, **options: Any) -> None:

@@ -23,7 +23,7 @@ class _Sweeper(BasicSweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Make the launcher; called by Hydra."""
-        from expkit.sweeps.installed import require
+        from expkit.sweeps.launchers.installed import require
 
         for group in ("sweeper", "launcher"):
             option = config.hydra.runtime.choices[f"hydra/{group}"]
@@ -60,7 +60,7 @@ class OptunaSweeper(_Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the trials; called by Hydra with the overrides of the command line."""
-        from expkit.sweeps.study import search
+        from expkit.sweeps.search.study import search
 
         overrides = [*self._parse_config(), *arguments]
         return search(self.hydra_context, self.config, self.launcher, overrides, dict(self.options))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from conftest import SMALL_TASKS, TINY, composed
-from expkit.backends.interface import StepResult
 from expkit.experiment import Prepared, prepare
+from expkit.training.interface import StepResult
 
 STEPS = 30
 OPTIMIZERS = {"adam": "1e-3", "adamw": "1e-3", "sgd": "1e-2"}

@@ -6,7 +6,7 @@ import pytest
 
 from expkit.comparison.groups import Job, best_of, grouped, metrics_to_show, short_names
 from expkit.comparison.report import _legend, grid
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 
 ADAMW = {"optimizer._target_": "torch.optim.AdamW", "optimizer.lr": "0.001", "optimizer.betas": "b"}
 SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.lr": "0.1", "optimizer.momentum": "0.9"}

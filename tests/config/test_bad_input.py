@@ -9,7 +9,7 @@ import pytest
 from conftest import composed
 from expkit.config.checks import check
 from expkit.config.messages import explain
-from expkit.errors import ConfigError
+from expkit.terminal.errors import ConfigError
 
 # name: (overrides, what the message must contain). `{}` is the test's folder.
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -13,7 +13,7 @@ from conftest import composed
 from expkit.config.checks import check
 from expkit.config.direction import direction_of
 from expkit.config.fingerprint import fingerprint
-from expkit.errors import ConfigError
+from expkit.terminal.errors import ConfigError
 
 METRICS = """
 import evaluate

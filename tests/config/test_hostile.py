@@ -14,13 +14,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from conftest import Command, composed
 from expkit import __main__ as command
+from expkit.commands.reproduce import reproduce
 from expkit.config import fitting
 from expkit.config.checks import check
 from expkit.config.project import run_folder
 from expkit.config.trust import ALLOWED, PACKAGES, is_allowed, refusal, trusted_by
-from expkit.errors import ConfigError, UserError
-from expkit.reproduce import reproduce
 from expkit.sweeps.job import work_has_begun
+from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking import store
 from expkit.tracking.logged import logged_run
 
@@ -51,13 +51,13 @@ TARGETS = (
     "datasets.config.os.system",
     "evaluate.load",
     "mlflow.pyfunc.load_model",
-    "expkit.checkpoint.remove",
+    "expkit.training.checkpoint.remove",
     "expkit.tracking.store.terminate_owner",
     "expkit.metrics.outcomes.write",
     "expkit.data.cache.shutil.rmtree",
     "expkit.data.files.islice",
     "expkit.models.checkpoint._verify",
-    "expkit.components.make",
+    "expkit.config.components.make",
 )
 Place = Callable[[DictConfig, str], None]
 Key = "task.metrics.accuracy"
@@ -411,7 +411,7 @@ def test_names_are_no_paths(
 @pytest.mark.parametrize("name", ["../../x", "/x", "..", "a/b"])
 def test_a_name_of_a_study_is_no_path(name: str) -> None:
     pytest.importorskip("optuna")
-    from expkit.sweeps.study import check_options
+    from expkit.sweeps.search.study import check_options
 
     options = {"sampler": "tpe", "pruner": "none", "study_name": name}
     numbers = {"n_trials": 1, "n_jobs": 1, "startup_trials": 0, "seed": 0}

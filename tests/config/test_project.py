@@ -9,7 +9,7 @@ import pytest
 
 from conftest import TINY, Command, only_run, runs_of
 from expkit.config.project import decided_once, project_root, require_outputs, take_over
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=train.jsonl")
 OPTIONS = [

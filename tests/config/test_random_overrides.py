@@ -158,7 +158,7 @@ def start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         would_run.append(OmegaConf.to_container(cfg, resolve=True))
         return 0.0
 
-    for module, function in (("expkit.experiment", "run"), ("expkit.dry_run", "dry_run")):
+    for module, function in (("expkit.experiment", "run"), ("expkit.commands.dry_run", "dry_run")):
         stand_in = ModuleType(module)
         setattr(stand_in, function, run)
         monkeypatch.setitem(sys.modules, module, stand_in)

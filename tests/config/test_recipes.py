@@ -11,9 +11,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from expkit.config.project import conf_dir, project_root
-from expkit.errors import ConfigError
 from expkit.experiment import _runnable
 from expkit.sweeps.plan import plan
+from expkit.terminal.errors import ConfigError
 
 RECIPE = "# @package _global_\ndefaults:\n"
 

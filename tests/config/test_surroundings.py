@@ -5,7 +5,7 @@ import pytest
 from conftest import TINY, composed
 from expkit.config.checks import check
 from expkit.config.surroundings import REFUSED
-from expkit.errors import ConfigError
+from expkit.terminal.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", REFUSED)

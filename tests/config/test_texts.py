@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from conftest import composed
 from expkit.config.checks import check
 from expkit.config.texts import restore
-from expkit.errors import ConfigError
+from expkit.terminal.errors import ConfigError
 
 FILES = ("data=files", "data.train_file=a.csv", "data.validation_file=a.csv")
 

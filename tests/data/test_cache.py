@@ -11,9 +11,9 @@ from conftest import encoded_by
 from expkit.data import cache
 from expkit.data.cache import cached, digest_of_tokenizer, learned
 from expkit.data.splits import Columns, Texts
-from expkit.display import say
-from expkit.errors import UserError
 from expkit.models.scratch import TinyBert
+from expkit.terminal.display import say
+from expkit.terminal.errors import UserError
 
 FACTS = {"split": "abc", "tokenizer": "def"}
 

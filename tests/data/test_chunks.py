@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from conftest import SMALL_TASKS, composed, encoded_by
-from expkit.components import make
+from expkit.config.components import make
 from expkit.data import files, splits
-from expkit.errors import DataError
 from expkit.experiment import build_base
 from expkit.tasks import masked_lm, token_classification, translation
+from expkit.terminal.errors import DataError
 
 
 def use_chunks_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:

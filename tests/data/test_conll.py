@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from expkit.data.files import read
-from expkit.errors import DataError
-from expkit.tasks.tagged_columns import TaggedColumns
+from expkit.tasks.tagging.tagged_columns import TaggedColumns
+from expkit.terminal.errors import DataError
 from fuzzing import fuzzed, line_in
 
 CONLL2003 = """-DOCSTART- -X- -X- O

@@ -18,12 +18,12 @@ from transformers import PretrainedConfig
 from conftest import encoded_by
 from expkit.data.files import load, read
 from expkit.data.splits import Record, Splits
-from expkit.errors import DataError
 from expkit.models.scratch import TinyBert
 from expkit.tasks.masked_lm import MaskedLM
 from expkit.tasks.text_classification import TextClassification
 from expkit.tasks.token_classification import TokenClassification
 from expkit.tasks.translation import Translation
+from expkit.terminal.errors import DataError
 from fuzzing import fuzzed, line_in
 
 pytestmark = pytest.mark.fuzz

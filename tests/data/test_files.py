@@ -9,8 +9,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from expkit.data.files import load, read
-from expkit.errors import DataError
-from expkit.tasks.tagged_columns import TaggedColumns
+from expkit.tasks.tagging.tagged_columns import TaggedColumns
+from expkit.terminal.errors import DataError
 
 RECORDS = [{"text": "Größe, «quoted»", "label": "a"}, {"text": "二行\nの文", "label": "b"}]
 

@@ -19,9 +19,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from conftest import TINY, Command, composed
 from expkit.config.checks import check
-from expkit.errors import UserError
 from expkit.experiment import run
 from expkit.models.scratch import TinyBert
+from expkit.terminal.errors import UserError
 
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=validation.jsonl")
 # What each task is run with, and the records that it can use.

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from conftest import TINY, Command, composed, only_run
-from expkit import checkpoint
-from expkit.backends.interface import OnStep, StepResult, Training
 from expkit.backends.torch_loop import TorchLoop
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
+from expkit.training import checkpoint
+from expkit.training.interface import OnStep, StepResult, Training
 
 MIB = 2**20
 OPTIONS = (*TINY, "model.hidden_size=128", "lora=none", "train.max_steps=12")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import TINY, composed
-from expkit.backends.interface import OnStep, StepResult, Training
+from expkit.training.interface import OnStep, StepResult, Training
 
 EVERY = 500  # steps
 GROWTH = 0.03

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import SURROUNDINGS, TINY, Command
-from expkit.reproduce import agree
+from expkit.commands.reproduce import agree
 from forked import run_module
 
 OPTIONS = (

@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from conftest import CHECKOUT, TINY, Command, free_port
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 from expkit.tracking import store
 from expkit.tracking.outbox import FILE, Outbox, read
 

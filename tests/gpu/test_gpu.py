@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from conftest import SMALL_TASKS, composed
-from expkit import precision
 from expkit.experiment import Prepared, prepare
+from expkit.training import precision
 from in_processes import each, fitted, together
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from expkit.errors import UserError
 from expkit.metrics.segmentation import provenance, segmentation_of, segmenter
+from expkit.terminal.errors import UserError
 
 JAPANESE = "私は水曜日からウクライナ語を勉強し始めます。"
 CHINESE = "我从星期三开始学乌克兰语。"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from expkit.errors import UserError
 from expkit.metrics.tagging import SeqEval
+from expkit.terminal.errors import UserError
 
 # From the README of seqeval: one entity begins a word too early, the other is right.
 TRUE = [["O", "O", "O", "B-MISC", "I-MISC", "I-MISC", "O"], ["B-PER", "I-PER", "O"]]

@@ -7,9 +7,9 @@ import pytest
 import torch
 import transformers
 
-from expkit.errors import UserError
 from expkit.models.checkpoint import Checkpoint
 from expkit.tasks.interface import Head, naming
+from expkit.terminal.errors import UserError
 from small_tokenizers import wordpiece
 
 SIZES = {

@@ -11,9 +11,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from expkit.errors import UserError
 from expkit.models import lora
 from expkit.models.head import head_modules, untied_parts
+from expkit.terminal.errors import UserError
 
 VOCABULARY = 50
 Build = Callable[[], PreTrainedModel]

@@ -15,9 +15,9 @@ import transformers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from expkit.data.demo.phrasebook import examples
-from expkit.errors import UserError
 from expkit.models.seq2seq import TinyMarian, TinyT5, train_pieces
 from expkit.tasks.interface import Head
+from expkit.terminal.errors import UserError
 
 PAIRS = [record["translation"] for record in examples("train", 200, 0)]
 TEXTS = [pair["zh"] for pair in PAIRS] + [pair["ja"] for pair in PAIRS]

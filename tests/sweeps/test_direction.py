@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 from optuna.distributions import FloatDistribution
 
+from expkit.sweeps.search.trials import Settings, make_study
 from expkit.sweeps.summary import best_rows
-from expkit.sweeps.trials import Settings, make_study
 from expkit.tracking.note import Row
 
 NAMES = ["f1_Cancer", "mae", "error_rate", "lossless", "wer"]

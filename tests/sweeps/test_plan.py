@@ -11,8 +11,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
-from expkit.errors import ConfigError
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
+from expkit.terminal.errors import ConfigError
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from expkit.pictures import draw_plainly
+from expkit.metrics.pictures import draw_plainly
 from expkit.tasks.confusion import MOST, draw_confusion
 
 

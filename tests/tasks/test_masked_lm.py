@@ -11,14 +11,14 @@ import torch.nn.functional as F
 import transformers
 
 from conftest import composed, encoded_by
-from expkit.components import make
+from expkit.config.components import make
 from expkit.data.files import load
 from expkit.data.splits import Splits
-from expkit.errors import DataError, UserError
-from expkit.evaluation import EvalSet, evaluate
 from expkit.models import lora
 from expkit.models.scratch import TinyBert
 from expkit.tasks.masked_lm import MaskedLM
+from expkit.terminal.errors import DataError, UserError
+from expkit.training.evaluation import EvalSet, evaluate
 
 TEXTS = [f"the {a} {b} sat on the {c}" for a in "abcde" for b in "vwxyz" for c in "mnop"]
 CONFIG = transformers.BertConfig()

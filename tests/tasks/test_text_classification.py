@@ -8,12 +8,12 @@ import pytest
 from transformers import BertConfig
 
 from conftest import composed, encoded_by
-from expkit.components import make
+from expkit.config.components import make
 from expkit.data.files import load
 from expkit.data.splits import Splits
-from expkit.errors import DataError
 from expkit.models.scratch import TinyBert
 from expkit.tasks.text_classification import TextClassification
+from expkit.terminal.errors import DataError
 
 
 def task(**settings: Any) -> TextClassification:

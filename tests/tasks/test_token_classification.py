@@ -15,17 +15,17 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from conftest import TINY, composed, encoded_by
-from expkit.components import make
+from expkit.commands.predict import predict
 from expkit.config.checks import check
+from expkit.config.components import make
 from expkit.data.splits import Split, Splits
-from expkit.errors import DataError, UserError
-from expkit.evaluation import EvalSet, evaluate
 from expkit.experiment import Prepared, prepare, run
 from expkit.metrics.tagging import SeqEval
 from expkit.models.scratch import TinyBert
-from expkit.predict import predict
+from expkit.tasks.tagging.windows import cut
 from expkit.tasks.token_classification import TokenClassification
-from expkit.tasks.windows import cut
+from expkit.terminal.errors import DataError, UserError
+from expkit.training.evaluation import EvalSet, evaluate
 
 # In the vocabulary of the tokenizer below are john, lives and in; other words are cut into characters.
 WORDS = ["John", "Vesh", "lives", "\u200b", "in", "Jonis"]
@@ -196,7 +196,7 @@ def test_a_word_that_is_not_scored_is_noticed(
     splits = data(sentence(WORDS, TAGS), sentence(["\u200b", *WORDS], ["O", *TAGS]))
     tagger = ready(splits, max_length=max_length, stride=2)
     encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
-    monkeypatch.setattr("expkit.tasks.windows.cut", without_a_word)
+    monkeypatch.setattr("expkit.tasks.tagging.windows.cut", without_a_word)
     with pytest.raises(AssertionError, match=r"sentence 0: a word is lost"):
         encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
 

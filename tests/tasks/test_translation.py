@@ -13,17 +13,17 @@ from mlflow import MlflowClient
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from conftest import SMALL_TASKS, composed, encoded_by
-from expkit.backends.interface import StepResult
-from expkit.components import make
 from expkit.config.checks import check
+from expkit.config.components import make
 from expkit.data.files import load
 from expkit.data.splits import Split, Splits
-from expkit.errors import DataError, UserError
-from expkit.evaluation import EvalSet, evaluate
 from expkit.experiment import Prepared, prepare, run
 from expkit.models.scratch import TinyBert
 from expkit.models.seq2seq import TinyMarian, TinyT5
 from expkit.tasks.translation import Translation
+from expkit.terminal.errors import DataError, UserError
+from expkit.training.evaluation import EvalSet, evaluate
+from expkit.training.interface import StepResult
 
 GOOD = [
     {"zh": "他会说法语。", "ja": "彼はフランス語を話せます。"},

@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import BertConfig, DataCollatorForLanguageModeling, PreTrainedTokenizerBase
 
 from conftest import composed, encoded_by
-from expkit.components import make
+from expkit.config.components import make
 from expkit.data.splits import Split
 from expkit.data.words import word_spans
 from expkit.models.scratch import TinyBert

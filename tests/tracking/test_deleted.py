@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from expkit.errors import UserError
+from expkit.commands.sync import sync
 from expkit.sweeps.grid import sum_up
 from expkit.sweeps.plan import Job
-from expkit.sync import sync
+from expkit.terminal.errors import UserError
 from expkit.tracking import outbox, store
 from expkit.tracking.past import FINGERPRINT, SWEEP, SWEEP_VARIABLE
 from expkit.tracking.run import open_run

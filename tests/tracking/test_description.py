@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import only_run
-from expkit.errors import Pruned, UserError
+from expkit.terminal.errors import Pruned, UserError
 from expkit.tracking import note, store
 from expkit.tracking.run import open_run
 

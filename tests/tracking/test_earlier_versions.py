@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
 from omegaconf import OmegaConf
 
+from expkit.commands.reproduce import _environment
 from expkit.comparison.groups import grouped, metrics_to_show
 from expkit.experiment import run
-from expkit.reproduce import _environment
 from expkit.sweeps.plan import Job
 from expkit.tracking.jobs import select
 from expkit.tracking.logged import LoggedRun, logged_run

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from conftest import only_run
 from expkit.config.fingerprint import digest_of_facts
 from expkit.config.project import run_folder
-from expkit.errors import UserError
-from expkit.interrupts import ENDING, end_on_signals, raise_late
+from expkit.processes.interrupts import ENDING, end_on_signals, raise_late
+from expkit.terminal.errors import UserError
 from expkit.tracking import outbox, store
 from expkit.tracking.entries import Entry, send
 from expkit.tracking.past import FINGERPRINT

@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from expkit.errors import UserError
 from expkit.models.checkpoint import Checkpoint
 from expkit.models.scratch import TinyBert
 from expkit.tasks.interface import Head
+from expkit.terminal.errors import UserError
 from expkit.tracking.model import load_model
 
 FLAVOR = {"pipeline_model_type": "BertForMaskedLM", "tokenizer_type": "BertTokenizer"}

@@ -8,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit.config.project import run_folder
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 from expkit.tracking import store
 from expkit.tracking.moved import made_in
 from expkit.tracking.outbox import lock_of

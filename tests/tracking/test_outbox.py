@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 from expkit.tracking import outbox, store
 from expkit.tracking.entries import send
 from expkit.tracking.outbox import Outbox, read

@@ -11,11 +11,11 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit import __main__ as command
-from expkit import secrets
-from expkit.display import say, table, tell
-from expkit.errors import UserError, complain
-from expkit.secrets import hidden, hidden_in
 from expkit.sweeps import job
+from expkit.terminal import secrets
+from expkit.terminal.display import say, table, tell
+from expkit.terminal.errors import UserError, complain
+from expkit.terminal.secrets import hidden, hidden_in
 from expkit.tracking import store
 from expkit.tracking.params import params_of
 from expkit.tracking.past import OVERRIDES_VARIABLE, SWEEP_VARIABLE

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from expkit.config.project import run_folder
-from expkit.errors import UserError
-from expkit.secrets import without_password
-from expkit.sweeps import trials
+from expkit.sweeps.search import trials
+from expkit.terminal.errors import UserError
+from expkit.terminal.secrets import without_password
 from expkit.tracking import store
 from expkit.tracking.logged import find_run
 from expkit.tracking.outbox import lock_of

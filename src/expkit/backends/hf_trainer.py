@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from expkit.backends.interface import MIXED_PRECISION, OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
-from expkit.processes import summed
-from expkit.ranks import count
-from expkit.sharding import adding_up, full, is_sharded
+from expkit.processes.group import summed
+from expkit.processes.ranks import count
+from expkit.training.interface import MIXED_PRECISION, OnStep, StepResult, Training
+from expkit.training.sharding import adding_up, full, is_sharded
 
 
 class HFTrainer:

@@ -7,11 +7,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 
-from expkit.backends.interface import MIXED_PRECISION, OnStep, StepResult, Training
 from expkit.backends.unwrap import unwrap
-from expkit.processes import summed
-from expkit.ranks import count
-from expkit.sharding import adding_up, full, is_sharded
+from expkit.processes.group import summed
+from expkit.processes.ranks import count
+from expkit.training.interface import MIXED_PRECISION, OnStep, StepResult, Training
+from expkit.training.sharding import adding_up, full, is_sharded
 
 
 class TorchLoop:

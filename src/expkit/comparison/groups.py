@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
-from expkit.errors import UserError, nearest
+from expkit.metrics.names import key_of
 from expkit.metrics.result import FINAL, final_of
-from expkit.names import key_of
+from expkit.terminal.errors import UserError, nearest
 
 FINISHED = "FINISHED"
 TASK = "task._target_"

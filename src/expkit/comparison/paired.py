@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from expkit.components import Metrics
-from expkit.errors import UserError
+from expkit.config.components import Metrics
 from expkit.metrics.outcomes import Outcomes
 from expkit.metrics.statistics import Statistics
+from expkit.terminal.errors import UserError
 
 
 class DifferentExamples(UserError):

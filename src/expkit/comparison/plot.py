@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expkit.comparison.groups import Group
-from expkit.errors import UserError, nearest
-from expkit.pictures import Panel, draw_values
+from expkit.metrics.pictures import Panel, draw_values
+from expkit.terminal.errors import UserError, nearest
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

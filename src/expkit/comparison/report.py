@@ -7,8 +7,8 @@ from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
 from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
-from expkit.display import console, table, tell
 from expkit.metrics.result import FINAL
+from expkit.terminal.display import console, table, tell
 
 VALUE_LIMIT = 24  # characters of a parameter in the terminal
 ID_LENGTH = 8  # of a run; compare finds it by these

@@ -18,7 +18,7 @@ from expkit.config.direction import direction_of
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
 from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
-from expkit.errors import ConfigError, nearest
+from expkit.terminal.errors import ConfigError, nearest
 
 MISSES = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")

@@ -22,7 +22,7 @@ from expkit.config import texts
 from expkit.config.project import output_dir
 from expkit.config.targets import targets_in
 from expkit.config.trust import REMOTE_CODE, typed_value
-from expkit.errors import ConfigError
+from expkit.terminal.errors import ConfigError
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # Hydra makes no others
 SECTIONS = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from expkit.config.targets import TargetError, attribute_of
-from expkit.errors import ConfigError, reason
+from expkit.terminal.errors import ConfigError, reason
 
 MINIMIZE, MAXIMIZE = "minimize", "maximize"
 DIRECTIONS = (MINIMIZE, MAXIMIZE)

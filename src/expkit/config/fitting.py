@@ -11,7 +11,7 @@ from typing import Any
 
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.errors import nearest, shortened
+from expkit.terminal.errors import nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")

@@ -9,7 +9,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
-from expkit.errors import nearest
+from expkit.terminal.errors import nearest
 
 
 def explain(error: Exception, overrides: Sequence[str] = ()) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
 # A variable of the processes that expkit starts. Users do not set it, and no command reads it.

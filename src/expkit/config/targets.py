@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from expkit.errors import nearest
+from expkit.terminal.errors import nearest
 
 Seen = frozenset[tuple[Path, str]]  # files, and the names that were looked up in them
 

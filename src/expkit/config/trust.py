@@ -12,7 +12,7 @@ from typing import Any
 
 from expkit.config.schema import COMPONENTS
 from expkit.config.targets import is_imported, mappings_in, package_of
-from expkit.errors import nearest
+from expkit.terminal.errors import nearest
 
 PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
 CLASSES = ("[A-Z]*",)

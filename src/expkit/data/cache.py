@@ -23,8 +23,8 @@ from transformers import PreTrainedTokenizerBase
 from expkit.config.fingerprint import digest_of, digest_of_facts
 from expkit.config.project import output_dir
 from expkit.data.splits import Columns, Texts
-from expkit.display import recorded, say
-from expkit.errors import DataError
+from expkit.terminal.display import recorded, say
+from expkit.terminal.errors import DataError
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from expkit.data.splits import Record
-from expkit.errors import DataError
+from expkit.terminal.errors import DataError
 
 Numbered = tuple[int, str]  # a line with its number
 Row = tuple[int, list[str]]  # the cells of a line with its number

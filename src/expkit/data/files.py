@@ -20,7 +20,7 @@ from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import conll
 from expkit.data.splits import CHUNK, Record, Split, Splits
 from expkit.data.table import GrowingTable
-from expkit.errors import DataError
+from expkit.terminal.errors import DataError
 
 # A line number beside each record, so that a message can name the place of a mistake.
 Located = Iterator[tuple[int, Record]]

@@ -3,7 +3,7 @@
 from datasets import Dataset, load_dataset
 
 from expkit.data.splits import Split, Splits
-from expkit.errors import DataError, nearest, reason
+from expkit.terminal.errors import DataError, nearest, reason
 
 
 def load(

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from expkit.errors import DataError, nearest
+from expkit.terminal.errors import DataError, nearest
 
 Record = dict[str, Any]
 Columns = dict[str, list[Any]]

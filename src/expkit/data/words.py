@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from expkit.errors import UserError
-from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
+from expkit.data.languages import WITHOUT_SPACES, primary_subtag, script_of
+from expkit.terminal.errors import UserError
 
 Span = tuple[int, int]  # first character, and the one after the last
 

@@ -7,7 +7,7 @@ last value is the score of the exported model.
 import math
 from collections.abc import Mapping
 
-from expkit.names import key_of
+from expkit.metrics.names import key_of
 
 FINAL, CURVE = "final/", "eval/"
 

@@ -7,9 +7,9 @@ can do so without further downloads; Japanese, and Chinese words, are segmented 
 from collections.abc import Callable
 from importlib.metadata import version
 
+from expkit.data.languages import WITHOUT_SPACES, primary_subtag, script_of
 from expkit.data.words import chinese_words, japanese_words
-from expkit.errors import UserError, nearest
-from expkit.languages import WITHOUT_SPACES, primary_subtag, script_of
+from expkit.terminal.errors import UserError, nearest
 
 # name: the tokenizer of sacreBLEU that works on the segmented text
 SEGMENTATIONS = {

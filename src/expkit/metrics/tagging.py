@@ -9,9 +9,9 @@ from seqeval.metrics import sequence_labeling as conlleval
 from seqeval.metrics import v1
 from seqeval.scheme import IOB2, Entities
 
-from expkit.errors import UserError, nearest
 from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Scores, Statistics, share
+from expkit.terminal.errors import UserError, nearest
 
 Tags = list[list[str]]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, PretrainedConfig, PreTrainedModel
 
-from expkit.display import say
-from expkit.errors import UserError
 from expkit.tasks.interface import Tokenizer
+from expkit.terminal.display import say
+from expkit.terminal.errors import UserError
 
 
 def fit(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

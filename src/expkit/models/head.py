@@ -6,8 +6,8 @@ import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.errors import UserError
 from expkit.tasks.interface import Head
+from expkit.terminal.errors import UserError
 
 NEEDED = {
     "AutoModelForSeq2SeqLM": "an encoder-decoder such as Marian or T5",

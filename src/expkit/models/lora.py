@@ -14,8 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from expkit.errors import UserError, nearest
 from expkit.models.head import head_modules, untied_parts
+from expkit.terminal.errors import UserError, nearest
 
 if TYPE_CHECKING:  # imported where it is used: a run without LoRA starts without it
     from peft import PeftModel

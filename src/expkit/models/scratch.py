@@ -10,9 +10,9 @@ from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel
 
 from expkit.data.cache import learned
-from expkit.display import say
 from expkit.models.head import auto_class
 from expkit.tasks.interface import Head, Tokenizer
+from expkit.terminal.display import say
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MAX_POSITIONS = 512

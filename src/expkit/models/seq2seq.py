@@ -11,10 +11,10 @@ import sentencepiece
 from transformers import MarianConfig, MarianTokenizer, PreTrainedModel, T5Config, T5Tokenizer
 
 from expkit.data.cache import learned
-from expkit.errors import UserError
 from expkit.models.head import auto_class
 from expkit.models.scratch import AUTO, fitted
 from expkit.tasks.interface import Head, Tokenizer
+from expkit.terminal.errors import UserError
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
 # As T5 numbers them.

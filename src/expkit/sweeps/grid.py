@@ -13,15 +13,15 @@ from omegaconf import DictConfig, open_dict
 
 from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs
 from expkit.config.texts import as_typed
-from expkit.display import say
-from expkit.errors import ConfigError, UserError, reason, shortened
-from expkit.interrupts import ends_jobs_first
-from expkit.quiet import hush
-from expkit.ranks import count
-from expkit.sweeps.elsewhere import Lost
+from expkit.processes.interrupts import ends_jobs_first
+from expkit.processes.ranks import count
 from expkit.sweeps.job import THREADS, work_has_begun
+from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, show
+from expkit.terminal.display import say
+from expkit.terminal.errors import ConfigError, UserError, reason, shortened
+from expkit.terminal.quiet import hush
 from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
 

@@ -22,13 +22,13 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.config.checks import check
 from expkit.config.project import PROJECT_VARIABLE, output_dir, require_outputs, take_over
 from expkit.config.texts import as_typed
-from expkit.display import say
-from expkit.errors import FAILED as EXIT_FAILED
-from expkit.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
-from expkit.interrupts import end_on_signals, raise_late
-from expkit.ranks import count
-from expkit.secrets import print_error
-from expkit.streams import outlive_readers
+from expkit.processes.interrupts import end_on_signals, raise_late
+from expkit.processes.ranks import count
+from expkit.terminal.display import say
+from expkit.terminal.errors import FAILED as EXIT_FAILED
+from expkit.terminal.errors import INTERRUPTED, ConfigError, Pruned, UserError, complain
+from expkit.terminal.secrets import print_error
+from expkit.terminal.streams import outlive_readers
 
 SEARCH_VARIABLE = "EXPKIT_SEARCH"  # in the environment of a job that is a worker of a search
 THREADS = "EXPKIT_THREADS"  # in the environment of a job: how many threads it may use
@@ -36,7 +36,7 @@ FAILED, SKIPPED, PRUNED = "failed", "skipped", "pruned"  # what a job returns, n
 
 PATHS = ("data.train_file", "data.validation_file", "data.test_file", "model.path")
 
-IsPromising = Callable[[float, float], bool]  # see expkit.monitor
+IsPromising = Callable[[float, float], bool]  # see expkit.training.monitor
 Attempt = Callable[[DictConfig], Any]  # `attempt` of one configuration, to be sent to a process
 
 # Our options carry the names of the plugins' own, which Hydra mentions at each composition.
@@ -76,7 +76,7 @@ def single(cfg: DictConfig) -> float | None:
     if cfg.dry_run:
         if processes > 1:
             raise ConfigError(f"dry_run=true: runs in one process, and {processes} are started")
-        from expkit.dry_run import dry_run
+        from expkit.commands.dry_run import dry_run
 
         dry_run(cfg)
         return None
@@ -87,7 +87,7 @@ def single(cfg: DictConfig) -> float | None:
             raise ConfigError(f"launch.processes={asked}: {processes} are started already")
         cfg.launch.processes = processes
     elif cfg.launch.processes > 1:
-        from expkit.launch import launch
+        from expkit.processes.launch import launch
 
         result = launch(cfg, partial(attempt, choices=choices, typed=typed))
         if result == FAILED:
@@ -96,7 +96,7 @@ def single(cfg: DictConfig) -> float | None:
     # What is made until training begins stays: looking for garbage in it takes a sixth of that time.
     gc.disable()
     from expkit.experiment import run
-    from expkit.processes import joined
+    from expkit.processes.group import joined
 
     with joined():
         return run(cfg, choices, typed=typed)
@@ -150,7 +150,7 @@ def own_overrides(overrides: Sequence[str]) -> list[str]:
 
 def work_for_search(cfg: DictConfig) -> Any:
     """Trials of a search, one after another, until there are enough."""
-    from expkit.sweeps.worker import work
+    from expkit.sweeps.search.worker import work
 
     os.chdir(where_typed())  # Hydra's folder would be that of many trials
     return work(cfg, os.environ[SEARCH_VARIABLE])
@@ -169,7 +169,7 @@ def carry_out(
     """
     work = partial(attempt, choices=choices, typed=typed, is_promising=is_promising)
     if cfg.launch.processes > 1:
-        from expkit.launch import launch
+        from expkit.processes.launch import launch
 
         return launch(cfg, work)
     return _in_own_process(cfg, work) if cfg.sweep.process_per_job else work(cfg)

@@ -17,8 +17,8 @@ from expkit.config.fingerprint import fingerprint
 from expkit.config.messages import explain
 from expkit.config.naming import run_name
 from expkit.config.trust import typed_value
-from expkit.display import say
-from expkit.errors import ConfigError
+from expkit.terminal.display import say
+from expkit.terminal.errors import ConfigError
 
 NAME_LIMIT = 100  # characters
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from expkit.config.direction import MINIMIZE
-from expkit.display import say, table
+from expkit.terminal.display import say, table
 from expkit.tracking.note import Row, figures, verdicts
 
 

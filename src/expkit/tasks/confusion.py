@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from expkit.pictures import label
+from expkit.metrics.pictures import label
 
 MOST = 40  # labels in a picture; of more, those that are confused most
 LABEL_LIMIT = 40  # characters

@@ -4,9 +4,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from expkit.errors import UserError
 from expkit.models.fit import positions_of
 from expkit.tasks.interface import Tokenizer
+from expkit.terminal.errors import UserError
 
 
 def generation_settings(

@@ -14,7 +14,7 @@ from typing import Any
 from datasets import ClassLabel
 
 from expkit.data.splits import Split, Splits
-from expkit.errors import DataError, nearest
+from expkit.terminal.errors import DataError, nearest
 
 NUMBER = re.compile(r"\+?(-?\d{1,999})(?:\.0*)?")
 # Controls but for blanks, and variation selectors.

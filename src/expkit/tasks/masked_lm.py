@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel
 
+from expkit.data.languages import primary_subtag
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import segmenter, word_spans
-from expkit.display import say
-from expkit.errors import DataError, UserError
-from expkit.languages import primary_subtag
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.head import head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
+from expkit.terminal.display import say
+from expkit.terminal.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import evaluate

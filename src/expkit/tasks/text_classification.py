@@ -14,13 +14,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.models.fit import read_as_text
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import Head, Report, Scores, Tokenizer, naming, scored
 from expkit.tasks.labels import LabelColumn
+from expkit.terminal.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import evaluate

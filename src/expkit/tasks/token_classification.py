@@ -14,16 +14,16 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.display import say
-from expkit.errors import DataError, UserError
 from expkit.metrics.outcomes import Outcomes, digest
-from expkit.tasks import tags
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, naming, scored
-from expkit.tasks.located_words import located
-from expkit.tasks.pretokenized import take_words
-from expkit.tasks.tagged_columns import TaggedColumns, Tags
-from expkit.tasks.windows import Window, windows
+from expkit.tasks.tagging import tags
+from expkit.tasks.tagging.located_words import located
+from expkit.tasks.tagging.pretokenized import take_words
+from expkit.tasks.tagging.tagged_columns import TaggedColumns, Tags
+from expkit.tasks.tagging.windows import Window, windows
+from expkit.terminal.display import say
+from expkit.terminal.errors import DataError, UserError
 
 WINDOWS_AT_ONCE = 64  # in `answer`
 

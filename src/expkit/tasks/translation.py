@@ -15,13 +15,13 @@ from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedMod
 
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.errors import DataError, UserError, nearest
 from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.translation import CorpusMetric
 from expkit.models.fit import read_as_text
 from expkit.tasks.generation import generation_settings, require_generation
 from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, scored
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
+from expkit.terminal.errors import DataError, UserError, nearest
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
 T5_LIKE = ("t5", "mt5", "umt5", "longt5", "switch_transformers")

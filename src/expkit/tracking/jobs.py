@@ -10,8 +10,8 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from expkit.comparison.groups import DIGEST, Job
-from expkit.errors import UserError
 from expkit.metrics.result import with_final
+from expkit.terminal.errors import UserError
 from expkit.tracking.logged import data_digests, find_run
 from expkit.tracking.params import config_of
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of

@@ -16,8 +16,8 @@ from yaml import YAMLError
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
-from expkit.errors import UserError
 from expkit.metrics.result import with_final
+from expkit.terminal.errors import UserError
 from expkit.tracking.params import leaves
 from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids

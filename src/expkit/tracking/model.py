@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, Schema
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
-from expkit.errors import UserError
+from expkit.terminal.errors import UserError
 from expkit.tracking import text2text
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")

@@ -8,8 +8,8 @@ import sqlalchemy
 from sqlalchemy import text
 
 from expkit.config.project import output_dir, project_root, run_folder
-from expkit.display import say
-from expkit.errors import UserError
+from expkit.terminal.display import say
+from expkit.terminal.errors import UserError
 from expkit.tracking.outbox import is_written
 
 LOCATIONS = {  # of artifacts, in MLflow's tables

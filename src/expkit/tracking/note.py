@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
-from expkit.errors import shortened
+from expkit.metrics.names import key_of
 from expkit.metrics.result import final_of
-from expkit.names import key_of
-from expkit.secrets import without_address
+from expkit.terminal.errors import shortened
+from expkit.terminal.secrets import without_address
 
 NOTE = "mlflow.note.content"
 NOTE_LIMIT = 7500  # characters; MLflow cuts at 8000, which might be inside a row

@@ -21,8 +21,8 @@ from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric
 from mlflow.exceptions import MlflowException
 
-from expkit.display import say
-from expkit.errors import UserError, shortened
+from expkit.terminal.display import say
+from expkit.terminal.errors import UserError, shortened
 from expkit.tracking.entries import Entry, send
 
 FILE = "outbox.jsonl"  # in the folder of a run

@@ -8,8 +8,8 @@ from typing import Any
 from expkit.config.naming import short_target
 from expkit.config.schema import Root
 from expkit.config.trust import typed_value
-from expkit.names import key_of, param_key
-from expkit.secrets import hidden
+from expkit.metrics.names import key_of, param_key
+from expkit.terminal.secrets import hidden
 
 PARAM_LIMIT = 6000  # characters of a value, MLflow's own limit; run.yaml has all of it
 MARK = "… (cut)"

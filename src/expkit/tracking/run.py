@@ -19,12 +19,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from expkit.config.fingerprint import differences, digest_of_facts
 from expkit.config.project import project_root, run_folder
-from expkit.display import say
-from expkit.errors import ConfigError, Pruned, UserError
-from expkit.interrupts import ignore_termination
-from expkit.processes import failure_told, from_main
-from expkit.ranks import is_main
-from expkit.secrets import hidden
+from expkit.processes.group import failure_told, from_main
+from expkit.processes.interrupts import ignore_termination
+from expkit.processes.ranks import is_main
+from expkit.terminal.display import say
+from expkit.terminal.errors import ConfigError, Pruned, UserError
+from expkit.terminal.secrets import hidden
 from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import FACTS, Run, SilentRun

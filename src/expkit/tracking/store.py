@@ -34,9 +34,9 @@ from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
 from expkit.config.fitting import given_address, wrong_address
 from expkit.config.project import output_dir, project_root, run_folder
-from expkit.display import say
-from expkit.errors import UserError, shortened
-from expkit.secrets import hidden, remember, without_password
+from expkit.terminal.display import say
+from expkit.terminal.errors import UserError, shortened
+from expkit.terminal.secrets import hidden, remember, without_password
 from expkit.tracking.moved import follow_project, local_path
 from expkit.tracking.outbox import is_written
 from expkit.tracking.past import runs_with, tag_of

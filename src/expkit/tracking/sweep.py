@@ -14,9 +14,9 @@ from mlflow.entities import Metric, Param, ViewType
 from mlflow.entities import Run as MlflowRun
 
 from expkit.config.project import run_folder
-from expkit.interrupts import ends_first
 from expkit.metrics.result import result_of
-from expkit.secrets import hidden, without_address
+from expkit.processes.interrupts import ends_first
+from expkit.terminal.secrets import hidden, without_address
 from expkit.tracking import past, store
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of

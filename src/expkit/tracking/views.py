@@ -18,9 +18,9 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from expkit.config.direction import MINIMIZE
-from expkit.display import say
+from expkit.metrics.names import key_of
 from expkit.metrics.result import FINAL, final_of
-from expkit.names import key_of
+from expkit.terminal.display import say
 from expkit.tracking.note import Row, with_direction
 from expkit.tracking.params import TYPED
 from expkit.tracking.store import experiment_ids

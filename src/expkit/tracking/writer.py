@@ -16,16 +16,16 @@ from pandas import DataFrame
 
 from expkit.config.project import run_folder
 from expkit.data.splits import Split
-from expkit.display import say
-from expkit.errors import Pruned, UserError, reason
-from expkit.faults import shortage
-from expkit.interrupts import ends_first
 from expkit.metrics import outcomes
+from expkit.metrics.names import escaped, key_of
 from expkit.metrics.outcomes import Outcomes
-from expkit.names import escaped, key_of
-from expkit.pictures import drawn
-from expkit.secrets import hidden, hidden_in, without_password
+from expkit.metrics.pictures import drawn
+from expkit.processes.interrupts import ends_first
+from expkit.processes.shortage import shortage
 from expkit.tasks.interface import Report
+from expkit.terminal.display import say
+from expkit.terminal.errors import Pruned, UserError, reason
+from expkit.terminal.secrets import hidden, hidden_in, without_password
 from expkit.tracking import note, outbox, store
 from expkit.tracking.outbox import Outbox
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED

@@ -1,0 +1,126 @@
+"""`python -m expkit.compare [ID ...]`: the runs of a sweep, or chosen runs, side by side."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expkit.commands.command import add_trust, command
+from expkit.terminal.errors import UserError
+
+if TYPE_CHECKING:
+    from expkit.comparison.bootstrap import Difference
+    from expkit.comparison.groups import Job
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.compare`."""
+    with command("compare"):
+        compare(_parser().parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.compare",
+        description="Show the runs of a sweep, or chosen runs, side by side: what differs, and mean "
+        "± standard deviation over seeds. Two runs are also tested example by example, on the "
+        "validation split, by a paired bootstrap.",
+    )
+    about = "sweeps or runs, by the first characters of their ids; without any the last sweep"
+    parser.add_argument("ids", nargs="*", metavar="ID", help=about)
+    parser.add_argument(
+        "--metrics", nargs="+", default=[], metavar="NAME", help="such as f1 loss test/f1"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all metrics to a file")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to a file")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the objective to a .png, .svg or .pdf file"
+    )
+    parser.add_argument(
+        "--resamples", type=_positive, default=1000, help="of the bootstrap (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    add_trust(parser, "the metrics of two runs")
+    return parser
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Print the table, and write the files that were asked for.
+
+    Raises:
+        UserError: no such run or metric, or two runs that were not scored on the same examples.
+    """
+    from expkit.comparison import plot, report
+    from expkit.comparison.groups import grouped, metrics_to_show
+    from expkit.metrics.pictures import draw_plainly
+    from expkit.terminal.display import say
+    from expkit.tracking.jobs import select
+
+    if options.plot:
+        plot.require_picture(options.plot)
+    selection = select(options.ids)
+    groups = grouped(selection.jobs)
+    metrics = metrics_to_show(groups, options.metrics) if groups else []
+    report.show(selection.title, groups, selection.jobs, metrics)
+    differences = _bootstrap(selection.jobs, options) if selection.pair else []
+    try:
+        if options.csv:
+            report.write_csv(options.csv, groups, selection.jobs)
+        if options.markdown:
+            text = report.markdown(groups, selection.jobs, metrics, differences)
+            options.markdown.write_text(text, encoding="utf-8")
+        if options.plot and groups:
+            draw_plainly(partial(plot.draw, groups), options.plot)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}") from error
+    for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):
+        say(f"written  {file}")
+
+
+def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Difference]":
+    """Print by how much two runs differ, and how sure that is."""
+    from expkit.comparison import report
+    from expkit.comparison.bootstrap import paired_bootstrap
+    from expkit.comparison.paired import DifferentExamples, statistics_pairs
+    from expkit.metrics.outcomes import FILE, read
+    from expkit.terminal.display import tell
+    from expkit.terminal.quiet import hush
+    from expkit.tracking.logged import logged_run
+
+    hush()
+    outcomes, settings = [], []
+    for job in jobs:
+        run = logged_run(job.run_id)
+        file = run.artifact(f"eval/{FILE}")
+        if file is None:
+            raise UserError(
+                f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
+                f"from (state {job.state}; a task of your own needs a method `outcomes`)"
+            )
+        run.require_trusted("task.metrics", frozenset(options.trust))
+        outcomes.append(read(file))
+        settings.append({str(name): node for name, node in run.config.task.metrics.items()})
+    try:
+        pairs, left_out = statistics_pairs(outcomes[0], outcomes[1], (settings[0], settings[1]))
+    except DifferentExamples as error:
+        ids = " and ".join(job.run_id for job in jobs)
+        raise UserError(f"runs {ids}: cannot be tested example by example: {error}") from None
+    for reason in left_out:
+        tell(f"left out of the bootstrap: {reason}")
+    if not pairs:
+        return []
+    found = paired_bootstrap(pairs, options.resamples, options.seed)
+    for word, job in zip(("\nfirst", "second"), jobs, strict=True):
+        tell(f"{word} = {job.name} ({job.run_id[:8]})")
+    count = pairs[0][0].values.shape[0]
+    title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
+    report.show_differences(found, title)
+    return found
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: must be at least 1")
+    return value

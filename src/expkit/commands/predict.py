@@ -1,0 +1,119 @@
+"""`python -m expkit.predict RUN_ID --text ...`: ask a logged model."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from expkit.commands.command import add_trust, command
+from expkit.terminal import streams
+from expkit.terminal.errors import FAILED, UserError
+
+if TYPE_CHECKING:
+    from expkit.data.splits import Record
+
+RECORDS_AT_ONCE = 64
+OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
+IS_TEXT = "\0"  # no argument of a command can hold it
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m expkit.predict`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    with command("predict"):
+        options = _parser().parse_args(list(_marked(given)))
+        predict(options.run_id, options.text, options.file, frozenset(options.trust))
+
+
+def _marked(arguments: Sequence[str]) -> Iterator[str]:
+    """Mark what follows `--text`: argparse takes a text that begins with a hyphen for an option."""
+    option = None
+    for argument in arguments:
+        if argument.partition("=")[0] in OPTIONS:
+            option = argument
+        elif option == "--text":
+            argument = IS_TEXT + argument
+        yield argument
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m expkit.predict", description="Ask the model that a run has logged."
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
+        "--text",
+        nargs="+",
+        type=lambda text: text.removeprefix(IS_TEXT),
+        metavar="TEXT",
+        help="one text, or as many as the task has text columns",
+    )
+    asked.add_argument(
+        "--file", type=Path, help="a file with the task's columns, as data=files reads it"
+    )
+    add_trust(parser, "the run's task")
+    return parser
+
+
+def predict(
+    run_id: str, text: Sequence[str] | None, file: Path | None, trusted: frozenset[str]
+) -> None:
+    """Print the predictions for a text as a table, or those for a file as JSON Lines.
+
+    Raises:
+        UserError: no such run, a run without a model, or input that does not fit its task.
+    """
+    from expkit.config.components import make_task
+    from expkit.terminal.display import table
+    from expkit.terminal.quiet import hush
+    from expkit.tracking.logged import logged_run
+    from expkit.tracking.model import load_model
+
+    run = logged_run(run_id)
+    hush()
+    run.require_trusted("task", trusted)
+    task = make_task(run.config)
+    model_uri = run.model_uri()
+    columns = (run.config.data.get("conll") or {}).get("columns")
+    records = [_typed(task.columns, text)] if text else _inputs(task, file, columns)
+    model, tokenizer = load_model(model_uri)
+    model.eval()
+    for start in range(0, len(records), RECORDS_AT_ONCE):
+        chunk = records[start : start + RECORDS_AT_ONCE]
+        answers = task.answer(model, tokenizer, chunk)
+        if text:
+            (rows,) = answers
+            cells = [[str(value) for value in row.values()] for row in rows]
+            table(" | ".join(text), list(rows[0]) if rows else ["nothing found"], cells)
+        else:
+            for record, rows in zip(chunk, answers, strict=True):
+                print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
+        sys.stdout.flush()
+        if 1 in streams.failed:  # `| head`, or a disk that is full
+            sys.exit(FAILED)
+
+
+def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
+    if len(texts) != len(columns):
+        raise UserError(
+            f"--text: got {len(texts)} texts, but this run takes {len(columns)}: {', '.join(columns)}"
+        )
+    return dict(zip(columns, texts, strict=True))
+
+
+def _inputs(task: Any, file: Path | None, columns: Sequence[str] | None = None) -> "list[Record]":
+    """What the task can answer, without what else stands in the file. Raises UserError."""
+    from expkit.data.files import READERS, read
+    from expkit.terminal.errors import nearest
+
+    assert file is not None
+    if file.suffix not in READERS:
+        raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
+    split = read(file, columns=columns)
+    if hasattr(task, "inputs"):
+        return list(task.inputs(split))
+    split.require_texts(task.columns)
+    return [{name: record[name] for name in task.columns} for record in split]

@@ -1,0 +1,86 @@
+"""Make what a config group names by its `_target_`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from expkit.config.targets import package_of
+from expkit.terminal.errors import UserError
+
+
+def make(cfg: DictConfig, group: str, *args: Any, **kwargs: Any) -> Any:
+    """The component of `cfg[group]`; a partial one is completed with the further arguments.
+
+    Raises:
+        UserError: the component refuses its arguments.
+    """
+    node = cfg[group]
+
+    def component() -> Any:
+        made = instantiate(node, _convert_="all")
+        return made(*args, **kwargs) if node.get("_partial_") else made
+
+    return _explained(component, group, node._target_)
+
+
+def make_task(cfg: DictConfig) -> Any:
+    """The task; see `Metrics`.
+
+    Raises:
+        UserError: the task or a metric refuses its arguments.
+    """
+    node = cfg.task
+    if "metrics" not in node:
+        return make(cfg, "task")
+    others = {key: node[key] for key in node if key != "metrics"}
+    metrics = Metrics(node.metrics)
+
+    def task() -> Any:
+        return instantiate(others, _convert_="all", _partial_=True)(metrics=metrics)
+
+    return _explained(task, "task", node._target_)
+
+
+class Metrics(Mapping[str, Any]):
+    """Metrics by name, each made when it is first looked up, so that training begins without them.
+
+    `evaluate` takes half a second to import. One that could be refused, because it has settings or
+    is not expkit's own, is made at once all the same.
+    """
+
+    def __init__(self, nodes: Mapping[Any, Any]) -> None:
+        self._nodes = {str(name): node for name, node in nodes.items()}
+        self._made: dict[str, Any] = {}
+        for name, node in self._nodes.items():
+            if set(node) != {"_target_"} or package_of(node["_target_"]) != "expkit":
+                self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            node = self._nodes[name]
+            self._made[name] = _explained(
+                lambda: instantiate(node, _convert_="all"), f"task.metrics.{name}", node["_target_"]
+            )
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+
+def _explained(component: Callable[[], Any], key: str, target: str) -> Any:
+    try:
+        return component()
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise UserError(f"{key}: {target}: {error.__cause__ or error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever a component does with what it was given
+        raise UserError(f"{key}: {target}: {error}") from error

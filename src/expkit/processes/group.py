@@ -1,0 +1,218 @@
+"""One training in several processes: how they join, and what they tell each other.
+
+Where there is one process alone, everything here is trivial.
+"""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from threading import Timer
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from expkit.processes.interrupts import ignore_termination
+from expkit.processes.ranks import TO_DO, count, described, is_main, local_count, local_rank, rank
+from expkit.terminal.display import console
+from expkit.terminal.errors import FAILED as EXIT_FAILED
+from expkit.terminal.errors import ConfigError, UserError, reason
+from expkit.terminal.secrets import hidden
+
+T = TypeVar("T")
+
+MEETING = timedelta(seconds=45)  # for all processes to have found each other
+PATIENCE = timedelta(hours=2)  # with the main process, while it sends a model or reads data
+GRACE = 45.0  # seconds that the main process has to end its run when another one has failed
+NOTES = "failures"  # in the folder of a run, one of each process that has failed
+_has_left_word = False
+_cpu_group: Any = None  # for objects, whatever the tensors of training go through
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def require_gpus(processes: int) -> None:
+    """Raise a ConfigError if this machine has GPUs, but not one for each of its processes."""
+    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"
+        )
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Belong to the processes that a launcher has started, and leave them at the end.
+
+    Raises:
+        UserError: the others did not come.
+        ConfigError: there are more processes than GPUs.
+    """
+    global _cpu_group
+    if count() == 1:
+        yield
+        return
+    require_gpus(local_count())
+    # Accelerate would give each process its share of the whole machine, also of what others have.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device())
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        store, *_ = next(dist.rendezvous("env://", timeout=MEETING))
+    except (dist.DistError, OSError) as error:
+        seconds = MEETING.total_seconds()
+        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
+        if not is_main():  # nobody else may be there to say it
+            print(f"expkit: {why}", file=sys.stderr)
+        raise UserError(why) from error
+    console.quiet = not is_main()
+    store.set_timeout(PATIENCE)
+    store = dist.PrefixStore("expkit", store)
+    dist.init_process_group(backend, store=store, rank=rank(), world_size=count(), timeout=PATIENCE)
+    _cpu_group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        yield
+    except BaseException:
+        # Leaving may wait for GPUs that wait for this process.
+        timer = Timer(2 * GRACE, os._exit, (EXIT_FAILED,))
+        timer.daemon = True
+        timer.start()
+        leave(is_failing=True)
+        if _has_left_word:
+            time.sleep(GRACE)  # or until the main process has ended, and the launcher ends this one
+        raise
+    finally:
+        leave()
+        console.quiet = False
+
+
+def leave(is_failing: bool = False) -> None:
+    """Close all connections: whoever waits for this process gets an error at once."""
+    global _cpu_group
+    _cpu_group = None
+    if dist.is_initialized():
+        if is_failing and torch.cuda.is_available():
+            dist.distributed_c10d._abort_process_group()  # the other way waits for the others
+        else:
+            dist.destroy_process_group()
+
+
+def summed(value: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor over all processes, in each of them."""
+    if count() > 1:
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it holds in one of the processes."""
+    if count() == 1:
+        return flag
+    flags = torch.tensor(int(flag))
+    dist.all_reduce(flags, dist.ReduceOp.MAX, group=_cpu_group)
+    return bool(flags)
+
+
+def gathered(part: Sequence[T]) -> list[T]:
+    """The parts of all processes, one behind the other, in each of them."""
+    if count() == 1:
+        return list(part)
+    parts: list[Any] = [None] * count()
+    dist.all_gather_object(parts, list(part), group=_cpu_group)
+    return [item for part in parts for item in part]
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What the main process makes, in each of them."""
+    if count() == 1:
+        return make()
+    box = [make() if is_main() else None]
+    dist.broadcast_object_list(box, src=0, group=_cpu_group)
+    return box[0]  # type: ignore[return-value]
+
+
+def barrier() -> None:
+    """Wait until all processes are here."""
+    any_of(False)
+
+
+@contextmanager
+def main_first() -> Iterator[None]:
+    """What leaves files behind is done by the main process; the others find them."""
+    if not is_main():
+        barrier()
+    yield
+    if is_main():
+        barrier()
+
+
+@contextmanager
+def failures_told(folder: Path) -> Iterator[None]:
+    """Let the main process, which keeps the run, say why another one has failed.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: in the main process, when another one has failed or died.
+    """
+    if count() == 1:
+        yield
+        return
+    global _has_left_word
+    notes = folder / NOTES
+    if is_main():
+        for left in notes.glob("*"):
+            left.unlink()
+    barrier()
+    try:
+        yield
+    except Exception as error:
+        is_of_connection = _is_of_connection(error)
+        if not is_main() and not is_of_connection:
+            notes.mkdir(exist_ok=True)
+            text = "".join(traceback.format_exception(error))
+            unfinished = notes / f"{rank()}.unfinished"
+            unfinished.write_text(hidden(f"{reason(error)}\n{text}"), encoding="utf-8")
+            unfinished.rename(notes / f"{rank()}.txt")
+            _has_left_word = True
+            leave(is_failing=True)
+        elif is_main() and is_of_connection:
+            raise _failure_of_another(folder, error) from error
+        raise
+
+
+def failure_told(folder: Path) -> UserError | None:
+    """Why a process other than the main one has failed, if it has left word in the run's folder."""
+    for note in sorted((folder / NOTES).glob("*.txt")):
+        why, _, trace = note.read_text(encoding="utf-8").partition("\n")
+        failed = UserError(f"process {note.stem} (counted from 0) has failed: {why}")
+        failed.add_note(trace)
+        return failed
+    return None
+
+
+def _failure_of_another(folder: Path, error: Exception) -> UserError:
+    ignore_termination()
+    deadline = time.monotonic() + 3.0
+    while not (failed := failure_told(folder)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return failed or UserError(f"another of the {count()} processes has died ({reason(error)})")
+
+
+def _is_of_connection(error: Exception) -> bool:
+    """Gloo says by a plain RuntimeError, and in its own words, that the other side is gone."""
+    words = ("gloo", "connection closed", "connection reset", "broken pipe")
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )

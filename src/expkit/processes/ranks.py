@@ -1,0 +1,74 @@
+"""Which of the processes of a run this one is, as torchrun, accelerate or expkit.processes.launch has told it.
+
+They say so in the environment: https://docs.pytorch.org/docs/stable/elastic/run.html
+"""
+
+import os
+
+NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+BY_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # accelerate counts by them
+TO_DO = (
+    "if they are left over, run: unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE; several processes "
+    "are started by launch.processes or torchrun (docs/several-processes.md)"
+)
+
+
+def misdescribed() -> str | None:
+    """Why the environment describes no process of a run; None if it does, or if there is one alone.
+
+    Where there is one alone its description is removed: Accelerate would open connections for it.
+    """
+    ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK")}
+    if os.environ.get("WORLD_SIZE") == "1" and ranks == {"0"}:
+        for name in NUMBERS:
+            os.environ.pop(name, None)
+    if not any(name in os.environ for name in NUMBERS):
+        by_mpi = next((name for name in BY_MPI if (_number(name) or 1) > 1), None)
+        why = "but no RANK and WORLD_SIZE: this process does not know which it is"
+        return f"{by_mpi}={os.environ[by_mpi]}, {why}; {TO_DO}" if by_mpi else None
+    wrong = [name for name in NUMBERS if name in os.environ and _number(name) is None]
+    absent = [name for name in NEEDED if not os.environ.get(name)]
+    if wrong:
+        return f"{described()}: {' and '.join(wrong)} must be whole numbers from 0; {TO_DO}"
+    if absent:
+        return f"{described()}, but no {' and '.join(absent)}: {TO_DO}"
+    if int(os.environ["RANK"]) >= int(os.environ["WORLD_SIZE"]):
+        return f"{described()}: RANK counts from 0, so it is less than WORLD_SIZE; {TO_DO}"
+    return None
+
+
+def described() -> str:
+    """What the environment says about this process."""
+    given = (name for name in dict.fromkeys((*NUMBERS, *NEEDED)) if name in os.environ)
+    return " ".join(f"{name}={os.environ[name]}" for name in given)
+
+
+def _number(name: str) -> int | None:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else None
+
+
+def count() -> int:
+    """How many processes train together."""
+    return (_number("WORLD_SIZE") or 1) if "RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return (_number("RANK") or 0) if count() > 1 else 0
+
+
+def local_rank() -> int:
+    """Its number among those of this machine, from 0."""
+    return (_number("LOCAL_RANK") or 0) if count() > 1 else 0
+
+
+def local_count() -> int:
+    """How many of them this machine has."""
+    return (_number("LOCAL_WORLD_SIZE") or count()) if count() > 1 else 1
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes, prints, and speaks to MLflow."""
+    return rank() == 0

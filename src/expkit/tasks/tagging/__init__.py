@@ -1,0 +1,1 @@
+"""Tags of words: schemes, columns, sub-words and windows."""

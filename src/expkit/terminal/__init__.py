@@ -1,0 +1,1 @@
+"""What a person sees: lines, tables, errors, and nothing secret."""

@@ -1,0 +1,102 @@
+"""What a person sees: the progress bar and the tables."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from expkit.terminal.secrets import hidden
+
+console = Console(highlight=False, markup=False, emoji=False)
+
+_recorders: list[list[str]] = []
+
+
+def say(message: str) -> None:
+    """One line about what happens now."""
+    message = hidden(message)
+    for recorder in _recorders:
+        recorder.append(message)
+    console.print(message, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def recorded() -> Iterator[list[str]]:
+    """What is said meanwhile, to be said again another time."""
+    messages: list[str] = []
+    _recorders.append(messages)
+    try:
+        yield messages
+    finally:
+        _recorders.remove(messages)
+
+
+def tell(message: str) -> None:
+    """A message that is broken into lines as wide as the terminal."""
+    console.print(hidden(message), markup=False)
+
+
+class Progress:
+    """Optimizer steps done, with loss and rate; on a terminal a bar, elsewhere lines now and then."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._is_live = console.is_terminal
+        self._loss = self._rate = float("nan")
+        self._next_line = 0.1
+        self._bar = progress.Progress(
+            progress.TextColumn("train"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("loss {task.fields[loss]:.4f}"),
+            progress.TextColumn("{task.fields[rate]:.0f} samples/s"),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=console,
+            disable=not self._is_live,
+        )
+        self._task = self._bar.add_task("train", total=total, loss=self._loss, rate=self._rate)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, *, loss: float, rate: float) -> None:
+        """The figures beside the bar."""
+        self._loss, self._rate = loss, rate
+        self._bar.update(self._task, loss=loss, rate=rate)
+
+    def advance(self, done: int) -> None:
+        """So many steps are done."""
+        self._bar.update(self._task, completed=done)
+        if not self._is_live and done >= self._next_line * self._total and self._rate == self._rate:
+            say(f"  step {done}/{self._total}  loss {self._loss:.4f}  {self._rate:.0f} samples/s")
+            while self._next_line * self._total <= done:
+                self._next_line += 0.1
+
+    def evaluated(self, done: int, metrics: Mapping[str, float]) -> None:
+        """One line with the metrics of an evaluation."""
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        say(f"  step {done}/{self._total}  {figures}")
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[int] = ()
+) -> None:
+    """A small table; all columns but the first are aligned to the right.
+
+    Args:
+        bold: numbers of the rows to stand out.
+    """
+    grid = Table(title=hidden(title), title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for i, row in enumerate(rows):
+        grid.add_row(*(Text(hidden(cell), style="bold" if i in bold else "") for cell in row))
+    console.print(grid)

@@ -1,0 +1,22 @@
+"""The table at the end of a run."""
+
+from mlflow import MlflowClient
+
+from expkit.terminal.display import say, table
+from expkit.tracking.note import Scores
+from expkit.tracking.views import announce_run
+from expkit.training.export import Exported
+
+
+def show_summary(
+    name: str, run_id: str, scores: Scores, trainable: int, exported: Exported
+) -> None:
+    """Metrics of each split beside the baseline, and what to do next."""
+    table(name, *scores)
+    say(f"trained parameters  {trainable:,}")
+    if exported.adapter is not None:
+        say(f"merge difference    {exported.max_abs_diff:.1e} (largest, in logits)")
+    say(f"model               {exported.folder}")
+    say(f"run                 {run_id}")
+    say(f"predict             python -m expkit.predict {run_id} --text ...")
+    announce_run(MlflowClient(), run_id)

@@ -1,0 +1,1 @@
+"""Steps, evaluations, checkpoints and exports, whatever the backend."""

@@ -1,0 +1,176 @@
+"""`precision=auto`: whichever of fp32 and bf16 trains faster here, timed on the run's own batches."""
+
+import json
+import os
+import platform
+import random
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch.nn.utils import get_total_norm
+
+from expkit.config.fingerprint import digest_of_facts
+from expkit.config.project import output_dir, run_folder
+from expkit.data.steps import Batch, Steps
+from expkit.processes.group import from_main
+from expkit.tasks.interface import Task, items
+from expkit.terminal.display import say
+from expkit.terminal.errors import reason
+from expkit.tracking.past import SWEEP_VARIABLE
+from expkit.training.precision import autocast, choose_attention, has_fast_bf16
+
+CANDIDATES = ("fp32", "bf16")
+BATCHES = 3
+ROUNDS = 3  # of which the fastest counts: in the first one libraries prepare for each shape
+LOCK_TIMEOUT = 600.0  # seconds
+
+Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is timed: forward and backward passes over the first batches, without an optimizer."""
+
+    model: torch.nn.Module
+    task: Task
+    steps: Steps
+
+
+def settle(wanted: str, trial: Trial) -> str:
+    """What `auto` stands for, as the main process decides; every other precision stands for itself.
+
+    All jobs of a sweep take what its first one has taken, or the sweep would compare precisions.
+    """
+    return wanted if wanted != "auto" else from_main(partial(_settled, trial))
+
+
+def _settled(trial: Trial) -> str:
+    sweep = os.environ.get(SWEEP_VARIABLE)
+    if not sweep:
+        return _faster(trial)
+    taken: str = _once(run_folder(sweep) / "precision.json", partial(_faster, trial))
+    if taken != "fp32" and isinstance(why := _figures(trial)[taken], str):
+        say(f"precision=auto: fp32, because the {taken} of this sweep fails here ({why})")
+        return "fp32"
+    say(f"precision=auto: {taken}, as in all jobs of this sweep")
+    return taken
+
+
+def _faster(trial: Trial) -> str:
+    if not has_fast_bf16():
+        return "fp32"
+    figures = _figures(trial)
+    rates = {name: figure for name, figure in figures.items() if isinstance(figure, float)}
+    taken = max(rates, key=rates.__getitem__, default="fp32")
+    shown = (
+        f"{name} fails ({figure})" if isinstance(figure, str) else f"{name} {figure:.4g} samples/s"
+        for name, figure in figures.items()
+    )
+    say(f"precision=auto: {taken}; a few steps of each on this machine: {', '.join(shown)}")
+    return taken
+
+
+def _figures(trial: Trial) -> Figures:
+    """Timed once for the same machine, model and shape, and kept in the cache."""
+    config: Any = trial.model.config
+    facts = {
+        "machine": [_processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__],
+        "model": [type(trial.model).__name__, config.to_json_string(use_diff=False)],
+        "trained": sum(p.numel() for p in trial.model.parameters() if p.requires_grad),
+        "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
+    }
+    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(facts)}.json"
+    return _once(file, partial(_timed, trial))
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    file = Path("/proc/cpuinfo")
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    return platform.processor() + " ".join(sorted(set(re.findall(r"model.*|stepping.*", text))))
+
+
+def _once(file: Path, make: Callable[[], Any]) -> Any:
+    """The JSON in `file`, which the first process makes while the others wait.
+
+    A process that gets no lock, or cannot write, makes it for itself.
+    """
+    with ExitStack() as held:
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(file.parent / "precision.lock", timeout=LOCK_TIMEOUT))
+        with suppress(OSError, ValueError):  # the file is not there, or damaged
+            return json.loads(file.read_text(encoding="utf-8"))
+        made = make()
+        with suppress(OSError):
+            unfinished = file.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps(made), encoding="utf-8")
+            unfinished.replace(file)
+        return made
+
+
+def _timed(trial: Trial) -> Figures:
+    fastest: dict[str, float] = {}
+    failed: Figures = {}
+    with _untouched(trial.model):
+        batches = [trial.steps[i][0] for i in range(min(BATCHES, len(trial.steps)))]
+        for name in CANDIDATES * ROUNDS:  # by turns
+            if name not in failed:
+                try:
+                    seconds = sum(_step(trial, name, batch) for batch in batches)
+                except (ArithmeticError, RuntimeError, TypeError) as error:
+                    failed[name] = reason(error)[:200]
+                else:
+                    fastest[name] = min(seconds, fastest.get(name, seconds))
+    examples = sum(len(batch["labels"]) for batch in batches)
+    return {name: failed.get(name) or examples / fastest[name] for name in CANDIDATES}
+
+
+def _step(trial: Trial, name: str, batch: Batch) -> float:
+    """Seconds of a forward and a backward pass. Raises ArithmeticError if they give no numbers."""
+    model = trial.model
+    model.zero_grad(set_to_none=True)
+    device = next(model.parameters()).device
+    choose_attention(model, name, trial.task.max_length)
+    started = perf_counter()
+    batch = {key: tensor.to(device) for key, tensor in batch.items()}
+    with autocast(model, name):
+        total, _ = trial.task.loss(model, batch)
+        loss = total / max(items(batch), 1)
+    loss.backward()
+    shown = loss.item()  # a GPU has finished then
+    seconds = perf_counter() - started
+    norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None]).item()
+    if not np.isfinite([shown, norm]).all():
+        raise ArithmeticError(f"the loss is {shown}, the norm of its gradient {norm}")
+    return seconds
+
+
+@contextmanager
+def _untouched(model: torch.nn.Module) -> Iterator[None]:
+    """Train meanwhile; buffers, mode, gradients and random generators are afterwards as before."""
+    generators = random.getstate(), np.random.get_state()
+    mode = model.training
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.train()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(mode)
+        for name, buffer in model.named_buffers():
+            buffer.data = buffers.get(name, buffer)  # a model may have made it larger, or a new one
+        torch.cuda.empty_cache()
+        random.setstate(generators[0])
+        np.random.set_state(generators[1])

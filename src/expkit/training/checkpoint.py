@@ -1,0 +1,231 @@
+"""The state of training in a folder, from which it goes on as if it had never stopped.
+
+Batches and random numbers are functions of the seed and the step (data/steps.py, randomness.py), so
+what has to be kept are weights, the best weights, optimizer, schedule, loss scale, and what the
+monitor remembers. A checkpoint gets its name when all of it is on disk; its SHA256SUMS, which
+`sha256sum -c` understands, says later whether it still is what was written.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from expkit.config.fingerprint import digest_of_content
+from expkit.processes.ranks import is_main
+from expkit.terminal.display import say
+from expkit.training.interface import Training
+from expkit.training.sharding import as_part_of, full, is_sharded, whole
+
+FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
+TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
+UNFINISHED = ".unfinished"  # what is being written, or removed
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that is as it was written, after `done` optimizer steps."""
+
+    folder: Path
+    done: int
+    rest: dict[str, Any]
+    memory: dict[str, Any]  # what was given to `save`
+
+
+def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All that training changes: trained parameters and buffers, each tied weight once."""
+    state = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    return {**state, **{n: b for n, b in model.named_buffers() if b.is_floating_point()}}
+
+
+def save_weights(model: torch.nn.Module, file: Path) -> None:
+    """Write what training changes; a file that is there is replaced as a whole or not at all."""
+    weights = {n: t.detach().contiguous().cpu() for n, t in changing_weights(model).items()}
+    unfinished = file.with_suffix(UNFINISHED)
+    save_file(weights, unfinished)
+    _sync(unfinished)
+    unfinished.replace(file)
+
+
+def load_weights(model: torch.nn.Module, file: Path) -> None:
+    """Put weights that `save_weights` wrote into the model."""
+    state = changing_weights(model)
+    with torch.no_grad():
+        for name, tensor in load_file(file).items():
+            state[name].copy_(as_part_of(tensor, state[name]))
+
+
+def save(
+    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int
+) -> None:
+    """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
+
+    To be called in all processes; the main one writes.
+
+    Args:
+        memory: what else goes on from here, as JSON.
+    """
+    if not is_main() and not is_sharded(training.model):
+        return
+    tensors, rest = _state(training)
+    if not is_main():
+        return
+    checkpoints = run_folder / FOLDER
+    checkpoints.mkdir(exist_ok=True)
+    for left in checkpoints.glob(f"*{UNFINISHED}"):
+        shutil.rmtree(left)
+    target = checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
+    unfinished = target.with_suffix(UNFINISHED)
+    unfinished.mkdir()
+    save_file(tensors, unfinished / TENSORS)
+    rest = {"done": done, **rest, "memory": dict(memory)}
+    (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
+    if (run_folder / BEST).exists():
+        # No link: a damaged block would be in all checkpoints at once.
+        shutil.copyfile(run_folder / BEST, unfinished / BEST)
+    _seal(unfinished)
+    if target.exists():  # damaged: training has come to this step once more
+        _remove(target)
+    unfinished.replace(target)
+    _sync(checkpoints)
+    # Later ones are damaged: training has gone on from before them.
+    later = [folder for folder in _all(checkpoints) if folder > target]
+    for superfluous in (*later, *sorted(set(_all(checkpoints)) - set(later))[:-keep]):
+        _remove(superfluous)
+
+
+def newest(run_folder: Path) -> Checkpoint | None:
+    """The newest checkpoint of a run that is whole; damaged ones are reported and passed over."""
+    for folder in sorted(_all(run_folder / FOLDER), reverse=True):
+        if (what := damage(folder)) is None:
+            rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+            return Checkpoint(folder, int(rest["done"]), rest, rest["memory"])
+        say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
+    return None
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        sums = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        files = {name: digest for digest, name in (line.split("  ", 1) for line in sums)}
+        if not {TENSORS, REST} <= files.keys():
+            return f"{SUMS} is incomplete"
+        for name, expected in files.items():
+            if digest_of_content(folder / Path(name).name) != expected:
+                return f"{name} is not what was written"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
+def exists(run_folder: Path) -> bool:
+    """Whether a run has checkpoints, whole or not."""
+    return any(_all(run_folder / FOLDER))
+
+
+def remove(run_folder: Path) -> None:
+    """Remove the checkpoints of a run that has come to its end."""
+    shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
+    (run_folder / BEST).unlink(missing_ok=True)
+
+
+def restore(training: Training, found: Checkpoint) -> None:
+    """Put a checkpoint into model, optimizer, schedule and loss scale."""
+    tensors = load_file(found.folder / TENSORS)
+    weights = changing_weights(training.model)
+    parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Any]] = {
+        int(index): dict(values) for index, values in found.rest["optimizer"]["numbers"].items()
+    }
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            kind, _, key = name.partition(".")
+            if kind == "model":
+                weights[key].copy_(as_part_of(tensor, weights[key]))
+            else:
+                index, _, entry = key.partition(".")
+                own = as_part_of(tensor, parameters[int(index)])
+                state.setdefault(int(index), {})[entry] = own
+    groups = found.rest["optimizer"]["param_groups"]
+    training.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    training.scheduler.load_state_dict(found.rest["scheduler"])
+    training.loss_scale.load_state_dict(found.rest["loss_scale"])
+
+
+def restore_best(found: Checkpoint, run_folder: Path) -> None:
+    """Put the best weights of a checkpoint in place."""
+    (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
+    if (found.folder / BEST).exists():
+        shutil.copyfile(found.folder / BEST, run_folder / BEST)
+
+
+def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors on the CPU, and what else there is, as JSON."""
+    passes = is_sharded(training.model)
+    with whole(training.model):
+        weights = changing_weights(training.model).items()
+        tensors = {f"model.{n}": t.detach().to("cpu", copy=passes) for n, t in weights if is_main()}
+    optimizer = training.optimizer.state_dict()
+    numbers: dict[str, dict[str, Any]] = {}
+    for index, state in optimizer["state"].items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                whole_value = full(value)  # one at a time: all of them may not fit
+                if is_main():
+                    tensors[f"optimizer.{index}.{name}"] = whole_value.contiguous().cpu()
+            else:
+                numbers.setdefault(str(index), {})[name] = value
+    return {n: t.contiguous() for n, t in tensors.items()}, {
+        "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
+        "scheduler": _plain_state(training.scheduler.state_dict()),
+        "loss_scale": training.loss_scale.state_dict(),
+    }
+
+
+def _seal(folder: Path) -> None:
+    """Write the sums of all files, and wait until everything is on disk."""
+    files = sorted(folder.iterdir())
+    lines = [f"{digest_of_content(file)}  {file.name}\n" for file in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    for path in (*files, folder / SUMS, folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or the names in a folder are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _all(checkpoints: Path) -> Iterator[Path]:
+    return (path for path in checkpoints.glob("step-*") if path.suffix != UNFINISHED)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint in two moves, so that half of one is not taken for a damaged one."""
+    gone = folder.with_suffix(f".removed{UNFINISHED}")
+    folder.replace(gone)
+    shutil.rmtree(gone)
+
+
+def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers; the functions of a LambdaLR are made anew, and None means that they stay."""
+    functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
+    state = {key: value for key, value in scheduler.items() if _is_plain(value)}
+    return {**state, **functions} if "lr_lambdas" in scheduler else state
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

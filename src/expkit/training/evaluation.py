@@ -1,0 +1,119 @@
+"""Score a model on a split. Both backends evaluate through here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.data.splits import Split
+from expkit.data.steps import Batch, Collate, mix
+from expkit.models.head import inner_model
+from expkit.processes.group import gathered
+from expkit.processes.ranks import count, rank
+from expkit.tasks.interface import Task, items
+from expkit.terminal.errors import UserError
+from expkit.training.precision import autocast
+from expkit.training.sharding import whole
+
+EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
+LARGEST_INFLUENCE = 1e-4  # of padding on logits in fp32, relative to their sum
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """A split, ready to be scored."""
+
+    split: Split
+    encoded: Dataset
+    tokenizer: PreTrainedTokenizerBase
+    collate: Collate
+    batch_size: int
+
+    def batches(self) -> list[list[int]]:
+        """Batches of similar length: the positions of their examples in the split."""
+        order = np.argsort(self.encoded["length"][:], kind="stable").tolist()
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+
+    def batch(self, positions: list[int]) -> Batch:
+        """A batch of some examples; what is drawn at random for them is always the same."""
+        examples = self.encoded.__getitems__(positions)
+        return self.collate(examples, [mix(EVALUATION_SEED, i) for i in positions])
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name, `loss` among them, and one prediction for each example, in order."""
+
+    metrics: dict[str, float]
+    predictions: list[Any]
+
+
+@contextmanager
+def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]:
+    """Without gradients and without dropout; the model is put back into the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), autocast(model, precision):
+            yield
+    finally:
+        model.train(was_training)
+
+
+def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> None:
+    """Raise a UserError if the logits of the shortest example change beside the longest one.
+
+    Some models mix padding into what they compute, such as FNet, ConvBERT, and the decoder of Funnel.
+    """
+    lengths = data.encoded["length"][:]
+    short, long = int(np.argmin(lengths)), int(np.argmax(lengths))
+    device = next(model.parameters()).device
+    with whole(model), inference(model):
+        alone, beside = (
+            task.loss(model, {k: v.to(device) for k, v in data.batch(rows).items()})[1].float()
+            for rows in ([short], [short, long])
+        )
+    beside = beside[tuple(map(slice, alone.shape))]  # without padding and the other example
+    difference = float((alone - beside).abs().sum()) if alone.shape == beside.shape else 0.0
+    if not difference <= LARGEST_INFLUENCE * max(1.0, float(alone.abs().sum())):
+        raise UserError(
+            f"model: {type(inner_model(model) or model).__name__} does not leave padding out: its logits "
+            f"for {data.split.where(short)} differ by {difference:.2g} beside a longer example, so that "
+            "predictions would depend on the batch; use another type of model"
+        )
+
+
+def evaluate(
+    model: PreTrainedModel, task: Task, data: EvalSet, precision: str = "fp32"
+) -> Evaluation:
+    """The metrics of `task` on all of `data`, multiplied in `precision`.
+
+    The loss is the sum over all items divided by their number, so it does not depend on the size of
+    the batches. Several processes compute some of the batches each, and all get the same result.
+    """
+    device = next(model.parameters()).device
+    batches = data.batches()
+    own = []
+    with whole(model), inference(model, precision):
+        for number in range(rank(), len(batches), count()):
+            batch = data.batch(batches[number])
+            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+            loss, logits = task.loss(model, batch)
+            made = task.predictions(model, data.tokenizer, batch, logits)
+            own.append((number, loss.item(), items(batch), made))
+    predictions: list[Any] = [None] * len(data.encoded)
+    total, targets = 0.0, 0
+    for number, of_batch, items_of_batch, made in sorted(gathered(own), key=itemgetter(0)):
+        total += of_batch
+        targets += items_of_batch
+        for i, prediction in zip(batches[number], made, strict=True):
+            predictions[i] = prediction
+    mean = total / max(targets, 1)
+    scores = task.score(mean, predictions, data.split, data.encoded)
+    return Evaluation({"loss": mean, **scores}, predictions)

@@ -1,0 +1,80 @@
+"""What a backend gets and what it has to do; a class of your own needs no base class."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from expkit.data.steps import Batch, Steps
+from expkit.processes.group import summed
+from expkit.tasks.interface import Task, items
+from expkit.training.loss_scale import LossScale
+from expkit.training.randomness import seed_batch
+
+# What Accelerate calls the precisions.
+MIXED_PRECISION = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+
+
+@dataclass(frozen=True)
+class Training:
+    """All that optimizer steps need; model and optimizer are changed in place.
+
+    `precision` is "fp32", "tf32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
+    clipped. The random generators are seeded by `seed_batch(seed, step, position)` before each
+    micro-batch. The first `start` steps were done before the run was cut off. A scaler for fp16 is
+    attached to `loss_scale`.
+    """
+
+    model: torch.nn.Module
+    task: Task
+    steps: Steps
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    precision: str
+    max_grad_norm: float | None
+    seed: int
+    start: int = 0
+    loss_scale: LossScale = field(default_factory=LossScale)
+
+    def targets(self, batches: list[Batch]) -> int:
+        """The number of items of a step in all processes, by which its loss is divided."""
+        return max(int(summed(torch.tensor(sum(map(items, batches))))), 1)
+
+    def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
+        """Those of step `done`, each with the generators seeded for it, and whether it is the last."""
+        own = zip(self.steps.positions(), batches, strict=False)
+        for number, (position, batch) in enumerate(own, start=1):
+            seed_batch(self.seed, done, position)
+            yield batch, number == len(batches)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One finished optimizer step.
+
+    `loss` is the mean over the items of the whole accumulated batch, in all processes, `grad_norm`
+    the norm before clipping; both are scalars on the model's device. `done` counts steps, from 1.
+    """
+
+    done: int
+    loss: torch.Tensor
+    grad_norm: torch.Tensor
+    learning_rate: float
+    examples: int
+
+
+# Called after each step; returns whether to stop.
+OnStep = Callable[[StepResult], bool]
+
+
+class Backend(Protocol):
+    """Carries out `training.steps` in order, from `training.start` on."""
+
+    def fit(self, training: Training, on_step: OnStep) -> None:
+        """Train in place until the steps are used up or `on_step` says stop.
+
+        The model is left in training mode, without wrappers and hooks.
+        """

@@ -1,0 +1,58 @@
+"""Which number format the matrices are multiplied in, and what else follows from it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from expkit.terminal.errors import UserError
+
+# On a CPU, up to so many tokens plain attention in bf16 is faster than torch's fused kernel, whose
+# backward pass multiplies small matrices one by one (docs/performance.md).
+PLAIN_ATTENTION_UP_TO = 256
+
+
+def require(wanted: str) -> None:
+    """Raise a UserError if this machine does not have that precision: fp16 or tf32 without a GPU."""
+    if wanted in ("fp16", "tf32") and not torch.cuda.is_available():
+        raise UserError(f"precision={wanted}: needs a CUDA GPU; allowed here: auto, fp32, bf16")
+
+
+def has_fast_bf16() -> bool:
+    """Whether the hardware multiplies bf16: GPUs, and CPUs with AMX tiles or AVX-512 BF16.
+
+    Other CPUs only emulate it.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def autocast(model: torch.nn.Module, precision: str) -> Iterator[None]:
+    """Multiply in `precision`; weights stay as they are."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    device = next(model.parameters()).device.type
+    with matmul(precision), torch.autocast(device, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+@contextmanager
+def matmul(precision: str) -> Iterator[None]:
+    """Let GPUs round what matrices of fp32 are multiplied from to 10 bits with tf32, else not at all."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def choose_attention(model: Any, precision: str, max_length: int) -> None:
+    """Use the attention that is fastest for inputs of up to `max_length` tokens, or the model's own."""
+    own = vars(model).setdefault("_own_attention", model.config._attn_implementation)
+    is_short = not torch.cuda.is_available() and max_length <= PLAIN_ATTENTION_UP_TO
+    wanted = "eager" if is_short and precision == "bf16" else own
+    if wanted != model.config._attn_implementation:
+        model.set_attn_implementation(wanted)

@@ -1,0 +1,53 @@
+"""Evaluation: all examples, in order, independent of the batch size, without dropout."""
+
+import pytest
+import torch
+
+from conftest import TINY, composed
+from expkit.experiment import Prepared, prepare
+from expkit.training.evaluation import EvalSet, evaluate, inference
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    return prepare(composed(*TINY, "lora=none"))
+
+
+def of_size(data: EvalSet, batch_size: int) -> EvalSet:
+    return EvalSet(data.split, data.encoded, data.tokenizer, data.collate, batch_size)
+
+
+def test_metrics_do_not_depend_on_the_batch_size(prepared: Prepared) -> None:
+    data = prepared.eval_sets["validation"]
+    model = prepared.training.model
+    whole, parts = (evaluate(model, prepared.task, of_size(data, size)) for size in (32, 5))
+    assert parts.metrics == pytest.approx(whole.metrics, abs=1e-6)
+    torch.testing.assert_close(torch.tensor(parts.predictions), torch.tensor(whole.predictions))
+
+
+def test_predictions_are_in_the_order_of_the_split(prepared: Prepared) -> None:
+    data = prepared.eval_sets["validation"]
+    model = prepared.training.model
+    all_at_once = evaluate(model, prepared.task, data).predictions
+    for i in (0, 7, 31):
+        batch = data.batch([i])
+        with inference(model):
+            _, logits = prepared.task.loss(model, batch)
+        assert logits.softmax(-1)[0].tolist() == pytest.approx(all_at_once[i], abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_model_is_put_back_into_the_mode_it_was_in(prepared: Prepared, mode: bool) -> None:
+    model = prepared.training.model.train(mode)
+    with inference(model):
+        assert not model.training
+        assert not torch.is_grad_enabled()
+    assert model.training is mode
+    assert torch.is_grad_enabled()
+
+
+def test_dropout_is_off(prepared: Prepared) -> None:
+    model = prepared.training.model.train()
+    data = prepared.eval_sets["validation"]
+    one, other = (evaluate(model, prepared.task, data).predictions for _ in range(2))
+    assert one == other
