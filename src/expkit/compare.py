@@ -1,6 +1,6 @@
 """`python -m expkit.compare` is `expkit compare`."""
 
-from expkit.commands.compare import main
+from expkit.commands import main
 
 if __name__ == "__main__":
-    main()
+    main("compare")

@@ -1,6 +1,6 @@
 """`python -m expkit.predict` is `expkit predict`."""
 
-from expkit.commands.predict import main
+from expkit.commands import main
 
 if __name__ == "__main__":
-    main()
+    main("predict")

@@ -1,6 +1,6 @@
 """`python -m expkit.reproduce` is `expkit reproduce`."""
 
-from expkit.commands.reproduce import main
+from expkit.commands import main
 
 if __name__ == "__main__":
-    main()
+    main("reproduce")

@@ -1,6 +1,6 @@
 """`python -m expkit.sync` is `expkit sync`."""
 
-from expkit.commands.sync import main
+from expkit.commands import main
 
 if __name__ == "__main__":
-    main()
+    main("sync")

@@ -1,6 +1,6 @@
 """`python -m expkit.ui` is `expkit ui`."""
 
-from expkit.commands.ui import main
+from expkit.commands import main
 
 if __name__ == "__main__":
-    main()
+    main("ui")

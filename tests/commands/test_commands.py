@@ -1,16 +1,29 @@
-"""The commands beside `python -m expkit` end with one message."""
+"""The commands beside a run: how they are found, and that they end with one message."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from expkit.commands import compare
-from expkit.commands.command import command
-from expkit.terminal.errors import INTERRUPTED, UserError
+from conftest import Command
+from expkit.commands import compare, main, summaries, sync
+from expkit.processes.exits import BAD_INPUT, FAILED, INTERRUPTED
+from expkit.terminal.errors import UserError
 
 
-def test_an_error_of_the_user_is_one_message() -> None:
-    with pytest.raises(SystemExit) as ended, command("sync"):
+def test_an_error_of_the_user_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuses(options: argparse.Namespace) -> bool:
         raise UserError("http://me:secret@host/: is away\ntry later")
-    assert ended.value.code == "expkit.sync: http://***@host/: is away\n  try later"
+
+    monkeypatch.setattr(sync, "run", refuses)
+    with pytest.raises(SystemExit) as ended:
+        main("sync", [])
+    assert ended.value.code == FAILED
+    assert capfd.readouterr().err == "expkit.sync: http://***@host/: is away\n  try later\n"
 
 
 def test_ctrl_c_is_one_message(
@@ -19,8 +32,38 @@ def test_ctrl_c_is_one_message(
     def interrupted(options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "compare", interrupted)
+    monkeypatch.setattr(compare, "run", interrupted)
     with pytest.raises(SystemExit) as ended:
-        compare.main([])
+        main("compare", [])
     assert ended.value.code == INTERRUPTED
     assert capfd.readouterr().err == "expkit.compare: interrupted\n"
+
+
+def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("expkit"), "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(summaries()) == {"compare", "predict", "reproduce", "sync", "ui"}
+    for name, summary in summaries().items():
+        assert f"  {name:<11}{summary}\n" in done.stdout
+    assert "optimizer: adam, adamw, sgd" in done.stdout  # Hydra's part
+
+
+@pytest.mark.parametrize("name", summaries())
+def test_a_command_is_a_first_word_and_a_module(name: str, project: Path) -> None:
+    script = Path(sys.executable).with_name("expkit")
+    for command in (
+        [script, name],
+        [sys.executable, "-m", f"expkit.{name}"],
+        [sys.executable, "-m", "expkit", name],
+    ):
+        done = subprocess.run([*command, "--no-such-option"], capture_output=True, text=True)
+        assert done.returncode == BAD_INPUT
+        assert done.stderr.startswith(f"usage: expkit {name} "), done.stderr
+
+
+def test_any_other_word_is_an_override(expkit: Command, project: Path) -> None:
+    done = expkit("compares")
+    assert done.returncode == BAD_INPUT
+    assert "compares" in done.stderr

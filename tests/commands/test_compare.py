@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from expkit.commands.compare import main
+from expkit.commands import main
+from expkit.processes.exits import FAILED
 from expkit.terminal.display import console
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP
 from expkit.tracking.store import connect, experiment_id
@@ -62,7 +63,9 @@ def printed(
     monkeypatch.setattr(console, "width", 80)
 
     def run(*arguments: str) -> str:
-        main(arguments)
+        with pytest.raises(SystemExit) as ended:
+            main("compare", arguments)
+        assert ended.value.code == 0
         text = capsys.readouterr().out
         assert max(map(len, text.splitlines())) <= 80, text
         return text
@@ -210,7 +213,7 @@ def test_bad_input_is_one_message(
     message: str,
     make_run: MakeRun,
     client: MlflowClient,
-    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     ids = {
         name: make_run(name, {"seed": name}, {"eval/f1": 0.5}, **{"mlflow.note": name})
@@ -219,5 +222,6 @@ def test_bad_input_is_one_message(
     for run_id in ids.values():
         client.log_text(run_id, "task: {metrics: {}}", "run.yaml")
     with pytest.raises(SystemExit) as raised:
-        main([argument.format(**ids) for argument in arguments])
-    assert str(raised.value.code).startswith(f"expkit.compare: {message.format(**ids)}")
+        main("compare", [argument.format(**ids) for argument in arguments])
+    assert raised.value.code == FAILED
+    assert capsys.readouterr().err.startswith(f"expkit.compare: {message.format(**ids)}")

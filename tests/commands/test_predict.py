@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conftest import SMALL_TASKS, Command, composed
-from expkit.commands.predict import _inputs, _typed
+from expkit.commands.predict import _inputs, _typed, parser
 from expkit.config.components import make
 from expkit.data.splits import Record
 from expkit.terminal.errors import DataError, UserError
@@ -157,7 +157,5 @@ def test_a_file_of_words_and_tags_has_the_columns_of_the_run(tmp_path: Path) -> 
     ],
 )
 def test_a_text_may_begin_with_a_hyphen(arguments: list[str], texts: list[str]) -> None:
-    from expkit.commands.predict import _marked, _parser
-
-    options = _parser().parse_args(list(_marked(["0123abcd", *arguments])))
+    options = parser().parse_args(["0123abcd", *arguments])
     assert (options.run_id, options.text) == ("0123abcd", texts)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import free_port
-from expkit.commands import ui
+from expkit.commands import main, ui
 from expkit.terminal.errors import UserError
 from expkit.tracking import store
 
@@ -72,7 +72,8 @@ def test_it_opens_on_the_view_of_the_last_experiment_and_reports_nothing(
     started: dict[str, Any] = {}
     monkeypatch.setattr(os, "execv", lambda *_: started.update(os.environ))
     port = free_port()
-    ui.main(["--port", str(port)])
+    with pytest.raises(SystemExit):
+        main("ui", ["--port", str(port)])
     page = f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
     assert f"{page}&viewStateShareKey=expkit " in capsys.readouterr().out
     assert started["MLFLOW_DISABLE_TELEMETRY"] == started["DO_NOT_TRACK"] == "true"

@@ -17,9 +17,9 @@ from expkit import __main__ as command
 from expkit.commands.reproduce import reproduce
 from expkit.config import fitting
 from expkit.config.checks import check
+from expkit.config.composition import work_has_begun
 from expkit.config.project import run_folder
 from expkit.config.trust import ALLOWED, PACKAGES, is_allowed, refusal, trusted_by
-from expkit.sweeps.job import work_has_begun
 from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking import store
 from expkit.tracking.logged import logged_run

@@ -9,6 +9,7 @@ import pytest
 
 from conftest import TINY, Command, only_run, runs_of
 from expkit.config.project import decided_once, project_root, require_outputs, take_over
+from expkit.processes.context import VARIABLE, JobContext
 from expkit.terminal.errors import UserError
 
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=train.jsonl")
@@ -36,7 +37,7 @@ def test_it_is_that_of_the_working_directory(
 def test_a_variable_that_is_left_over_does_not_count(
     project: Path, expkit: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EXPKIT_PROJECT", "/somewhere/else")
+    monkeypatch.setenv(VARIABLE, JobContext(project="/somewhere/else").variables()[VARIABLE])
     assert project_root() == project
     assert f"dir: {project}/outputs" in expkit("--cfg", "hydra", "--resolve").stdout
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.__main__ import main
+from expkit.config.composition import work_has_begun
 from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
-from expkit.sweeps.job import work_has_begun
 
 pytestmark = pytest.mark.fuzz
 
@@ -154,11 +154,10 @@ def start(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """The command up to the place where work begins: what would run is kept instead of run."""
     would_run: list[Any] = []
 
-    def run(cfg: DictConfig, *_: Any, **__: Any) -> float:
+    def run(cfg: DictConfig, *_: Any, **__: Any) -> None:
         would_run.append(OmegaConf.to_container(cfg, resolve=True))
-        return 0.0
 
-    for module, function in (("expkit.experiment", "run"), ("expkit.commands.dry_run", "dry_run")):
+    for module, function in (("expkit.experiment", "run"), ("expkit.dry_run", "dry_run")):
         stand_in = ModuleType(module)
         setattr(stand_in, function, run)
         monkeypatch.setitem(sys.modules, module, stand_in)

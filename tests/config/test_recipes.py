@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from expkit.config.project import conf_dir, project_root
-from expkit.experiment import _runnable
+from expkit.config.resolved import runnable
 from expkit.sweeps.plan import plan
 from expkit.terminal.errors import ConfigError
 
@@ -61,7 +61,7 @@ def test_the_file_of_a_run_sweeps_as_the_command_does(tmp_path: Path) -> None:
     cfg = composed_with(tmp_path)
     with open_dict(cfg):
         del cfg["hydra"]
-    assert "sweeper" in _runnable(cfg)["defaults"]
+    assert "sweeper" in runnable(cfg)["defaults"]
 
 
 def test_one_of_several_recipes_cannot_choose_for_all(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_finishes(
         f"tracking.experiment={task}",
     )
     check(cfg, [])
-    objective = run(cfg, {})
+    objective = run(cfg, {}).objective
     client = MlflowClient(store)
     experiment = client.get_experiment_by_name(task)
     assert experiment is not None

@@ -364,10 +364,11 @@ MANY_JOBS = """
 import gc, json, sys
 import psutil
 from conftest import JOBS_OF_ONE_PROCESS, composed
-from expkit.sweeps.job import attempt
+from expkit.sweeps.job import carry_out
 rss, scores = [], []
 for i in range(12):
-    scores.append(attempt(composed(*JOBS_OF_ONE_PROCESS[i % 3], "tracking.log_model=false"), {}))
+    cfg = composed(*JOBS_OF_ONE_PROCESS[i % 3], "tracking.log_model=false")
+    scores.append(carry_out(cfg, {}, []).objective)
     rss.append(psutil.Process().memory_info().rss)
 print(json.dumps([scores, rss]))
 """

@@ -453,7 +453,7 @@ def test_a_run_and_its_predictions(project: Path, capsys: pytest.CaptureFixture[
         *("train.epochs=10", "train.batch_size=8"),
     )
     check(cfg, [])
-    assert run(cfg, {}) == 1.0
+    assert run(cfg, {}).objective == 1.0
     assert "lexicon baseline" in capsys.readouterr().out
     (folder,) = (project / "outputs" / "runs").iterdir()
     predict(folder.name, ["Ann Lee saw Rome."], None, frozenset())

@@ -477,7 +477,7 @@ def test_a_run_with_lora_is_exported_verified_and_served(
     uri = f"sqlite:///{project}/outputs/mlflow.db"
     cfg = composed(*options, "lora=attention", "train.max_steps=5", "optimizer.lr=3e-2")
     check(cfg, [])
-    bleu = run(cfg, {})
+    bleu = run(cfg, {}).objective
     client = MlflowClient(uri)
     (logged,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
     assert logged.info.status == "FINISHED"

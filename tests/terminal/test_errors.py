@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from expkit.terminal.errors import ConfigError, UserError, complain, nearest, reason
+from expkit.processes.exits import complain
+from expkit.terminal.errors import ConfigError, UserError, nearest, reason
 
 
 def test_problems_survive_the_way_to_another_process() -> None:

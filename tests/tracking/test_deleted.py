@@ -12,11 +12,12 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from expkit.commands.sync import sync
+from expkit.processes.context import VARIABLE, JobContext
 from expkit.sweeps.grid import sum_up
 from expkit.sweeps.plan import Job
 from expkit.terminal.errors import UserError
 from expkit.tracking import outbox, store
-from expkit.tracking.past import FINGERPRINT, SWEEP, SWEEP_VARIABLE
+from expkit.tracking.past import FINGERPRINT, SWEEP
 from expkit.tracking.run import open_run
 from expkit.tracking.sweep import open_sweep, stop_sweep
 
@@ -99,7 +100,7 @@ def test_the_table_of_a_sweep_is_shown_without_its_parent_and_names_deleted_jobs
             client.set_terminated(run_id, "FINISHED")
         for run_id in (opened.id, runs[1]):
             client.delete_run(run_id)
-        monkeypatch.setenv(SWEEP_VARIABLE, opened.id)
+        monkeypatch.setenv(VARIABLE, JobContext(sweep=opened.id).variables()[VARIABLE])
         stop_sweep(SETTINGS)
         rows = opened.rows(jobs)
         assert [row.state for row in rows] == ["FINISHED", "DELETED", "NOT STARTED"]

@@ -13,11 +13,12 @@ from omegaconf import OmegaConf
 from expkit.commands.reproduce import _environment
 from expkit.comparison.groups import grouped, metrics_to_show
 from expkit.experiment import run
+from expkit.processes.context import VARIABLE, JobContext
 from expkit.sweeps.plan import Job
 from expkit.tracking.jobs import select
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.params import params_of
-from expkit.tracking.past import FINGERPRINT, KIND, SWEEP_VARIABLE, newest_run, runs_with, tag_of
+from expkit.tracking.past import FINGERPRINT, KIND, newest_run, runs_with, tag_of
 from expkit.tracking.run import open_run
 from expkit.tracking.store import HOST, close_abandoned, connect, experiment_id, owner_tags
 from expkit.tracking.sweep import SWEEP_FINGERPRINT, earlier_value, is_stopped, open_sweep
@@ -104,20 +105,20 @@ def test_a_search_and_a_run_take_the_result_of_an_old_run(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_run(client)
-    monkeypatch.setenv(SWEEP_VARIABLE, "another")
+    monkeypatch.setenv(VARIABLE, JobContext(sweep="another").variables()[VARIABLE])
     assert earlier_value(CONFIG, "facts") == 0.6
     monkeypatch.setattr("expkit.experiment.go_online_if_asked", lambda cfg: None)
     monkeypatch.setattr("expkit.experiment.facts", lambda config: {})
     monkeypatch.setattr("expkit.experiment.digest_of_facts", lambda facts: "facts")
     monkeypatch.setattr("expkit.experiment.run_name", lambda *_: "name")
-    assert run(OmegaConf.create(CONFIG), {}) == 0.6
+    assert run(OmegaConf.create(CONFIG), {}).objective == 0.6
 
 
 def test_an_old_sweep_goes_on(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = old_run(client, "KILLED", kind="sweep", sweep_fingerprint="jobs", stopped="true")
     job = Job(0, (), {"seed": "1"}, CONFIG, "of job")
     old_run(client, fingerprint="of job", sweep=parent)
-    monkeypatch.setenv(SWEEP_VARIABLE, parent)
+    monkeypatch.setenv(VARIABLE, JobContext(sweep=parent).variables()[VARIABLE])
     assert is_stopped(CONFIG["tracking"])
     with open_sweep(CONFIG, "jobs", "sweep: seed", []) as opened:
         assert opened.id == parent

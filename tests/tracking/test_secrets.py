@@ -11,14 +11,16 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit import __main__ as command
-from expkit.sweeps import job
+from expkit import app
+from expkit.config.composition import work_has_begun
+from expkit.processes.context import VARIABLE, JobContext
+from expkit.processes.exits import complain, print_error
 from expkit.terminal import secrets
 from expkit.terminal.display import say, table, tell
-from expkit.terminal.errors import UserError, complain
+from expkit.terminal.errors import UserError
 from expkit.terminal.secrets import hidden, hidden_in
 from expkit.tracking import store
 from expkit.tracking.params import params_of
-from expkit.tracking.past import OVERRIDES_VARIABLE, SWEEP_VARIABLE
 from expkit.tracking.run import open_run
 from expkit.tracking.sweep import open_sweep
 
@@ -84,7 +86,7 @@ def test_nothing_that_is_shown_holds_a_secret(
         try:
             raise RuntimeError(text)
         except RuntimeError as error:
-            secrets.print_error()
+            print_error()
             secrets._print(type(error), error, error.__traceback__)
     assert SECRET not in "".join(capfd.readouterr())
 
@@ -97,13 +99,13 @@ def test_a_command_that_fails_does_not_print_its_overrides(
     def fails(cfg: Any) -> None:
         raise RuntimeError(f"API request to {cfg.tracking.uri} failed")
 
-    monkeypatch.setattr(job, "single", fails)
+    monkeypatch.setattr(app, "single", fails)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["expkit", f"tracking.uri='{ADDRESSES[0]}'"])
     with pytest.raises(SystemExit) as ended:
         command.main()
-    job.work_has_begun.clear()
+    work_has_begun.clear()
     shown = "".join(capfd.readouterr())
     assert ended.value.code == 1
     assert "RuntimeError: API request to http://***@host:5000/x failed" in shown
@@ -128,8 +130,8 @@ def test_a_run_that_fails_logs_no_secret(
 ) -> None:
     for name in VARIABLES:
         monkeypatch.setenv(name, f"{name} {SECRET}")
-    monkeypatch.setenv(OVERRIDES_VARIABLE, f"tracking={{uri:{ADDRESSES[0]}}}")
-    monkeypatch.setenv(SWEEP_VARIABLE, "0" * 32)
+    context = JobContext(sweep="0" * 32, overrides=f"tracking={{uri:{ADDRESSES[0]}}}")
+    monkeypatch.setenv(VARIABLE, context.variables()[VARIABLE])
     settings = {"uri": client.tracking_uri, "experiment": "secrets"}
     config = {"run_name": f"{VARIABLES[1]} {SECRET}", "model": {"path": ADDRESSES[1]}}
     opened = []

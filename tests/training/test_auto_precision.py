@@ -17,9 +17,9 @@ from transformers import DebertaConfig, DebertaForSequenceClassification
 from conftest import SMALL_TASKS, TINY, composed, only_run
 from expkit.commands.reproduce import _again
 from expkit.experiment import Prepared, prepare, run
+from expkit.processes.context import VARIABLE, JobContext
 from expkit.terminal.errors import ConfigError
 from expkit.tracking.logged import logged_run
-from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.run import open_run
 from expkit.training import auto_precision
 from expkit.training.auto_precision import Trial, settle
@@ -31,7 +31,7 @@ AUTO = tuple(option for option in TINY if option != "precision=fp32")
 def fast_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever machine the tests run on."""
     monkeypatch.setattr(auto_precision, "has_fast_bf16", lambda: True)
-    monkeypatch.delenv(SWEEP_VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -246,17 +246,17 @@ def test_a_loss_that_is_no_number_in_bf16(
 def test_all_jobs_of_a_sweep_take_what_the_first_one_took(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(SWEEP_VARIABLE, "a1")
+    monkeypatch.setenv(VARIABLE, JobContext(sweep="a1").variables()[VARIABLE])
     takes(monkeypatch, fp32=0.2, bf16=0.1)
     assert prepare(composed(*AUTO)).training.precision == "bf16"
     takes(monkeypatch, fp32=0.1, bf16=0.2)
     assert prepare(composed(*AUTO, "train.batch_size=4")).training.precision == "bf16"
     prepared = prepare(composed(*AUTO, "lora=none", "precision=fp32"))
     assert prepared.training.precision == "fp32", "as typed"
-    monkeypatch.setenv(SWEEP_VARIABLE, "b2")
+    monkeypatch.setenv(VARIABLE, JobContext(sweep="b2").variables()[VARIABLE])
     assert prepare(composed(*AUTO, "train.batch_size=4")).training.precision == "fp32"
     capsys.readouterr()
-    monkeypatch.setenv(SWEEP_VARIABLE, "a1")
+    monkeypatch.setenv(VARIABLE, JobContext(sweep="a1").variables()[VARIABLE])
     prepared.training.model.classifier = Overflows(prepared.training.model.classifier)
     monkeypatch.setattr(auto_precision, "_figures", auto_precision._timed)
     assert settle("auto", trial_of(prepared)) == "fp32"
@@ -294,7 +294,7 @@ def test_a_run_that_goes_on_takes_what_it_took_the_first_time(
     logged = logged_run(finished.info.run_id)
     assert logged.config.precision == "bf16", "so run.yaml and reproduce take it as well"
     again = composed(*options, "resume=auto")
-    assert run(again, {}) == finished.data.metrics[again.objective], (
+    assert run(again, {}).objective == finished.data.metrics[again.objective], (
         "is found as what was asked for"
     )
     assert again.precision == "auto"

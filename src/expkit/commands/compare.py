@@ -1,4 +1,8 @@
-"""`python -m expkit.compare [ID ...]`: the runs of a sweep, or chosen runs, side by side."""
+"""Show the runs of a sweep, or chosen runs, side by side.
+
+The table says what differs, and mean ± standard deviation over seeds. Two runs are also tested example
+by example, on the validation split, by a paired bootstrap.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -6,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.commands.command import add_trust, command
+from expkit.commands import add_trust
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,19 +18,9 @@ if TYPE_CHECKING:
     from expkit.comparison.groups import Job
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m expkit.compare`."""
-    with command("compare"):
-        compare(_parser().parse_args(arguments))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit.compare",
-        description="Show the runs of a sweep, or chosen runs, side by side: what differs, and mean "
-        "± standard deviation over seeds. Two runs are also tested example by example, on the "
-        "validation split, by a paired bootstrap.",
-    )
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
     about = "sweeps or runs, by the first characters of their ids; without any the last sweep"
     parser.add_argument("ids", nargs="*", metavar="ID", help=about)
     parser.add_argument(
@@ -45,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def compare(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> bool:
     """Print the table, and write the files that were asked for.
 
     Raises:
@@ -76,6 +70,7 @@ def compare(options: argparse.Namespace) -> None:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):
         say(f"written  {file}")
+    return True
 
 
 def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Difference]":

@@ -1,4 +1,4 @@
-"""`python -m expkit.predict RUN_ID --text ...`: ask a logged model."""
+"""Ask the model that a run has logged."""
 
 import argparse
 import json
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from expkit.commands.command import add_trust, command
+from expkit.commands import add_trust
 from expkit.terminal import streams
-from expkit.terminal.errors import FAILED, UserError
+from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from expkit.data.splits import Record
@@ -19,29 +19,27 @@ OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
 IS_TEXT = "\0"  # no argument of a command can hold it
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m expkit.predict`."""
-    given = sys.argv[1:] if arguments is None else arguments
-    with command("predict"):
-        options = _parser().parse_args(list(_marked(given)))
-        predict(options.run_id, options.text, options.file, frozenset(options.trust))
+class _Parser(argparse.ArgumentParser):
+    """Takes what follows `--text` as texts, also where it begins with a hyphen."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Mark the texts first, which argparse would take for options."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_args(list(self._marked(given)), namespace)
+
+    def _marked(self, arguments: Sequence[str]) -> Iterator[str]:
+        option = None
+        for argument in arguments:
+            if argument.partition("=")[0] in OPTIONS:
+                option = argument
+            elif option == "--text":
+                argument = IS_TEXT + argument
+            yield argument
 
 
-def _marked(arguments: Sequence[str]) -> Iterator[str]:
-    """Mark what follows `--text`: argparse takes a text that begins with a hyphen for an option."""
-    option = None
-    for argument in arguments:
-        if argument.partition("=")[0] in OPTIONS:
-            option = argument
-        elif option == "--text":
-            argument = IS_TEXT + argument
-        yield argument
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit.predict", description="Ask the model that a run has logged."
-    )
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = _Parser(description=__doc__)
     parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument(
@@ -58,10 +56,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def run(options: argparse.Namespace) -> bool:
+    """Ask, and print the answers."""
+    return predict(options.run_id, options.text, options.file, frozenset(options.trust))
+
+
 def predict(
     run_id: str, text: Sequence[str] | None, file: Path | None, trusted: frozenset[str]
-) -> None:
+) -> bool:
     """Print the predictions for a text as a table, or those for a file as JSON Lines.
+
+    Returns:
+        Whether all of them could be printed.
 
     Raises:
         UserError: no such run, a run without a model, or input that does not fit its task.
@@ -93,7 +99,8 @@ def predict(
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
         sys.stdout.flush()
         if 1 in streams.failed:  # `| head`, or a disk that is full
-            sys.exit(FAILED)
+            return False
+    return True
 
 
 def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":

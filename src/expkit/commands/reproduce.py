@@ -1,19 +1,18 @@
-"""`python -m expkit.reproduce RUN_ID`: run a logged configuration again, and compare the metrics."""
+"""Run the configuration of a run again, and say whether its metrics agree."""
 
 import argparse
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.commands.command import add_trust, command
+from expkit.commands import add_trust
 from expkit.config.project import project_root
 from expkit.processes.interrupts import end_on_signals
 from expkit.processes.ranks import misdescribed
-from expkit.terminal.errors import FAILED, ConfigError, UserError
+from expkit.terminal.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,23 +26,9 @@ FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # ta
 REPRODUCES = "expkit.reproduces"  # tag of the new run
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m expkit.reproduce`."""
-    with command("reproduce"):
-        options = _parser().parse_args(arguments)
-        if why := misdescribed():
-            raise UserError(why)
-        end_on_signals()
-        agrees = reproduce(options.run_id, options.tolerance, frozenset(options.trust))
-    sys.exit(0 if agrees else FAILED)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit.reproduce",
-        description="Run the configuration of a run again, and say whether its metrics agree. "
-        "Exits with 0 if all of them do, else with 1.",
-    )
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
     parser.add_argument(
         "--tolerance",
@@ -56,20 +41,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def run(options: argparse.Namespace) -> bool:
+    """Run it again, and return whether all metrics agree."""
+    if why := misdescribed():
+        raise UserError(why)
+    end_on_signals()
+    return reproduce(options.run_id, options.tolerance, frozenset(options.trust))
+
+
 def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     """Whether all final metrics of a run come out again.
 
     Raises:
         UserError: no such run, one that has not finished, or one that cannot be run here any more.
     """
+    from expkit import experiment
     from expkit.config.checks import check
-    from expkit.experiment import run
     from expkit.models.hub import go_online_if_asked
     from expkit.terminal.display import say
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
     from expkit.tracking.past import FOLDER, tag_of
-    from expkit.tracking.run import latest_run_id
 
     logged = logged_run(run_id)
     if (state := logged.run.info.status) != "FINISHED":
@@ -91,8 +83,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     changed = _changes(logged, surroundings, cfg)
     for line in changed:
         say(f"differs: {line}")
-    run(cfg, {})
-    again = logged_run(latest_run_id())
+    again = logged_run(experiment.run(cfg, {}).run_id)
     again.client.set_tag(again.id, REPRODUCES, logged.id)
     then = logged.scores()
     return _show(then, again.scores(), tolerance, f"{logged.id[:8]} and {again.id[:8]}", changed)
@@ -135,8 +126,8 @@ def _use_threads(facts: Mapping[str, str]) -> None:
 def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") -> list[str]:
     """What is not as it was: versions, commit, hardware, data."""
     from expkit.config.components import make
+    from expkit.tracking.environment import environment
     from expkit.tracking.logged import data_digests
-    from expkit.tracking.run import environment
     from expkit.tracking.writer import DIGEST_LENGTH
 
     now = environment()

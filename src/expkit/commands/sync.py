@@ -1,32 +1,32 @@
-"""`python -m expkit.sync`: send what runs could not send while MLflow was away."""
+"""Send to MLflow what runs could not send while it was away.
+
+Metrics, files, models and how the runs ended arrive in order, and once. The store is the one of the project,
+or that of MLFLOW_TRACKING_URI.
+"""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expkit.commands.command import command
-from expkit.terminal.errors import FAILED, UserError
+from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m expkit.sync`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit.sync",
-        description="Send to MLflow what runs could not send while it was away: metrics, files, "
-        "models, how they ended; in order, and once. The store is the one of the project, or that "
-        "of MLFLOW_TRACKING_URI.",
-    )
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "runs", metavar="RUN_ID", nargs="*", help="or its first characters; default: all of them"
     )
-    with command("sync"):
-        is_done = sync(parser.parse_args(arguments).runs)
-    sys.exit(0 if is_done else FAILED)
+    return parser
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Send, and return whether all of it has arrived."""
+    return sync(options.runs)
 
 
 def sync(runs: Sequence[str]) -> bool:

@@ -1,13 +1,11 @@
-"""`python -m expkit.ui`: the MLflow UI on the project's store."""
+"""Open the MLflow UI on the project's runs."""
 
 import argparse
 import os
 import socket
 import sys
-from collections.abc import Sequence
 from importlib.metadata import entry_points
 
-from expkit.commands.command import command
 from expkit.terminal.errors import UserError
 from expkit.terminal.secrets import without_password
 from expkit.tracking.store import connect, sqlite_file, tracking_uri
@@ -17,18 +15,19 @@ HOST = "127.0.0.1"
 APP = "expkit"  # the name of `expkit.tracking.served` among MLflow's applications
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m expkit.ui`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m expkit.ui", description="Open the MLflow UI on the project's runs."
-    )
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=5000, help="of this machine; default 5000")
-    with command("ui"):
-        port = parser.parse_args(arguments).port
-        uri = tracking_uri(None)
-        started = server(uri, port)
-        page = start_page(connect(None))
-    print(f"http://{HOST}:{port}/{page}   (Ctrl-C ends it)", flush=True)
+    return parser
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the address, and become the server."""
+    uri = tracking_uri(None)
+    started = server(uri, options.port)
+    page = start_page(connect(None))
+    print(f"http://{HOST}:{options.port}/{page}   (Ctrl-C ends it)", flush=True)
     # Not among the arguments, which all users of a machine may see: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # MLflow would start processes for its own jobs, such as judging traces, which runs do not need.

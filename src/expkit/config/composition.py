@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -36,6 +37,9 @@ LOG_CLASSES = (
 )
 LOG_FACTORIES = ("colorlog.ColoredFormatter",)
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
+
+# Set when Hydra has composed and the work begins: from then on an exception is no bad input.
+work_has_begun = Event()
 
 
 @cache

@@ -9,8 +9,6 @@ from pathlib import Path
 from expkit.terminal.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
-# A variable of the processes that expkit starts. Users do not set it, and no command reads it.
-PROJECT_VARIABLE = "EXPKIT_PROJECT"
 _decided: Path | None = None
 
 

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from expkit.processes.exits import FAILED as EXIT_FAILED
 from expkit.processes.interrupts import ignore_termination
 from expkit.processes.ranks import TO_DO, count, described, is_main, local_count, local_rank, rank
 from expkit.terminal.display import console
-from expkit.terminal.errors import FAILED as EXIT_FAILED
 from expkit.terminal.errors import ConfigError, UserError, reason
 from expkit.terminal.secrets import hidden
 

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
@@ -23,12 +23,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from expkit.config.project import PROJECT_VARIABLE, project_root
+from expkit.processes.attempt import Work, attempt, threads
+from expkit.processes.context import JobContext
+from expkit.processes.exits import FAILED, INTERRUPTED, complain
 from expkit.processes.group import joined, require_gpus
 from expkit.processes.interrupts import SIGNALS, end_on_signals, ends_jobs_first
-from expkit.sweeps.job import FAILED, THREADS, Attempt, threads
-from expkit.terminal.errors import FAILED as EXIT_FAILED
-from expkit.terminal.errors import INTERRUPTED, UserError, complain, reason
+from expkit.processes.outcome import Outcome
+from expkit.terminal.errors import UserError
 
 # Imported once in the process from which the others are forked: the second job of a sweep starts
 # in a second or two.
@@ -39,10 +40,17 @@ DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHE
 SHUTDOWN = 600  # seconds of a process for a step, an evaluation and a checkpoint after a signal
 
 
-def launch(cfg: DictConfig, work: Attempt) -> Any:
+# Ends the run of that id as failed, unless it says so itself: (id, why, whether that is certain).
+# Returns whether the run had ended by itself.
+MarkFailed = Callable[[str, str, bool], bool]
+
+
+def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFailed) -> Outcome:
     """One run in `cfg.launch.processes` processes; returns what `attempt` does.
 
-    A run whose processes have died ends as FAILED.
+    Args:
+        context: what the processes are told, but for their threads.
+        mark_failed: called where the processes have died.
 
     Raises:
         KeyboardInterrupt: this process was interrupted; the run has ended as KILLED.
@@ -50,20 +58,22 @@ def launch(cfg: DictConfig, work: Attempt) -> Any:
     """
     processes = cfg.launch.processes
     require_gpus(processes)
-    share = str(max(threads() // processes, 1))
-    added = {PROJECT_VARIABLE: str(project_root()), THREADS: share, "OMP_NUM_THREADS": share}
+    share = max(threads() // processes, 1)
     with tempfile.TemporaryDirectory() as folder:
-        plain = OmegaConf.to_container(cfg, resolve=True)
-        order = Order(plain, work, {**os.environ, **added}, Path(folder) / "run")
+        opened = Path(folder) / "run"
+        told = context.variables(threads=share, announce_in=str(opened))
+        environment = {**os.environ, **told, "OMP_NUM_THREADS": str(share)}
+        order = Order(OmegaConf.to_container(cfg, resolve=True), work, environment)
         try:
             with _launching(), ends_jobs_first():
-                return elastic_launch(on_this_machine(processes), _member)(order)[0]
+                outcome: Outcome = elastic_launch(on_this_machine(processes), _member)(order)[0]
+                return outcome
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
             if failure.exitcode == INTERRUPTED:
                 raise KeyboardInterrupt from error
-            _end(cfg.tracking, order.opened, failure, processes)
-            return FAILED
+            _end(opened, failure, processes, mark_failed)
+            return Outcome("failed")
 
 
 def on_this_machine(processes: int) -> LaunchConfig:
@@ -89,9 +99,8 @@ class Order:
     """What each of the processes gets."""
 
     config: Any  # resolved
-    work: Attempt
+    work: Work
     environment: dict[str, str]
-    opened: Path  # a file for the id of the run, as soon as there is one
 
 
 def _member(order: Order) -> Any:
@@ -102,18 +111,15 @@ def _member(order: Order) -> Any:
     described = {name: v for name, v in os.environ.items() if name.startswith(DESCRIPTION)}
     os.environ.clear()  # what the process from which this one was forked was started with
     os.environ.update({**order.environment, **described})
-    from expkit.tracking.run import announce_to
-
-    announce_to(order.opened)
     end_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see _launching
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
-            result = order.work(OmegaConf.create(order.config))
-            if result == FAILED:
-                raise SystemExit(EXIT_FAILED)
-            return result
+            outcome = attempt(OmegaConf.create(order.config), order.work)
+            if outcome.state == "failed":
+                raise SystemExit(FAILED)
+            return outcome
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except UserError as error:
@@ -130,21 +136,15 @@ def _end_with_launcher() -> None:
     os._exit(INTERRUPTED)
 
 
-def _end(
-    settings: Mapping[str, Any], opened: Path, failure: ProcessFailure, processes: int
-) -> None:
+def _end(opened: Path, failure: ProcessFailure, processes: int, mark_failed: MarkFailed) -> None:
     """Make sure that the run says that it has failed and why, also when nobody was left to say it."""
-    from mlflow.exceptions import MlflowException
-
-    from expkit.tracking.run import end_for
-
     died = failure.exitcode < 0
     how = f"has died of {failure.signal_name()}" if died else f"has ended with {failure.exitcode}"
     why = f"process {failure.local_rank} of {processes} (counted from 0) {how}"
     try:
-        had_ended = not opened.exists() or end_for(settings, opened.read_text(), why, died)
-    except (UserError, MlflowException, OSError) as error:
-        complain(UserError(f"that the run has failed could not be logged: {reason(error)}"))
+        had_ended = not opened.exists() or mark_failed(opened.read_text(), why, died)
+    except (UserError, OSError) as error:
+        complain(UserError(f"that the run has failed could not be logged: {error}"))
         had_ended = False
     if died or not had_ended:
         complain(UserError(f"{why}; resume=auto goes on from the last checkpoint"))

@@ -11,18 +11,18 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.project import PROJECT_VARIABLE, project_root, require_outputs
+from expkit.config.composition import work_has_begun
+from expkit.config.project import project_root, require_outputs
 from expkit.config.texts import as_typed
+from expkit.processes.context import JobContext
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
-from expkit.sweeps.job import THREADS, work_has_begun
 from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, show
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError, reason, shortened
 from expkit.terminal.quiet import hush
-from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.tracking.sweep import Row, SweepRun, open_sweep
 
 HAS_FAILED = ("FAILED", "KILLED")
@@ -176,18 +176,21 @@ def launched(
     return returns
 
 
-def hand_over(master: DictConfig, sweep: str, threads: int | None) -> None:
-    """Give every job the project, the id of its sweep and its share of the cores, in its environment."""
-    variables = {
-        PROJECT_VARIABLE: str(project_root()),
-        SWEEP_VARIABLE: sweep,
-        **({THREADS: str(threads)} if threads else {}),
-    }
-    given = [f"+hydra.job.env_set.{name}={quoted(value)}" for name, value in variables.items()]
+def hand_over(master: DictConfig, sweep: str, threads: int | None) -> JobContext:
+    """Give every job the project, the id of its sweep and its share of the cores."""
+    context = JobContext(project=str(project_root()), sweep=sweep, threads=threads)
+    given = [told(context)]
     # A job in another process might find another project, and with it another folder.
     given.append(f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}")
     with open_dict(master):
         master.hydra.overrides.hydra.extend(given)
+    return context
+
+
+def told(context: JobContext) -> str:
+    """The override of Hydra by which a job gets its context."""
+    ((name, value),) = context.variables().items()
+    return f"++hydra.job.env_set.{name}={quoted(value)}"
 
 
 def batch_size(launcher: Mapping[str, Any], jobs: int) -> int:

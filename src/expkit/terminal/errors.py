@@ -1,15 +1,7 @@
 """Errors that are the user's to mend: shown as one message, without a traceback."""
 
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-
-from expkit.processes.ranks import is_main
-from expkit.terminal.secrets import hidden
-
-SPEAKS_WITHIN = 5.0  # seconds: the process of a run that prints what is wrong
-BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
 
 
 class UserError(Exception):
@@ -58,16 +50,6 @@ def shortened(line: str, longest: int = 2_000) -> str:
         return line
     half = longest // 2
     return f"{line[:half]} … ({len(line) - 2 * half:,} characters left out) … {line[-half:]}"
-
-
-def complain(error: UserError) -> int:
-    """Print it, once for all processes of a run; returns the exit code."""
-    message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
-    if is_main():
-        print(f"expkit: {message}", file=sys.stderr)
-    else:
-        time.sleep(SPEAKS_WITHIN)  # torchrun ends all processes as soon as one has ended
-    return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 
 
 def reason(error: BaseException) -> str:

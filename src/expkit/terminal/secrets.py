@@ -6,14 +6,9 @@ text that it is one.
 
 import os
 import re
-import sys
-import traceback
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any
 from urllib.parse import unquote
-
-from expkit.processes.ranks import is_main
 
 MARK = "***"
 SHORTEST = 4  # characters; a shorter one would be found in any text
@@ -67,19 +62,3 @@ def hidden_in(node: Any) -> Any:
 def _known() -> set[str]:
     of_environment = {v for name, v in os.environ.items() if VARIABLES.search(name)}
     return {secret for secret in of_environment | _of_addresses if len(secret) >= SHORTEST}
-
-
-def print_error() -> None:
-    """The traceback of the exception that is handled now, as it may be shown."""
-    if is_main():
-        print(hidden(traceback.format_exc()), end="", file=sys.stderr)
-
-
-def watch_tracebacks() -> None:
-    """Let Python print the traceback that ends this process as it may be shown."""
-    sys.excepthook = _print
-
-
-def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    lines = traceback.format_exception(kind, error, trace)
-    print(hidden("".join(lines)), end="", file=sys.stderr)

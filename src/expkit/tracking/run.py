@@ -1,27 +1,28 @@
 """Open a run, or go on with one, and close it in a state that says how it ended."""
 
 import json
+import math
 import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from omegaconf import DictConfig
+from safetensors import SafetensorError
 
 from expkit.config.fingerprint import differences, digest_of_facts
 from expkit.config.project import project_root, run_folder
-from expkit.processes.group import failure_told, from_main
+from expkit.metrics.result import result_of
+from expkit.processes.context import job_context
+from expkit.processes.group import failure_told, failures_told, from_main
 from expkit.processes.interrupts import ignore_termination
+from expkit.processes.outcome import Outcome
 from expkit.processes.ranks import is_main
+from expkit.processes.shortage import is_out_of_memory, out_of_disk
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, Pruned, UserError
 from expkit.terminal.secrets import hidden
@@ -29,17 +30,23 @@ from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import FACTS, Run, SilentRun
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
-
 AnyRun = Run | SilentRun
 
 
-def finished_before(settings: Mapping[str, Any], fingerprint: str) -> MlflowRun | None:
-    """The newest run of that experiment that came to its end."""
-    client = store.connect(settings["uri"])
-    experiments = [store.experiment_id(client, settings["experiment"])]
-    runs = past.runs_with(client, experiments, past.FINGERPRINT, fingerprint)
-    return next((run for run in runs if run.info.status == "FINISHED"), None)
+def finished_before(cfg: DictConfig, fingerprint: str) -> Outcome | None:
+    """The outcome of the newest run of that experiment that came to its end, after saying so."""
+    return from_main(lambda: _finished_before(cfg, fingerprint))
+
+
+def _finished_before(cfg: DictConfig, fingerprint: str) -> Outcome | None:
+    client = store.connect(cfg.tracking.uri)
+    experiments = [store.experiment_id(client, cfg.tracking.experiment)]
+    for run in past.runs_with(client, experiments, past.FINGERPRINT, fingerprint):
+        if run.info.status == "FINISHED":
+            say(f"finished before: run {run.info.run_name} ({run.info.run_id}), so not run again")
+            value = result_of(run.data.metrics, cfg.objective)
+            return Outcome("finished", run.info.run_id, math.nan if value is None else value)
+    return None
 
 
 @contextmanager
@@ -47,7 +54,6 @@ def open_run(
     settings: Mapping[str, Any],
     name: str,
     facts: Mapping[str, Any],
-    *,
     resume: str,
     can_go_on: Callable[[Path], bool] = lambda folder: False,
 ) -> Iterator[AnyRun]:
@@ -66,7 +72,9 @@ def open_run(
         UserError: there is no such run, or it cannot go on.
     """
     if not is_main():
-        yield SilentRun(*from_main(lambda: ("", "", False)))  # which the main one makes
+        silent = SilentRun(*from_main(lambda: ("", "", False)))  # which the main one makes
+        with failures_told(silent.folder), _explained(silent, can_go_on):
+            yield silent
         return
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
@@ -87,14 +95,15 @@ def open_run(
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
-    _opened.append(run.id)
-    if _announced_in is not None:
-        _announced_in.write_text(run.id, encoding="utf-8")
+    if file := job_context().announce_in:
+        Path(file).write_text(run.id, encoding="utf-8")
     try:
         if not (run.folder / FACTS).exists():
             run.keep_facts(facts)
         from_main(lambda: (run.id, run.name, run.goes_on))
-        yield run
+        with failures_told(run.folder), _explained(run, can_go_on):
+            say(f"run {run.name} ({run.id})")
+            yield run
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Pruned)
         try:
@@ -104,6 +113,27 @@ def open_run(
             say(f"the end of the run could not be logged: {second}")  # the first error matters
         raise
     run.close("FINISHED")
+
+
+@contextmanager
+def _explained(tracked: AnyRun, can_go_on: Callable[[Path], bool]) -> Iterator[None]:
+    """Say what to do after an interruption, and when the machine was too small."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; resume=auto or resume={tracked.id} with the same command goes on")
+        raise
+    except (OSError, SafetensorError, RuntimeError, MemoryError) as error:
+        hint = "; the last checkpoint is whole: resume=auto goes on from there"
+        again = hint if can_go_on(tracked.folder) else ""
+        if why := out_of_disk(error):
+            raise UserError(f"{why} ({tracked.folder}){again}") from error
+        if is_out_of_memory(error):
+            raise UserError(
+                "out of memory; try a smaller train.batch_size with more train.accumulation, a "
+                f"smaller eval.batch_size, or shorter inputs (task.max_length){again}"
+            ) from error
+        raise
 
 
 def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> bool:
@@ -127,23 +157,6 @@ def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool
     elif is_certain and found.info.status == "FAILED":
         client.set_tag(run_id, past.ERROR, why)
     return has_ended
-
-
-_announced_in: Path | None = None
-
-
-def announce_to(file: Path) -> None:
-    """Write the id of a run that is opened to `file`, for whoever waits for this process."""
-    global _announced_in
-    _announced_in = file
-
-
-_opened: list[str] = []
-
-
-def latest_run_id() -> str:
-    """Of the run that this process has opened last."""
-    return _opened[-1]
 
 
 def _gone_on_with(
@@ -183,8 +196,7 @@ def _to_go_on(
             return None
         has_state = can_go_on(run_folder(newest.info.run_id))
         # A job of a sweep, which is an earlier attempt at the one that this process carries out.
-        sweep = os.environ.get(past.SWEEP_VARIABLE) or None
-        is_ours = newest.data.tags.get(past.SWEEP, "") == sweep
+        is_ours = newest.data.tags.get(past.SWEEP, "") == job_context().sweep
         if resume == "never" and not (is_ours and has_state):
             return None
         if newest.info.status == "RUNNING":
@@ -223,41 +235,12 @@ def _to_go_on(
 
 def sweep_tags() -> dict[str, str]:
     """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
-    parent = os.environ.get(past.SWEEP_VARIABLE)
-    if not parent:
+    job = job_context()
+    if not job.sweep:
         return {}
-    overrides = hidden(os.environ.get(past.OVERRIDES_VARIABLE, ""))
-    tags = {"mlflow.parentRunId": parent, past.SWEEP: parent, past.OVERRIDES: overrides}
-    trial = os.environ.get(past.TRIAL_VARIABLE)
-    return {**tags, past.TRIAL: trial} if trial else tags
-
-
-def environment() -> dict[str, str]:
-    """Versions, commit and hardware: what may be the reason if a result does not come out again."""
-    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    facts = {
-        **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
-        "version.python": platform.python_version(),
-        "hardware.cpu": platform.processor() or platform.machine(),
-        "hardware.cores": str(psutil.cpu_count()),
-        "hardware.memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "hardware.threads": str(torch.get_num_threads()),
-        "hardware.accelerator": accelerator,
+    tags = {
+        "mlflow.parentRunId": job.sweep,
+        past.SWEEP: job.sweep,
+        past.OVERRIDES: hidden(job.overrides),
     }
-    if commit := _git("rev-parse", "HEAD"):
-        facts[MLFLOW_GIT_COMMIT] = commit
-        facts["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    return facts
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(project_root()), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return {**tags, past.TRIAL: job.trial} if job.trial else tags

@@ -2,6 +2,7 @@
 
 from mlflow import MlflowClient
 
+from expkit.processes.ranks import is_main
 from expkit.terminal.display import say, table
 from expkit.tracking.note import Scores
 from expkit.tracking.views import announce_run
@@ -11,7 +12,9 @@ from expkit.training.export import Exported
 def show_summary(
     name: str, run_id: str, scores: Scores, trainable: int, exported: Exported
 ) -> None:
-    """Metrics of each split beside the baseline, and what to do next."""
+    """Metrics of each split beside the baseline, and what to do next; the main process says it."""
+    if not is_main():
+        return
     table(name, *scores)
     say(f"trained parameters  {trainable:,}")
     if exported.adapter is not None:

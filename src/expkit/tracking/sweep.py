@@ -1,6 +1,5 @@
 """The parent run of a sweep, and what its jobs have left in MLflow."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from mlflow.entities import Run as MlflowRun
 
 from expkit.config.project import run_folder
 from expkit.metrics.result import result_of
+from expkit.processes.context import job_context
 from expkit.processes.interrupts import ends_first
 from expkit.terminal.secrets import hidden, without_address
 from expkit.tracking import past, store
@@ -229,14 +229,14 @@ def open_sweep(
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:
     """Called in a job: no other job of its sweep is to start."""
-    client, sweep = store.connect(settings["uri"]), os.environ[past.SWEEP_VARIABLE]
+    client, sweep = store.connect(settings["uri"]), job_context().sweep or ""
     with store.unless_deleted(client, sweep):
         client.set_tag(sweep, STOPPED, "true")
 
 
 def is_stopped(settings: Mapping[str, Any]) -> bool:
     """Called in a job: whether it is not to start."""
-    parent = store.connect(settings["uri"]).get_run(os.environ[past.SWEEP_VARIABLE])
+    parent = store.connect(settings["uri"]).get_run(job_context().sweep)
     return past.tag_of(parent.data.tags, STOPPED) == "true"
 
 
@@ -248,7 +248,7 @@ def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
     client = store.connect(config["tracking"]["uri"])
     experiment = store.experiment_id(client, config["tracking"]["experiment"])
     for run in past.runs_with(client, [experiment], past.FINGERPRINT, fingerprint):
-        ours = run.data.tags.get(past.SWEEP) == os.environ[past.SWEEP_VARIABLE]
+        ours = run.data.tags.get(past.SWEEP) == job_context().sweep
         if run.info.status == "FINISHED" and (ours or config["resume"] == "auto"):
             return result_of(run.data.metrics, str(config["objective"]))
     return None

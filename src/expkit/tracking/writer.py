@@ -20,6 +20,7 @@ from expkit.metrics import outcomes
 from expkit.metrics.names import escaped, key_of
 from expkit.metrics.outcomes import Outcomes
 from expkit.metrics.pictures import drawn
+from expkit.processes.group import from_main
 from expkit.processes.interrupts import ends_first
 from expkit.processes.shortage import shortage
 from expkit.tasks.interface import Report
@@ -27,6 +28,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import Pruned, UserError, reason
 from expkit.terminal.secrets import hidden, hidden_in, without_password
 from expkit.tracking import note, outbox, store
+from expkit.tracking.environment import environment
 from expkit.tracking.outbox import Outbox
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
 from expkit.tracking.views import announce_run
@@ -75,8 +77,9 @@ class Run:
         unfinished.replace(file)
 
     def fact(self, name: str, default: Any) -> Any:
-        """One of those that were kept."""
-        return json.loads((self.folder / FACTS).read_text(encoding="utf-8")).get(name, default)
+        """One of those that were kept, in all processes of the run."""
+        kept = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+        return from_main(lambda: kept.get(name, default))
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of a step. Raises what MLflow has refused so far."""
@@ -112,8 +115,9 @@ class Run:
         text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
         self._log_text(text, f"{runnable.get('precision')}/run.yaml")
 
-    def log_environment(self, facts: Mapping[str, str]) -> None:
+    def log_environment(self) -> None:
         """Versions and hardware, which `expkit.reproduce` holds against those of its own run."""
+        facts = environment()
         if MLFLOW_GIT_COMMIT in facts:
             self.tag(MLFLOW_GIT_COMMIT, facts[MLFLOW_GIT_COMMIT])
         self._log_text(json.dumps(facts, indent=2), ENVIRONMENT)
@@ -147,6 +151,12 @@ class Run:
             file = self._file(f"{folder}/{escaped(name)}.png")
             if drawn(draw, file):
                 self._log_file(file, folder)
+
+    def log_predictions(self, task: Any, predictions: list[Any], data: Any, folder: str) -> None:
+        """What a task shows of its predictions on a set of examples, and what its metrics saw."""
+        self.log_report(task.report(predictions, data.split, data.encoded), folder)
+        if hasattr(task, "outcomes"):
+            self.log_outcomes(task.outcomes(predictions, data.split, data.encoded), folder)
 
     def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
         """What the metrics saw, complete, for `expkit.compare`."""
@@ -256,6 +266,10 @@ class SilentRun:
         self.name = name
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
+
+    def fact(self, name: str, default: Any) -> Any:
+        """One of those that the main process keeps."""
+        return from_main(lambda: default)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         if not hasattr(Run, name):

@@ -21,11 +21,11 @@ from torch.nn.utils import get_total_norm
 from expkit.config.fingerprint import digest_of_facts
 from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
+from expkit.processes.context import job_context
 from expkit.processes.group import from_main
 from expkit.tasks.interface import Task, items
 from expkit.terminal.display import say
 from expkit.terminal.errors import reason
-from expkit.tracking.past import SWEEP_VARIABLE
 from expkit.training.precision import autocast, choose_attention, has_fast_bf16
 
 CANDIDATES = ("fp32", "bf16")
@@ -54,7 +54,7 @@ def settle(wanted: str, trial: Trial) -> str:
 
 
 def _settled(trial: Trial) -> str:
-    sweep = os.environ.get(SWEEP_VARIABLE)
+    sweep = job_context().sweep
     if not sweep:
         return _faster(trial)
     taken: str = _once(run_folder(sweep) / "precision.json", partial(_faster, trial))

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.config.fingerprint import digest_of_content
+from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
 from expkit.training.interface import Training
@@ -101,7 +102,14 @@ def save(
 
 
 def newest(run_folder: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run that is whole; damaged ones are reported and passed over."""
+    """The newest checkpoint of a run that is whole, as the main process finds it.
+
+    Damaged ones are reported and passed over. To be called in all processes.
+    """
+    return from_main(lambda: _newest(run_folder))
+
+
+def _newest(run_folder: Path) -> Checkpoint | None:
     for folder in sorted(_all(run_folder / FOLDER), reverse=True):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
@@ -131,7 +139,9 @@ def exists(run_folder: Path) -> bool:
 
 
 def remove(run_folder: Path) -> None:
-    """Remove the checkpoints of a run that has come to its end."""
+    """Remove the checkpoints of a run that has come to its end; the main process does."""
+    if not is_main():
+        return
     shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
     (run_folder / BEST).unlink(missing_ok=True)
 
@@ -160,7 +170,9 @@ def restore(training: Training, found: Checkpoint) -> None:
 
 
 def restore_best(found: Checkpoint, run_folder: Path) -> None:
-    """Put the best weights of a checkpoint in place."""
+    """Put the best weights of a checkpoint in place; the main process does."""
+    if not is_main():
+        return
     (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
     if (found.folder / BEST).exists():
         shutil.copyfile(found.folder / BEST, run_folder / BEST)

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
+from omegaconf import DictConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.data.steps import Batch
 from expkit.models import lora
+from expkit.processes.group import barrier, device
+from expkit.processes.ranks import is_main
 from expkit.tasks.interface import Task
 from expkit.terminal.errors import UserError
+from expkit.training.checkpoint import BEST, load_weights
 from expkit.training.evaluation import inference
+from expkit.training.prepared import Prepared, build_base
+from expkit.training.sharding import is_sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -48,6 +54,36 @@ class Exported:
     def max_abs_diff(self) -> float:
         """The largest of all differences."""
         return max(self.differences.values())
+
+
+def export_best(cfg: DictConfig, prepared: Prepared, tracked: Any) -> Exported:
+    """Save adapter and merged model of a run, and prove that they are what was trained.
+
+    The main process does it, and the others load what it has exported.
+    """
+    task, tokenizer, folder = prepared.task, prepared.tokenizer, tracked.folder
+    if cfg.lora.target_modules:
+        tracked.log({"lora/trainable_parameters": prepared.trained})
+    if not is_main():
+        barrier()
+        return Exported.load(task, folder, device())
+
+    def base() -> PreTrainedModel:
+        return build_base(cfg, task, prepared.builder, tokenizer)
+
+    model = prepared.training.model
+    if is_sharded(model):
+        model = lora.apply(base(), cfg.lora) if cfg.lora.target_modules else base()
+        model.to(device())
+        load_weights(model, folder / BEST)
+    validation = prepared.eval_sets["validation"]
+    probe = validation.batch(list(range(min(PROBED_EXAMPLES, len(validation.encoded)))))
+    exported = export(model, base, tokenizer, task, probe, folder)
+    if exported.adapter is not None:
+        tracked.log({"lora/merge_max_abs_diff": exported.max_abs_diff})
+        tracked.log_folder(exported.adapter, "adapter")
+    barrier()
+    return exported
 
 
 def export(

@@ -20,6 +20,24 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from expkit.models.head import inner_model
 from expkit.processes.group import device
 from expkit.processes.ranks import count
+from expkit.terminal.errors import UserError
+
+
+def to_device(model: nn.Module) -> None:
+    """Move the model to the device of this process, in place."""
+    model.to(device())
+
+
+def shard_if_asked(model: nn.Module, launch: Any, precision: str) -> None:
+    """Divide the weights among the processes if `launch.fsdp` says so and there are several.
+
+    Raises:
+        UserError: such a model cannot be trained in that precision.
+    """
+    if launch.fsdp and precision == "fp16":
+        raise UserError("launch.fsdp=true: cannot train in fp16; allowed: bf16, fp32, tf32")
+    if launch.fsdp and count() > 1:
+        shard(model)
 
 
 def shard(model: nn.Module) -> None:

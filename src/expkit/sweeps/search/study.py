@@ -20,9 +20,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from expkit.config.project import is_file_name
 from expkit.config.texts import as_typed
-from expkit.sweeps.grid import SweepFailed, begin, hand_over, launched, retries, sum_up, threads
-from expkit.sweeps.job import SEARCH_VARIABLE
-from expkit.sweeps.plan import Job, plan, quoted
+from expkit.processes.context import JobContext
+from expkit.sweeps.grid import (
+    SweepFailed,
+    begin,
+    hand_over,
+    launched,
+    retries,
+    sum_up,
+    threads,
+    told,
+)
+from expkit.sweeps.plan import Job, plan
 from expkit.sweeps.search.space import Space, as_overrides, probes, search_space, shown
 from expkit.sweeps.search.trials import ERROR, FINGERPRINT, NAME, Settings, Trials, make_study
 from expkit.sweeps.search.worker import Order
@@ -37,7 +46,7 @@ PATIENCE = 1.0  # seconds between two looks at trials whose launcher has not wai
 
 
 def search(
-    context: HydraContext,
+    hydra_context: HydraContext,
     master: DictConfig,
     launcher: Launcher,
     arguments: Sequence[str],
@@ -54,8 +63,8 @@ def search(
         SweepFailed: there are fewer trials than asked for, or none of them has an objective.
     """
     check_options(options, master)
-    fixed, space = search_space(context.config_loader, arguments)
-    tried = plan(context.config_loader, master, [[*fixed, *probe] for probe in probes(space)])
+    fixed, space = search_space(hydra_context.config_loader, arguments)
+    tried = plan(hydra_context.config_loader, master, [[*fixed, *probe] for probe in probes(space)])
     config = tried[0].config
     begin(config)
     identity = fingerprint_of(space, tried[0])
@@ -74,10 +83,10 @@ def search(
         say(f"{opened.name} ({opened.id}): {settings.n_trials} trials")
         if ended := trials.ended():
             say(f"{ended} of them had ended before, {cut_off} were cut off")
-        hand_over(master, opened.id, threads(master.hydra.launcher, n_jobs))
+        context = hand_over(master, opened.id, threads(master.hydra.launcher, n_jobs))
         order = Order(settings, settings.n_trials, 1 + retries(config))
         stops = config["sweep"]["on_failure"] == "stop"
-        fill(opened, trials, launcher, fixed, order, n_jobs, stops=stops)
+        fill(opened, trials, launcher, fixed, order, n_jobs, context, stops=stops)
         conclude(opened, trials, config, settings.n_trials)
 
 
@@ -88,6 +97,7 @@ def fill(
     fixed: Sequence[str],
     order: Order,
     n_jobs: int,
+    context: JobContext,
     *,
     stops: bool,
 ) -> None:
@@ -103,7 +113,7 @@ def fill(
         suspects = trials.suspects()
         workers = 1 if suspects else min(n_jobs, left)
         text = replace(order, most=suspects or left).to_text()
-        job = [*fixed, f"+hydra.job.env_set.{SEARCH_VARIABLE}={quoted(text)}"]
+        job = [*fixed, told(replace(context, search=text))]
         launched(opened, launcher, [job] * workers)
         while trials.running():
             sleep(PATIENCE)

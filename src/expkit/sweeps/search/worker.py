@@ -5,7 +5,7 @@ So one that comes free is busy again at once, whatever the others do.
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,12 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import Trial, TrialState
 
 from expkit.config.texts import as_typed
-from expkit.sweeps.job import FAILED, PRUNED, carry_out, own_overrides
+from expkit.processes.context import job_context
+from expkit.processes.exits import complain
+from expkit.processes.outcome import Outcome
+from expkit.sweeps.job import carry_out, own_overrides
 from expkit.sweeps.plan import Job, compose
 from expkit.sweeps.search.space import as_overrides, shown
 from expkit.sweeps.search.trials import FINGERPRINT, NAME, Promise, Settings, Trials
-from expkit.terminal.errors import ConfigError, complain, reason
-from expkit.tracking.past import OVERRIDES_VARIABLE, TRIAL_VARIABLE
+from expkit.terminal.errors import ConfigError, reason
 from expkit.tracking.sweep import earlier_value, is_stopped, stop_sweep
 
 
@@ -78,17 +80,20 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
         return False
     trial.set_user_attr(NAME, job.name)
     trial.set_user_attr(FINGERPRINT, job.fingerprint)
-    result: Any = earlier_value(job.config, job.fingerprint)
+    value = earlier_value(job.config, job.fingerprint)
+    if value is not None:
+        return trials.tell(trial, value)
     for _ in range(order.attempts):
-        if result in (None, FAILED):
-            result = _carried_out(trial, job, order)
-    if result == FAILED:
+        outcome = _carried_out(trial, job, order)
+        if outcome.state != "failed":
+            break
+    if outcome.state == "failed":
         trials.fail(trial, "")  # the run in MLflow says why
         return False
-    if result == PRUNED:
+    if outcome.state == "pruned":
         trials.study.tell(trial, state=TrialState.PRUNED)
         return True
-    return trials.tell(trial, float(result))
+    return trials.tell(trial, outcome.objective)
 
 
 def _composed(trial: Trial) -> Job:
@@ -100,8 +105,9 @@ def _composed(trial: Trial) -> Job:
     return replace(job, number=trial.number, differing=shown(trial.params))
 
 
-def _carried_out(trial: Trial, job: Job, order: Order) -> Any:
+def _carried_out(trial: Trial, job: Job, order: Order) -> Outcome:
     cfg = OmegaConf.create({**job.config, "run_name": job.name})
     typed, promise = own_overrides(job.overrides), Promise(order.settings, trial._trial_id)
-    with env_override({TRIAL_VARIABLE: str(job.number), OVERRIDES_VARIABLE: " ".join(typed)}):
+    told = job_context().variables(trial=str(job.number), overrides=" ".join(typed))
+    with env_override(told):
         return carry_out(cfg, job.choices, typed, promise)

@@ -6,7 +6,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from expkit.sweeps.job import where_typed
+from expkit.config.typed_in import where_typed
 
 
 @pytest.mark.parametrize("is_there", [True, False])

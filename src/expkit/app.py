@@ -1,0 +1,113 @@
+"""Hydra's entry: compose, check, and run one configuration or a sweep.
+
+Nothing heavy is imported here: `--cfg job` and complaints about the configuration are answered before
+torch is loaded. Launchers send `task` to other processes, so it does not live in `__main__`.
+"""
+
+import gc
+import os
+import sys
+import warnings
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.config.composition import watch_composition, work_has_begun
+from expkit.config.messages import explain
+from expkit.config.project import conf_dir, decided_once, output_dir, project_root, require_outputs
+from expkit.config.texts import as_typed
+from expkit.config.typed_in import check_where_typed
+from expkit.processes.exits import BAD_INPUT, FAILED, exit_codes, watch_output
+from expkit.processes.interrupts import end_on_signals
+from expkit.processes.ranks import count, misdescribed
+from expkit.sweeps.job import carry_out, job
+from expkit.terminal.display import say
+from expkit.terminal.errors import ConfigError, UserError
+
+# Our options carry the names of the plugins' own, which Hydra mentions at each composition.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
+
+
+def main() -> None:
+    """Entry point of `python -m expkit`."""
+    # Hydra then raises what it would print, so that there is one way to print it.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    watch_output()
+    if why := misdescribed():
+        print(f"expkit: {why}", file=sys.stderr)  # by each process: none knows which one it is
+        sys.exit(BAD_INPUT)
+    with exit_codes():
+        end_on_signals()
+        OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
+        watch_composition()
+        run_hydra = hydra.main(
+            version_base="1.3", config_path=str(conf_dir()), config_name="config"
+        )
+        try:
+            with decided_once():
+                run_hydra(task)()
+        except UserError:
+            raise
+        except OSError as error:
+            if not error.filename:
+                raise
+            require_outputs()
+            raise UserError(f"{error.filename}: {error.strerror}") from error
+        except Exception as error:
+            if work_has_begun.is_set():
+                raise
+            # Hydra raises exceptions of many kinds while it composes.
+            raise ConfigError([explain(error, sys.argv[1:])]) from error
+
+
+def task(cfg: DictConfig) -> Any:
+    """The task function of Hydra."""
+    work_has_begun.set()
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return job(cfg)
+    # SystemExit passes through Hydra, which would print overrides, and a password among them.
+    with exit_codes():
+        return single(cfg)
+
+
+def single(cfg: DictConfig) -> None:
+    """One run, or a dry run.
+
+    Raises:
+        UserError: it cannot be done.
+        SystemExit: it has failed in other processes, which have said why.
+    """
+    hydra_config = HydraConfig.get()
+    check_where_typed(cfg)
+    for override in as_typed(hydra_config.overrides.hydra):
+        if override.startswith("hydra.run.dir=") and not hydra_config.job.chdir:
+            say(
+                f"{override}: nothing is written there; the files of a run are in {output_dir()}/runs"
+            )
+    if (processes := count()) > 1:
+        if cfg.dry_run:
+            raise ConfigError(f"dry_run=true: runs in one process, and {processes} are started")
+        if (asked := cfg.launch.processes) not in (1, processes):
+            raise ConfigError(f"launch.processes={asked}: {processes} are started already")
+        cfg.launch.processes = processes
+    if cfg.dry_run:
+        from expkit.dry_run import dry_run
+
+        return dry_run(cfg)
+    choices = dict(hydra_config.runtime.choices)
+    typed = as_typed(hydra_config.overrides.task)
+    if cfg.launch.processes > processes:
+        if carry_out(cfg, choices, typed).state == "failed":
+            raise SystemExit(FAILED)
+        return None
+    # What is made until training begins stays: looking for garbage in it takes a sixth of that time.
+    gc.disable()
+    from expkit.experiment import run
+    from expkit.processes.group import joined
+
+    with joined():
+        run(cfg, choices, typed=typed)
+    return None

@@ -1,0 +1,63 @@
+"""How a failure becomes a message and an exit code, for `python -m expkit` and every command."""
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from expkit.processes.ranks import is_main
+from expkit.terminal.errors import ConfigError, UserError, shortened
+from expkit.terminal.secrets import hidden
+from expkit.terminal.streams import outlive_readers
+
+BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
+SPEAKS_WITHIN = 5.0  # seconds that the main process has to print what is wrong
+
+
+@contextmanager
+def exit_codes(speaker: str = "expkit") -> Iterator[None]:
+    """End this process by SystemExit if the block fails, after the one message that says why.
+
+    Args:
+        speaker: the name of the command, which begins the message.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise SystemExit(complain(error, speaker)) from error
+    except KeyboardInterrupt:
+        if is_main():
+            print(f"{speaker}: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        print_error()
+        raise SystemExit(FAILED) from error
+
+
+def complain(error: UserError, speaker: str = "expkit") -> int:
+    """Print the message, once for all processes of a run, and return the exit code."""
+    message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
+    if is_main():
+        print(f"{speaker}: {message}", file=sys.stderr)
+    else:
+        time.sleep(SPEAKS_WITHIN)  # torchrun ends all processes as soon as one has ended
+    return BAD_INPUT if isinstance(error, ConfigError) else FAILED
+
+
+def print_error() -> None:
+    """Print the traceback of the exception that is being handled, without secrets."""
+    if is_main():
+        print(hidden(traceback.format_exc()), end="", file=sys.stderr)
+
+
+def watch_output() -> None:
+    """From here on, output that nobody reads ends nothing, and tracebacks show no secrets."""
+    outlive_readers()
+    sys.excepthook = _print
+
+
+def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    lines = traceback.format_exception(kind, error, trace)
+    print(hidden("".join(lines)), end="", file=sys.stderr)

@@ -1,0 +1,44 @@
+"""Versions, commit and hardware of this process, for the log of a run."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+
+import psutil
+import torch
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+
+from expkit.config.project import project_root
+
+PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
+
+
+def environment() -> dict[str, str]:
+    """Versions, commit and hardware: what may be the reason if a result does not come out again."""
+    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    facts = {
+        **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
+        "version.python": platform.python_version(),
+        "hardware.cpu": platform.processor() or platform.machine(),
+        "hardware.cores": str(psutil.cpu_count()),
+        "hardware.memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "hardware.threads": str(torch.get_num_threads()),
+        "hardware.accelerator": accelerator,
+    }
+    if commit := _git("rev-parse", "HEAD"):
+        facts[MLFLOW_GIT_COMMIT] = commit
+        facts["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
+    return facts
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project_root()), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

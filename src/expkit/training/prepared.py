@@ -1,0 +1,101 @@
+"""The components of a run that take several steps to make: tokens, the base model, steps."""
+
+import inspect
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
+from datasets import Dataset
+from omegaconf import DictConfig, OmegaConf
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from expkit.config.fingerprint import digest_of
+from expkit.data.cache import cached, digest_of_tokenizer
+from expkit.data.splits import Splits
+from expkit.data.steps import Collate, Steps
+from expkit.models.fit import fit
+from expkit.processes.group import main_first
+from expkit.processes.ranks import count, rank
+from expkit.tasks.interface import Task
+from expkit.training.evaluation import EvalSet
+from expkit.training.interface import Backend, Training
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All components of a run, ready for the first step."""
+
+    splits: Splits
+    task: Task
+    builder: Any
+    tokenizer: PreTrainedTokenizerBase
+    encoded: dict[str, Dataset]
+    eval_sets: dict[str, EvalSet]
+    training: Training
+    backend: Backend
+    trained: int  # parameters that training changes
+
+
+def build_base(
+    cfg: DictConfig, task: Task, builder: Any, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
+    """The model before training; random weights are the same ones at each call."""
+    set_seed(cfg.seed)
+    head = task.head()
+    model = builder.build(head, tokenizer)
+    fit(model, tokenizer)
+    if head.configure:
+        head.configure(model, tokenizer)
+    return model
+
+
+def encode(
+    cfg: DictConfig,
+    splits: Splits,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    config: PretrainedConfig,
+) -> dict[str, Dataset]:
+    """The model inputs of each split, out of the cache where they have been made before."""
+    facts = {
+        **read_by(cfg, task, splits),
+        "tokenizer": digest_of_tokenizer(tokenizer),
+        "model": config.model_type,
+    }
+    with main_first():
+        return {
+            name: cached(
+                {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+            )
+            for name, split in splits.named().items()
+        }
+
+
+def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
+    """What decides which texts and labels the task finds in records."""
+    settings = OmegaConf.to_container(cfg.task, resolve=True)
+    assert isinstance(settings, dict)
+    source = inspect.getsourcefile(type(task))
+    return {
+        "task": {key: value for key, value in settings.items() if key != "metrics"},
+        "source": digest_of(Path(source)) if source else "",
+        "train": splits.train.digest,  # labels are found there
+    }
+
+
+def steps_of(cfg: DictConfig, encoded: Dataset, collate: Collate) -> Steps:
+    """What this process trains on."""
+    return Steps(
+        encoded,
+        encoded["length"][:],
+        collate,
+        batch_size=cfg.train.batch_size,
+        accumulation=cfg.train.accumulation * cfg.launch.processes,
+        epochs=cfg.train.epochs,
+        max_steps=cfg.train.max_steps,
+        group_by_length=cfg.train.group_by_length,
+        seed=cfg.seed,
+        process=(rank(), count()),
+    )

@@ -1,0 +1,101 @@
+"""The training of a run, from its first step or from a checkpoint, to its best weights."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from expkit.config.direction import direction_of
+from expkit.config.resolved import plain
+from expkit.processes.group import any_of, from_main
+from expkit.processes.interrupts import stops_after_step
+from expkit.processes.outcome import IsPromising
+from expkit.terminal.display import Progress, say
+from expkit.terminal.errors import Pruned, UserError
+from expkit.training import checkpoint
+from expkit.training.evaluation import evaluate
+from expkit.training.monitor import Monitor
+from expkit.training.precision import matmul
+from expkit.training.prepared import Prepared
+
+
+def train(
+    cfg: DictConfig,
+    prepared: Prepared,
+    tracked: Any,
+    state: checkpoint.Checkpoint | None,
+    is_promising: IsPromising | None = None,
+) -> None:
+    """Fit, from a checkpoint if there is one, and leave the best weights in the model.
+
+    Args:
+        tracked: the run that is logged, an `expkit.tracking.run.AnyRun`.
+
+    Raises:
+        KeyboardInterrupt: a signal has come.
+        Pruned: `is_promising` was false after an evaluation.
+        UserError: the loss is no number, or the run was deleted meanwhile.
+    """
+    training = prepared.training
+    tracked.tag("precision", training.precision)
+    with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
+
+        def keep(done: int) -> None:
+            memory = {"monitor": monitor.memory(), "logged": tracked.position()}
+            checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
+
+        monitor = Monitor(
+            training.model,
+            training.steps,
+            lambda: evaluate(
+                training.model, prepared.task, prepared.eval_sets["validation"], training.precision
+            ),
+            tracked.log,
+            progress,
+            objective=cfg.objective,
+            direction=direction_of(plain(cfg)),
+            eval_every=cfg.train.eval_every,
+            log_every=cfg.train.log_every,
+            patience=cfg.train.patience,
+            best_file=tracked.folder / checkpoint.BEST,
+            keep=keep,
+            keep_every=cfg.checkpoint.every_steps,
+            must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
+            is_promising=lambda share, value: (
+                is_promising is None or from_main(lambda: is_promising(share, value))
+            ),
+        )
+        start = _restored(prepared, monitor, state, tracked.folder)
+        try:
+            if not state and cfg.train.eval_on_start:
+                monitor.on_start()
+            if not monitor.is_over:
+                with matmul(training.precision):
+                    prepared.backend.fit(replace(training, start=start), monitor.on_step)
+        except KeyboardInterrupt:
+            if not tracked.is_deleted():
+                raise
+            raise UserError(
+                f"training has stopped because the run was deleted in MLflow; {tracked.folder} keeps "
+                f"its checkpoint, and when the run is restored, resume={tracked.id} goes on"
+            ) from None
+        except Pruned:
+            checkpoint.remove(tracked.folder)  # nobody goes on with it
+            raise
+        if any_of(must_stop()):
+            raise KeyboardInterrupt
+    monitor.restore_best()
+
+
+def _restored(
+    prepared: Prepared, monitor: Monitor, state: checkpoint.Checkpoint | None, folder: Path
+) -> int:
+    """Put a checkpoint in place if there is one, and return the number of steps that are done."""
+    if state is None:
+        return 0
+    checkpoint.restore(prepared.training, state)
+    checkpoint.restore_best(state, folder)
+    monitor.recall(state.done, state.memory["monitor"])
+    say(f"goes on after step {state.done} of {len(prepared.training.steps)}")
+    return state.done
