@@ -29,8 +29,7 @@ from expkit.terminal.errors import reason
 from expkit.training.precision import autocast, choose_attention, has_fast_bf16
 
 CANDIDATES = ("fp32", "bf16")
-BATCHES = 3
-ROUNDS = 3  # of which the fastest counts: in the first one libraries prepare for each shape
+WARM_UP, TIMED = 3, 7  # batches
 LOCK_TIMEOUT = 600.0  # seconds
 
 Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
@@ -120,20 +119,28 @@ def _once(file: Path, make: Callable[[], Any]) -> Any:
 
 
 def _timed(trial: Trial) -> Figures:
-    fastest: dict[str, float] = {}
+    """Examples a second of each candidate, on the batch that other work of the machine disturbed least.
+
+    Each batch is timed once, after others have warmed up: libraries prepare bf16 anew for each shape, and
+    in training, too, most shapes are new. The same batch a second time would be faster than training is.
+    """
+    times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     failed: Figures = {}
     with _untouched(trial.model):
-        batches = [trial.steps[i][0] for i in range(min(BATCHES, len(trial.steps)))]
-        for name in CANDIDATES * ROUNDS:  # by turns
-            if name not in failed:
-                try:
-                    seconds = sum(_step(trial, name, batch) for batch in batches)
-                except (ArithmeticError, RuntimeError, TypeError) as error:
-                    failed[name] = reason(error)[:200]
-                else:
-                    fastest[name] = min(seconds, fastest.get(name, seconds))
-    examples = sum(len(batch["labels"]) for batch in batches)
-    return {name: failed.get(name) or examples / fastest[name] for name in CANDIDATES}
+        batches = [trial.steps[i][0] for i in range(min(WARM_UP + TIMED, len(trial.steps)))]
+        for batch in batches:
+            for name in CANDIDATES:  # by turns
+                if name not in failed:
+                    try:
+                        times[name].append(_step(trial, name, batch) / len(batch["labels"]))
+                    except (ArithmeticError, RuntimeError, TypeError) as error:
+                        failed[name] = reason(error)[:200]
+    rounds = list(
+        zip(*(seconds for name, seconds in times.items() if name not in failed), strict=True)
+    )
+    least = min(rounds[WARM_UP:] or rounds[-1:], key=sum, default=())
+    rates = zip((name for name in CANDIDATES if name not in failed), least, strict=True)
+    return {**failed, **{name: 1 / seconds for name, seconds in rates}}
 
 
 def _step(trial: Trial, name: str, batch: Batch) -> float:
