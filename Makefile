@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos bench images check format ui clean
+.PHONY: help setup run test chaos bench images docs check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,10 @@ bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a 
 images: setup ## Take the pictures of the MLflow UI in docs/images, by Debian's Chromium
 	$(PY) -m pytest tests/e2e/test_ui.py --screenshots docs/images $(ARGS)
 
+# A link that leads nowhere, in whatever page, is an error.
+docs: setup ## Build the documentation as a site, in build/site
+	$(VENV)/bin/zensical build --clean --strict
+
 check: setup ## Lint, check the format and the types
 	$(VENV)/bin/ruff check src tests benchmarks
 	$(VENV)/bin/ruff format --check src tests benchmarks
@@ -46,5 +50,5 @@ format: setup ## Format the code
 ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000 (or PORT=...)
 	$(PY) -m expkit.ui --port $(PORT)
 
-clean: ## Remove the virtual environment and caches, but no outputs
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove the virtual environment, caches and the site, but no outputs
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build/site
