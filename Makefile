@@ -25,10 +25,10 @@ run: setup ## Train, evaluate and log the default experiment
 test: setup ## Run the tests, two files at a time
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: setup ## Run what goes on for long: thousands of random inputs, and what else is at random
+chaos: setup ## Run the long random tests: thousands of command lines and damaged files, kills at any moment
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m 'chaos or fuzz' --hypothesis-profile chaos --timeout 7200 $(ARGS)
 
-bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a plot
+bench: setup ## Compare expkit with ordinary scripts: ratios, a JSON file and a plot
 	$(PY) -m benchmarks $(ARGS)
 
 images: setup ## Take the pictures of the MLflow UI in docs/images, by Debian's Chromium
