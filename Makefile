@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos bench images check format ui clean
+.PHONY: help setup run test chaos bench images docs check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -25,14 +25,18 @@ run: setup ## Train, evaluate and log the default experiment
 test: setup ## Run the tests, two files at a time
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: setup ## Run what goes on for long: thousands of random inputs, and what else is at random
+chaos: setup ## Run the long random tests: thousands of command lines and damaged files, kills at any moment
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m 'chaos or fuzz' --hypothesis-profile chaos --timeout 7200 $(ARGS)
 
-bench: setup ## Hold expkit against ordinary scripts: ratios, a JSON file and a plot
+bench: setup ## Compare expkit with ordinary scripts: ratios, a JSON file and a plot
 	$(PY) -m benchmarks $(ARGS)
 
 images: setup ## Take the pictures of the MLflow UI in docs/images, by Debian's Chromium
 	$(PY) -m pytest tests/e2e/test_ui.py --screenshots docs/images $(ARGS)
+
+# A link that leads nowhere, in whatever page, is an error.
+docs: setup ## Build the documentation as a site, in build/site
+	$(VENV)/bin/zensical build --clean --strict
 
 check: setup ## Lint, check the format and the types
 	$(VENV)/bin/ruff check src tests benchmarks
@@ -46,5 +50,5 @@ format: setup ## Format the code
 ui: setup ## Open the MLflow UI on this project's runs, at http://127.0.0.1:5000 (or PORT=...)
 	$(PY) -m expkit.ui --port $(PORT)
 
-clean: ## Remove the virtual environment and caches, but no outputs
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove the virtual environment, caches and the site, but no outputs
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build/site

@@ -81,7 +81,7 @@ JOBS_OF_ONE_PROCESS = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--screenshots docs/images` keeps the pictures that the README shows."""
+    """`--screenshots docs/images` keeps the pictures that the docs show."""
     parser.addoption("--screenshots", metavar="FOLDER", help="keep pictures of the MLflow UI here")
 
 

@@ -1,14 +1,18 @@
-"""Every command of the README and of docs/ goes through real shells, and what comes out is checked.
+"""What the README and docs/ say is true: their commands, their links, and where the code is.
+
+Every command goes through real shells, and what comes out is checked.
 
 The shells parse and expand the lines as they stand. `python`, `make` and the other programs are
 stand-ins that write down what they were given, because running all of it would take hours; what
 `python -m expkit` was given is then composed and checked as it would be there.
 """
 
+import ast
 import importlib
 import re
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,6 +28,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from conftest import CHECKOUT
+from expkit.commands import summaries
 from expkit.config.project import conf_dir, project_root
 from expkit.config.texts import TextParser
 from expkit.sweeps.plan import plan
@@ -32,6 +37,7 @@ from expkit.sweeps.search.space import probes, search_space
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PROGRAMS = [
     "python",
+    "expkit",
     "make",
     "torchrun",
     "accelerate",
@@ -121,20 +127,60 @@ def test_every_command_is_right(page: Path, folder: Path) -> None:
             if program == "make" and not arguments[0].startswith("-"):
                 target = rf"^{re.escape(arguments[0])}:"
                 assert re.search(target, (CHECKOUT / "Makefile").read_text(), re.M), arguments
-            if "-m" not in arguments or any("..." in text for text in arguments):
+            if program != "expkit":
+                if "-m" not in arguments:
+                    continue
+                module, *arguments = arguments[arguments.index("-m") + 1 :]
+                if module.startswith("expkit."):
+                    arguments = [module.removeprefix("expkit."), *arguments]
+                elif module != "expkit":
+                    continue
+            if "--help" in arguments or any("..." in text for text in arguments):
                 continue
-            module, *given = arguments[arguments.index("-m") + 1 :]
-            if module == "expkit":
-                would_run(given, folder)
-            elif module.startswith("expkit."):
-                parse(module, given)
+            if arguments and arguments[0] in summaries():
+                command, *given = arguments
+                importlib.import_module(f"expkit.commands.{command}").parser().parse_args(given)
+            else:
+                would_run(arguments, folder)
 
 
-def parse(module: str, given: list[str]) -> None:
-    """Raises SystemExit if the command does not take these arguments."""
-    command = importlib.import_module(module)
-    if hasattr(command, "_parser"):
-        command._parser().parse_args(given)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    """The site checks links between its pages too, but neither the README nor links to other files."""
+    links = re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_site_leads_to_every_page() -> None:
+    site = tomllib.loads((CHECKOUT / "zensical.toml").read_text(encoding="utf-8"))
+    assert set(leaves(site["project"]["nav"])) == {page.name for page in PAGES[1:]}
+
+
+def leaves(node: Any) -> Iterator[str]:
+    """The pages of a navigation, at any depth."""
+    if isinstance(node, str):
+        yield node
+    else:
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from leaves(child)
+
+
+def test_the_table_of_behaviours_names_what_there_is() -> None:
+    page = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`([\w/]+\.py):([\w.]+)`", page)
+    assert len(places) > 30
+    for file, name in places:
+        source = (CHECKOUT / "src" / "expkit" / file).read_text(encoding="utf-8")
+        assert name in set(defined(ast.parse(source))), f"{file}:{name}"
+
+
+def defined(node: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[str]:
+    """The names of functions, classes and methods, such as `Monitor.on_step`."""
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield f"{prefix}{child.name}"
+        if isinstance(child, ast.ClassDef):
+            yield from defined(child, f"{child.name}.")
 
 
 def would_run(given: list[str], folder: Path) -> None:

@@ -131,7 +131,7 @@ def test_the_ui_at_the_addresses_that_are_printed(
     kept = pytestconfig.getoption("--screenshots")
 
     def run(*options: str, code: int = 0) -> dict[str, str]:
-        # The pictures of the README are those of the runs in the README.
+        # The pictures of the docs show runs of the size that a reader gets.
         done = expkit(*options, *(() if kept else SMALL), timeout=3600)
         assert done.returncode == code, done.stderr
         print(done.stdout)
