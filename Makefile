@@ -5,10 +5,10 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos bench images docs check format ui clean
+.PHONY: help setup run test test-all chaos bench images docs check format ui clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make the virtual environment and install expkit
 
@@ -22,8 +22,13 @@ run: setup ## Train, evaluate and log the default experiment
 	$(PY) -m expkit $(ARGS)
 
 # Files in their order: otherwise those with few but long tests come last, and one core waits.
-test: setup ## Run the tests, two files at a time
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST = OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: setup ## Run the tests, two files at a time; about ten minutes on two cores
+	$(PYTEST) $(ARGS)
+
+test-all: setup ## Run the slow tests as well: kills, Slurm, PostgreSQL, a server that is away
+	$(PYTEST) -m 'not chaos' $(ARGS)
 
 chaos: setup ## Run the long random tests: thousands of command lines and damaged files, kills at any moment
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m 'chaos or fuzz' --hypothesis-profile chaos --timeout 7200 $(ARGS)

@@ -18,6 +18,8 @@ from safetensors.torch import load_file
 from conftest import SMALL_TASKS, composed
 from expkit.tracking.outbox import FILE, read
 
+pytestmark = pytest.mark.slow
+
 STEPS = 12
 OPTIONS = (
     "lora=attention",

@@ -14,6 +14,8 @@ from mlflow import MlflowClient
 
 from conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (
     *(sys.executable, "-m", "expkit", "-m", "seed=1,2", *TINY, "train.log_every=3"),
     *("train.max_steps=8", "train.eval_every=3", "tracking.log_model=false"),

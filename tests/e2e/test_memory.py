@@ -12,6 +12,8 @@ import torch
 from conftest import TINY, composed
 from expkit.training.interface import OnStep, StepResult, Training
 
+pytestmark = pytest.mark.slow
+
 EVERY = 500  # steps
 GROWTH = 0.03
 

@@ -15,6 +15,8 @@ from mlflow import MlflowClient
 from conftest import CHECKOUT, TINY, Command, free_port
 from expkit.tracking.outbox import FILE, read
 
+pytestmark = pytest.mark.slow
+
 AWAY = 20.0  # seconds
 LONG = (*TINY, "train.log_every=1", "train.eval_every=500", "backend=torch", "run_name=long")
 

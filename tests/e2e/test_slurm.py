@@ -20,6 +20,8 @@ from mlflow.entities import Run
 from conftest import TINY, Command, environment_of, free_port
 from expkit.tracking.past import ERROR, INTERRUPTED
 
+pytestmark = pytest.mark.slow
+
 PATH = f"{os.environ['PATH']}:/usr/sbin"
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CORES = 2

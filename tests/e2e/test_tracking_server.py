@@ -30,6 +30,8 @@ from expkit.terminal.errors import UserError
 from expkit.tracking import store
 from expkit.tracking.outbox import FILE, Outbox, read
 
+pytestmark = pytest.mark.slow
+
 DOCS = CHECKOUT / "docs" / "tracking-server"
 ADMIN, USER, OWNER = "admin", "anna", "mlflow"  # two of the server, one of the database
 # Where Debian keeps what is not for users: each version has a folder.
