@@ -5,21 +5,22 @@ batches itself, and its accumulation, which normalises the loss of some models w
 #47688), is not used.
 """
 
+import inspect
 import tempfile
 from functools import partial
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
-from expkit.backends.unwrap import unwrap
 from expkit.data.steps import Batch
 from expkit.processes.group import summed
 from expkit.processes.ranks import count
 from expkit.training.interface import MIXED_PRECISION, OnStep, StepResult, Training
-from expkit.training.sharding import adding_up, full, is_sharded
+from expkit.training.sharding import full, is_sharded, sync_on_last
 
 
 class HFTrainer:
@@ -58,7 +59,7 @@ class HFTrainer:
             trainer.train()
         if use_cache is not None:
             config.use_cache = use_cache  # Trainer turns it off
-        unwrap(trainer.accelerator, training.model)
+        _unwrap(trainer.accelerator, training.model)
 
 
 class _StepTrainer(Trainer):
@@ -92,7 +93,7 @@ class _StepTrainer(Trainer):
         targets = training.targets(inputs)
         own = torch.zeros((), device=self.args.device)
         for batch, is_last in training.micro_batches(self.done, inputs):
-            with adding_up(self.accelerator, model, is_last):
+            with sync_on_last(model, is_last):
                 own += super().training_step(model, batch, targets)
         self.loss = summed(own / count())
         return self.loss
@@ -132,3 +133,16 @@ class _Report(TrainerCallback):
             trainer.done, trainer.loss, trainer.grad_norm, trainer.learning_rate, examples
         )
         control.should_training_stop |= self._on_step(result)
+
+
+def _unwrap(accelerator: Accelerator, model: torch.nn.Module) -> None:
+    """Give `model` back its own `forward`, without mixed precision.
+
+    Accelerate's own unwrapping leaves a mark that the model is prepared, so that it would train in
+    fp32 the next time, and a `forward` without the decorators of its class.
+    """
+    accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    vars(model).pop("_is_accelerate_prepared", None)
+    left = getattr(vars(model).get("forward"), "__func__", None)
+    if left is not None and inspect.unwrap(left) is inspect.unwrap(type(model).forward):
+        del model.forward

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from expkit.models.head import inner_model
 from expkit.processes.group import device
@@ -86,11 +86,10 @@ def as_part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def adding_up(
-    accelerator: Accelerator, model: nn.Module, is_last: bool
-) -> AbstractContextManager[None]:
+def sync_on_last(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
     """For the backward pass of a micro-batch; the last one of a step sums up over the processes."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)
-        return nullcontext()
-    return nullcontext() if is_last else accelerator.no_sync(model)
+    elif isinstance(model, DistributedDataParallel) and not is_last:
+        return model.no_sync()
+    return nullcontext()
