@@ -58,17 +58,24 @@ def working_tree() -> Source:
     }
 
 
-def source_of(commit: str) -> Source:
-    """The source as it was in a commit."""
-    command = ["git", "archive", "--format=tar", commit, "src"]
+def archive_of(commit: str) -> tarfile.TarFile:
+    """The files of a commit. Ends this process with a message if git does not find the commit."""
+    command = ["git", "archive", "--format=tar", commit]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True)
     if done.returncode:
-        sys.exit(f"house: {commit}: git cannot read this commit: {done.stderr.decode().strip()}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        sys.exit(f"{commit}: git cannot read this commit: {done.stderr.decode().strip()}")
+    return tarfile.open(fileobj=io.BytesIO(done.stdout))
+
+
+def source_of(commit: str) -> Source:
+    """The source as it was in a commit."""
+    with archive_of(commit) as archive:
         return {
             member.name.removeprefix("src/"): file.read().decode()
             for member in archive
-            if member.name.endswith(".py") and (file := archive.extractfile(member))
+            if member.name.startswith("src/")
+            and member.name.endswith(".py")
+            and (file := archive.extractfile(member))
         }
 
 
