@@ -97,6 +97,7 @@ def imports_of(source: Source) -> list[Import]:
         Import(file, node.lineno, module_name(file), name)
         for file, text in source.items()
         for node in _executed(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
         for name in _imported(node, file, modules)
     ]
 
@@ -110,11 +111,9 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
         yield from _executed(child)
 
 
-def _imported(node: ast.AST, file: str, modules: set[str]) -> set[str]:
+def _imported(node: ast.Import | ast.ImportFrom, file: str, modules: set[str]) -> set[str]:
     if isinstance(node, ast.Import):
         return {alias.name for alias in node.names}
-    if not isinstance(node, ast.ImportFrom):
-        return set()
     base = node.module or ""
     if node.level:  # relative to the folder of the file, or to one above
         folder = list(Path(file).parts[: -node.level])

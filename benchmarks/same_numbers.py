@@ -97,6 +97,7 @@ def numbers_of(project: Path) -> Numbers:
     """What the only run of a project has computed."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
 
     client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -107,8 +108,8 @@ def numbers_of(project: Path) -> Numbers:
             for metric in client.get_metric_history(run.info.run_id, name):
                 metrics.setdefault(name, {}).setdefault(metric.step, []).append(metric.value)
     models = client.search_logged_models(experiments)
-    places = [str(run.info.artifact_uri), *(str(model.artifact_location) for model in models)]
-    return Numbers(metrics, _digests(map(Path, places)))
+    places = [run.info.artifact_uri, *(model.artifact_location for model in models)]
+    return Numbers(metrics, _digests(Path(download_artifacts(place)) for place in places))
 
 
 def _digests(folders: Iterable[Path]) -> dict[str, str]:
