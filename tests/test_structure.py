@@ -6,8 +6,8 @@ from benchmarks.house import PACKAGE, circles, imports_of, working_tree
 # `python -m` runs, and Hydra's plugins) may import everything, and nothing imports it.
 LAYERS = (
     "terminal",
-    "config",
     "processes",
+    "config",
     "data",
     "metrics",
     "optim",
@@ -18,8 +18,10 @@ LAYERS = (
     "comparison",
     "tracking",
     "experiment",
+    "dry_run",
     "sweeps",
     "commands",
+    "app",
 )
 
 
