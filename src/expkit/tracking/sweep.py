@@ -24,7 +24,7 @@ from expkit.tracking.params import params_of_command
 from expkit.tracking.views import announce, keep_sweep, page_of
 
 if TYPE_CHECKING:
-    from expkit.sweeps.plan import Job
+    from expkit.sweeps.plan import PlannedJob
 
 SWEEP_FINGERPRINT = "mlflow.expkit.sweep_fingerprint"
 STOPPED = "mlflow.expkit.stopped"  # on the parent: a job has failed, and no other is to start
@@ -44,11 +44,11 @@ class SweepRun:
     name: str
     _resume: bool  # jobs that have finished before, in this sweep or elsewhere, count as done
 
-    def is_done(self, job: "Job") -> bool:
+    def is_done(self, job: "PlannedJob") -> bool:
         """Whether the job need not run: it has finished, or another process is at it."""
         return self._resume and self._elsewhere(job) is not None
 
-    def rows(self, jobs: "Sequence[Job]") -> list[Row]:
+    def rows(self, jobs: "Sequence[PlannedJob]") -> list[Row]:
         """What became of each job so far."""
         store.close_abandoned(self._client)
         newest: dict[str, MlflowRun] = {}
@@ -105,7 +105,7 @@ class SweepRun:
                 return
             time.sleep(0.2)
 
-    def end_lost(self, job: "Job") -> None:
+    def end_lost(self, job: "PlannedJob") -> None:
         """Close the run of a job whose process is gone; it may have been on another machine."""
         for run in self._runs(past.SWEEP, self.id):
             is_open = run.info.status == "RUNNING"
@@ -124,14 +124,14 @@ class SweepRun:
     def _runs(self, tag: str, value: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[MlflowRun]:
         return past.runs_with(self._client, [self._experiment], tag, value, view)
 
-    def _elsewhere(self, job: "Job") -> MlflowRun | None:
+    def _elsewhere(self, job: "PlannedJob") -> MlflowRun | None:
         """A run of the same experiment that has finished or is at work, in any sweep."""
         runs = list(self._runs(past.FINGERPRINT, job.fingerprint))
         finished = next((run for run in runs if run.info.status == "FINISHED"), None)
         is_running = bool(runs) and runs[0].info.status == "RUNNING"
         return finished or (runs[0] if is_running else None)
 
-    def _row(self, job: "Job", run: MlflowRun | None) -> Row:
+    def _row(self, job: "PlannedJob", run: MlflowRun | None) -> Row:
         objective = str(job.config["objective"])
         if self._resume and (run is None or run.info.status != "FINISHED"):
             run = self._elsewhere(job) or run
