@@ -28,10 +28,6 @@ from expkit.tracking.sweep import Row, SweepRun, open_sweep
 HAS_FAILED = ("FAILED", "KILLED")
 
 
-class SweepFailed(UserError):
-    """Not all jobs have finished; the table says which ones, and why."""
-
-
 def sweep(
     context: HydraContext,
     master: DictConfig,
@@ -43,7 +39,7 @@ def sweep(
 
     Raises:
         ConfigError: a job's configuration is wrong; no job was started.
-        SweepFailed: a job has failed; the others have run, unless `sweep.on_failure=stop`.
+        UserError: a job has failed; the others have run, unless `sweep.on_failure=stop`.
     """
     check_options(master.hydra.launcher, max_batch_size)
     jobs = plan(context.config_loader, master, combinations)
@@ -75,7 +71,7 @@ def sweep(
         sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
-            raise SweepFailed(f"{len(left)} of {len(rows)} jobs have not finished")
+            raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
 
 
 def begin(config: Mapping[str, Any]) -> None:
@@ -148,7 +144,8 @@ def lost_by(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], first: int
 ) -> list[PlannedJob] | None:
     """Launch jobs; return those whose processes left no result, or None if the launcher gave up."""
-    returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
+    overrides = [[*job.overrides, f"run_name={quoted(job.name)}"] for job in jobs]
+    returns = launched(opened, launcher, overrides, first)
     if returns is None:
         return None
     lost = []

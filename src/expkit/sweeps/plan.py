@@ -51,10 +51,6 @@ class PlannedJob:
         number = f"… #{self.number}"  # two long names may differ only in what is cut off
         return text[: NAME_LIMIT - len(number)] + number
 
-    def launched_as(self) -> list[str]:
-        """Return the overrides to launch the job with."""
-        return [*self.overrides, f"run_name={quoted(self.name)}"]
-
 
 def plan(
     loader: ConfigLoader, master: DictConfig, combinations: Sequence[Sequence[str]]
@@ -124,9 +120,9 @@ def _without_repetitions(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
     return list(first.values())
 
 
-def fingerprint_of(jobs: Sequence[PlannedJob]) -> str:
-    """Return the fingerprint of a sweep, which does not depend on the order of its jobs."""
-    text = "\n".join(sorted(job.fingerprint for job in jobs))
+def fingerprint_of(jobs: Sequence[PlannedJob], more: Sequence[str] = ()) -> str:
+    """Return the fingerprint of jobs in any order, and of what else makes a sweep the same."""
+    text = "\n".join([*sorted(job.fingerprint for job in jobs), *more])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -4,7 +4,6 @@ The study is a queue. The launcher starts workers as it starts jobs, and each ta
 study until it has `n_trials`. A search that was cut off goes on with the same study.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,7 +21,6 @@ from expkit.config.project import is_file_name
 from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
 from expkit.sweeps.grid import (
-    SweepFailed,
     begin,
     hand_over,
     launched,
@@ -30,11 +28,11 @@ from expkit.sweeps.grid import (
     threads,
     told,
 )
-from expkit.sweeps.plan import PlannedJob, plan
-from expkit.sweeps.search.space import Space, as_overrides, probes, search_space, shown
+from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan
+from expkit.sweeps.search.space import as_overrides, probes, search_space, shown
 from expkit.sweeps.search.trials import ERROR, FINGERPRINT, NAME, Settings, Trials, make_study
 from expkit.terminal.display import say
-from expkit.terminal.errors import ConfigError, nearest
+from expkit.terminal.errors import ConfigError, UserError, nearest
 from expkit.tracking.sweep import DIED, Row, SweepRun, open_sweep
 
 SAMPLERS = ("tpe", "random")
@@ -58,14 +56,15 @@ def search(
 
     Raises:
         ConfigError: something is wrong with the search; no trial was started.
-        SweepFailed: fewer than `n_trials` have ended, or none of them has an objective.
+        UserError: fewer than `n_trials` have ended, or none of them has an objective.
     """
     check_options(options, master)
     fixed, space = search_space(hydra_context.config_loader, arguments)
     tried = plan(hydra_context.config_loader, master, [[*fixed, *probe] for probe in probes(space)])
     config = tried[0].config
     begin(config)
-    identity = fingerprint_of(space, tried[0])
+    ranges = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
+    identity = fingerprint_of(tried[:1], ranges)
     command = as_typed(master.hydra.overrides.task)
     with open_sweep(config, identity, f"search: {', '.join(space)}", command) as opened:
         n_jobs = options.pop("n_jobs")
@@ -121,16 +120,16 @@ def fill(
 
 
 def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials: int) -> None:
-    """Write the summary; raise SweepFailed if trials are missing or none has an objective."""
+    """Write the summary; raise UserError if trials are missing or none has an objective."""
     rows = rows_of(opened, trials, config)
     sum_up(opened, rows)
     if not any(trial.state == TrialState.COMPLETE for trial in trials.begun()):
-        raise SweepFailed("no trial has come to an objective")
+        raise UserError("no trial has come to an objective")
     parameters = " ".join(as_overrides(trials.study.best_params))
     opened.tag("expkit.best_parameters", parameters)
     say(f"best     {trials.study.best_value:.4f} with {parameters}")
     if trials.ended() < n_trials:
-        raise SweepFailed(f"{n_trials - trials.ended()} of {n_trials} trials have not ended")
+        raise UserError(f"{n_trials - trials.ended()} of {n_trials} trials have not ended")
 
 
 def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:
@@ -153,13 +152,6 @@ def _judged(row: Row, trial: FrozenTrial) -> Row:
         return row
     value = row.value if row.value is not None and isfinite(row.value) else None
     return replace(row, state="FAILED", value=value, error=trial.user_attrs.get(ERROR) or row.error)
-
-
-def fingerprint_of(space: Space, first: PlannedJob) -> str:
-    """Return the fingerprint of a search, made of its ranges and choices and of one configuration."""
-    parts = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
-    text = "\n".join([first.fingerprint, *parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def check_options(options: dict[str, Any], master: DictConfig) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import optuna
 from filelock import FileLock
@@ -21,6 +21,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from expkit.config.project import output_dir
@@ -37,8 +38,6 @@ SPACE, SEARCH = "space", "search"
 SUSPECT = "suspect"  # whether a trial was running when a process died, and may be the reason
 NAME, FINGERPRINT, ERROR = "name", "fingerprint", "error"
 PERCENT = 100  # the pruner counts a trial's progress in percent
-
-Direction = Literal["minimize", "maximize"]
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ class Promise:
 
 
 def make_study(
-    settings: Settings, *, direction: Direction, space: Space, search: str, goes_on: bool
+    settings: Settings, *, direction: str, space: Space, search: str, goes_on: bool
 ) -> Trials:
     """Create the study with that name, or open it if it exists.
 
@@ -190,7 +189,10 @@ def make_study(
                 f"hydra.sweeper.study_name={name}: is there already; resume=auto goes on with it"
             )
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=direction, load_if_exists=True
+            storage=storage,
+            study_name=name,
+            direction=StudyDirection[direction.upper()],
+            load_if_exists=True,
         )
         if study.user_attrs.setdefault(SEARCH, search) != search:
             raise ConfigError(
