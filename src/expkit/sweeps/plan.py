@@ -68,7 +68,7 @@ def plan(
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
     if len({str(job.config["tracking"]) for job in composed}) > 1:
-        one_store = "tracking: has to be the same for all jobs, which are one sweep in one store"
+        one_store = "tracking: has to be the same for all jobs of a sweep"
         problems[one_store] = None
     if problems:
         raise ConfigError(list(problems))
@@ -106,7 +106,7 @@ def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) 
         if of_job.get(group) != of_sweep.get(group):
             chosen = f"{group}={of_job.get(group)}"
             raise ConfigError(
-                f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all"
+                f"{chosen}: only one of several recipes chooses it; type {chosen} for all jobs"
             )
 
 

@@ -65,20 +65,18 @@ def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
     for run in runs_with(client, [parent.info.experiment_id], SWEEP, parent.info.run_id):
         newest.setdefault(tag_of(run.data.tags, FINGERPRINT, run.info.run_id), run)
     rows = _table(parent)
-    chosen = {
-        row["job"]: {k: str(v) for k, v in row.items() if k not in NOT_OVERRIDES} for row in rows
-    }
+    chosen = {row["job"]: _chosen(row) for row in rows}
     for run in reversed(newest.values()):
         yield _job(run, _name(run), chosen.get(_name(run), {}))
     names = {_name(run) for run in newest.values()}
     for row in rows:
         name = row["job"]
         if name not in names and not row["run"]:
-            yield _not_started(row, chosen[name])
+            yield _not_started(row)
         elif name not in names:  # it had finished before the sweep began
             run = client.get_run(row["run"])
             if tag_of(run.data.tags, FINGERPRINT) not in newest:
-                yield _job(run, name, chosen[name])
+                yield _job(run, name, _chosen(row))
 
 
 def _table(parent: MlflowRun) -> list[dict[str, Any]]:
@@ -103,9 +101,13 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
     )
 
 
-def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
+def _not_started(row: Mapping[str, Any]) -> Job:
     params = {"objective": str(row["objective"])}
-    return Job(str(row["job"]), "", str(row["state"]), str(row["error"]), params, {}, chosen)
+    return Job(row["job"], "", row["state"], row["error"], params, {}, _chosen(row))
+
+
+def _chosen(row: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in row.items() if key not in NOT_OVERRIDES}
 
 
 def _name(run: MlflowRun) -> str:

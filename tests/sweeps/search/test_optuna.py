@@ -195,7 +195,7 @@ def test_no_objective_at_all_is_a_failed_search(
 ) -> None:
     stand_in(lambda cfg, share: float("inf"))
     assert search(LR, "hydra.sweeper.n_trials=2") == 1
-    assert "no trial has come to an objective" in capsys.readouterr().err
+    assert "no trial has produced an objective" in capsys.readouterr().err
     (parent,), _ = mlflow_runs(project)
     assert parent.info.status == "FAILED"
 
@@ -290,7 +290,7 @@ def test_training_ends_at_the_evaluation_that_is_not_good_enough(
     )
     steps = ("train.max_steps=3", "train.eval_every=1", "hydra.sweeper.n_trials=1")
     assert search(LR, *steps) == 1
-    assert "no trial has come to an objective" in capsys.readouterr().err
+    assert "no trial has produced an objective" in capsys.readouterr().err
     _, (run,) = mlflow_runs(project)
     assert run.data.tags["expkit.pruned"] == "true"
     assert len(client(project).get_metric_history(run.info.run_id, "eval/loss")) == 1
@@ -335,9 +335,9 @@ def test_a_named_study_is_not_mixed_up(
     named = ("hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
     assert search(LR, *named) == 0
     assert search(LR, *named) == 2
-    assert "is there already; resume=auto goes on with it" in capsys.readouterr().err
+    assert "exists already; resume=auto goes on with it" in capsys.readouterr().err
     assert search("optimizer.lr=interval(1,2)", *named, "resume=auto") == 2
-    assert "is a study of another search" in capsys.readouterr().err
+    assert "belongs to another search" in capsys.readouterr().err
 
 
 def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> None:

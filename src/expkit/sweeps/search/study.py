@@ -124,7 +124,7 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials:
     rows = rows_of(opened, trials, config)
     sum_up(opened, rows)
     if not any(trial.state == TrialState.COMPLETE for trial in trials.begun()):
-        raise UserError("no trial has come to an objective")
+        raise UserError("no trial has produced an objective")
     parameters = " ".join(as_overrides(trials.study.best_params))
     opened.tag("expkit.best_parameters", parameters)
     say(f"best     {trials.study.best_value:.4f} with {parameters}")
@@ -163,10 +163,12 @@ def check_options(options: dict[str, Any], master: DictConfig) -> None:
     for key, least in AT_LEAST.items():
         value = options[key]
         if type(value) is not int or value < least:
-            problems.append(f"hydra.sweeper.{key}={value}: must be a whole number from {least}")
+            problems.append(
+                f"hydra.sweeper.{key}={value}: must be a whole number of at least {least}"
+            )
     if options["study_name"] is not None and not is_file_name(str(options["study_name"])):
         problems.append(
-            f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it is made of "
+            f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it may contain "
             "letters, digits, spaces and . _ -"
         )
     if problems:

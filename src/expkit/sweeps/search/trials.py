@@ -186,7 +186,7 @@ def make_study(
     with FileLock(_folder() / f"{name}.lock"):
         if name in optuna.get_all_study_names(storage) and not goes_on:
             raise ConfigError(
-                f"hydra.sweeper.study_name={name}: is there already; resume=auto goes on with it"
+                f"hydra.sweeper.study_name={name}: this study exists already; resume=auto goes on with it"
             )
         study = optuna.create_study(
             storage=storage,
@@ -196,8 +196,8 @@ def make_study(
         )
         if study.user_attrs.setdefault(SEARCH, search) != search:
             raise ConfigError(
-                f"hydra.sweeper.study_name={name}: is a study of another search or configuration; "
-                "take another name"
+                f"hydra.sweeper.study_name={name}: this study belongs to another search or configuration; "
+                "choose another name"
             )
         study.set_user_attr(SEARCH, search)
         study.set_user_attr(SPACE, {key: distribution_to_json(d) for key, d in space.items()})
