@@ -180,7 +180,7 @@ def launched(
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> JobContext:
     """Tell every job its project, the id of its sweep and its number of threads."""
     context = JobContext(project=str(project_root()), sweep=sweep, threads=threads)
-    given = [told(context)]
+    given = [context_override(context)]
     # A job in another process might otherwise find another project, and with it another folder.
     given.append(f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}")
     with open_dict(master):
@@ -188,7 +188,7 @@ def hand_over(master: DictConfig, sweep: str, threads: int | None) -> JobContext
     return context
 
 
-def told(context: JobContext) -> str:
+def context_override(context: JobContext) -> str:
     """Return the override of Hydra that passes its context to a job."""
     ((name, value),) = context.variables().items()
     return f"++hydra.job.env_set.{name}={quoted(value)}"

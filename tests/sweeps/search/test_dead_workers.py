@@ -49,22 +49,20 @@ class Pool(Launcher):
         return []
 
 
-def study(name: str, storage: str | None) -> tuple[Settings, Trials]:
+def study(name: str, storage: str | None) -> Trials:
     settings = Settings(name, storage, 5, "random", "none", 0, 1)
     space = {key: FloatDistribution(0, 1) for key in ("optimizer.lr", "model.dropout")}
     direction = "minimize"
-    return settings, make_study(
-        settings, direction=direction, space=dict(space), search="x", goes_on=False
-    )
+    return make_study(settings, direction=direction, space=dict(space), search="x", goes_on=False)
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 def test_the_deadly_trial_fails_alone(project: Path, kind: str) -> None:
     storage = f"sqlite:///{project}/study.db" if kind == "sqlite" else None
-    settings, trials = study("deadly", storage)
+    trials = study("deadly", storage)
     pool = Pool(trials)
     opened = SweepRun(cast(Any, None), "", "", "", False)
-    fill(opened, trials, pool, [], settings, 2, JobContext(), stops=False)
+    fill(opened, trials, pool, [], 2, JobContext(), stops=False)
     assert pool.launches == [[0, 1], [2, 3], [2], [3], [4]]
     assert pool.most == [5, 3, 2, 1, 1]
     ended = trials.begun()
@@ -72,7 +70,7 @@ def test_the_deadly_trial_fails_alone(project: Path, kind: str) -> None:
         *("COMPLETE", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE")
     ]
     assert ended[DEADLY].user_attrs[ERROR] == DIED
-    _, undisturbed = study("undisturbed", storage)
+    undisturbed = study("undisturbed", storage)
     claimed = [undisturbed.claim() for _ in range(5)]
     assert [trial.params for trial in ended] == [cast(Trial, trial).params for trial in claimed]
     assert undisturbed.claim() is None

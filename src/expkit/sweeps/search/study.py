@@ -22,11 +22,11 @@ from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
 from expkit.sweeps.grid import (
     begin,
+    context_override,
     hand_over,
     launched,
     sum_up,
     threads,
-    told,
 )
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan
 from expkit.sweeps.search.space import as_overrides, probes, search_space, shown
@@ -82,8 +82,8 @@ def search(
             say(f"{ended} of them had ended before, {cut_off} were cut off")
         context = hand_over(master, opened.id, threads(launcher, n_jobs))
         stops = config["sweep"]["on_failure"] == "stop"
-        fill(opened, trials, launcher, fixed, settings, n_jobs, context, stops=stops)
-        conclude(opened, trials, config, settings.n_trials)
+        fill(opened, trials, launcher, fixed, n_jobs, context, stops=stops)
+        conclude(opened, trials, config)
 
 
 def fill(
@@ -91,7 +91,6 @@ def fill(
     trials: Trials,
     launcher: Launcher,
     fixed: Sequence[str],
-    settings: Settings,
     n_jobs: int,
     context: JobContext,
     *,
@@ -102,24 +101,24 @@ def fill(
     When a process dies, some launchers end the other workers too. The trials that were running then
     run again, one after another, so that only the trial that takes its process down fails.
     """
-    failed = trials.failed()
-    while (left := settings.n_trials - trials.ended()) > 0:
+    failed, n_trials = trials.failed(), trials.settings.n_trials
+    while (left := n_trials - trials.ended()) > 0:
         if stops and trials.failed() > failed:
             return
         suspects = trials.suspects()
         workers = 1 if suspects else min(n_jobs, left)
-        order = {"settings": asdict(settings), "most": suspects or left}
-        job = [*fixed, told(replace(context, search=order))]
+        order = {"settings": asdict(trials.settings), "most": suspects or left}
+        job = [*fixed, context_override(replace(context, search=order))]
         launched(opened, launcher, [job] * workers)
         while trials.started_here(alive=True):
             sleep(POLL_SECONDS)
         fail, run_again = partial(trials.fail, why=DIED), partial(trials.give_back, suspect=True)
         dead = trials.end_dead(fail if workers == 1 else run_again)
-        if not dead and left == settings.n_trials - trials.ended():
+        if not dead and left == n_trials - trials.ended():
             return  # the workers could not even begin
 
 
-def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials: int) -> None:
+def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> None:
     """Write the summary; raise UserError if trials are missing or none has an objective."""
     rows = rows_of(opened, trials, config)
     sum_up(opened, rows)
@@ -128,8 +127,9 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials:
     parameters = " ".join(as_overrides(trials.study.best_params))
     opened.tag("expkit.best_parameters", parameters)
     say(f"best     {trials.study.best_value:.4f} with {parameters}")
-    if trials.ended() < n_trials:
-        raise UserError(f"{n_trials - trials.ended()} of {n_trials} trials have not ended")
+    n_trials = trials.settings.n_trials
+    if missing := max(n_trials - trials.ended(), 0):
+        raise UserError(f"{missing} of {n_trials} trials have not ended")
 
 
 def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:

@@ -61,7 +61,7 @@ class Trials:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._lock = FileLock(_folder() / f"{settings.study_name}.lock")
         self._storage = open_storage(settings)
         self.study = optuna.load_study(
@@ -79,10 +79,10 @@ class Trials:
         with self._lock:
             trials = self.study.get_trials(deepcopy=False)
             waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
-            if len(trials) - len(waiting) >= self._settings.n_trials:
+            if len(trials) - len(waiting) >= self.settings.n_trials:
                 return None
             number = min(waiting, default=len(trials))
-            self.study.sampler = make_sampler(self._settings, number)
+            self.study.sampler = make_sampler(self.settings, number)
             trial = self.study.ask(self._space)
             for key, value in owner_tags().items():
                 trial.set_user_attr(key, value)

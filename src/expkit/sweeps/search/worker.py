@@ -33,8 +33,7 @@ def work(cfg: DictConfig, settings: Mapping[str, Any], most: int) -> None:
         settings: the fields of Settings.
         most: how many trials this worker may run.
     """
-    promised = Settings(**settings)
-    trials = Trials(promised)
+    trials = Trials(Settings(**settings))
     stops = cfg.sweep.on_failure == "stop"
     for _ in range(most):
         if stops and is_stopped(cfg.tracking):
@@ -43,7 +42,7 @@ def work(cfg: DictConfig, settings: Mapping[str, Any], most: int) -> None:
         if trial is None:
             return
         try:
-            succeeded = _run(trial, trials, Promise(promised, trial._trial_id))
+            succeeded = _run(trial, trials, Promise(trials.settings, trial._trial_id))
         except BaseException:  # such as Ctrl-C; a process that is killed cannot do this
             trials.give_back(trial)
             raise
