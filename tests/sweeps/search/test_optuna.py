@@ -355,7 +355,7 @@ def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> N
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    assert len(states(project)) < 4
+    assert "RUNNING" in states(project)  # the kill cut a trial off
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     found = the_study(project).trials
