@@ -1,36 +1,33 @@
-"""Hydra takes launchers from this package only; what they do is in expkit.sweeps.
+"""Hydra finds launchers only in this package; what they do is in expkit.sweeps.launchers.
 
-Hydra imports this file at every start, so it imports nothing that takes time.
+Hydra imports this file whenever it starts, so the file imports nothing that takes time.
 """
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, setup_globals
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-if TYPE_CHECKING:
-    from expkit.sweeps.launchers.elsewhere import Work
+from expkit.processes.cores import cores, share_of_cores
 
 
 class ElsewhereLauncher(Launcher):
-    """Sends jobs to other processes, and waits for all of them, whatever becomes of one.
+    """Sends jobs to other processes and waits for all of them, even if some fail.
 
-    `on_loss` is called as soon as it is known that the process of a job is gone without a result.
+    It calls `on_loss` as soon as it knows that the process of a job has ended without a result.
     """
 
-    module: str  # whose function `launch` does it; imported when it is needed
+    module: str  # the module with the function `launch`, imported when it is needed
     on_loss: Callable[[], None] = staticmethod(lambda: None)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Remember it; called by Hydra."""
+        """Keep what Hydra passes; Hydra calls this once."""
         self.config = config
         self.task_function = task_function
         self.hydra_context = hydra_context
@@ -38,26 +35,17 @@ class ElsewhereLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run the jobs and wait for all of them; called by a sweeper."""
+        """Run the jobs and wait for all of them; a sweeper calls this."""
         return import_module(self.module).launch(self, job_overrides, initial_job_idx)
-
-    def work(self) -> "Work":
-        """What is sent to the processes of all jobs."""
-        from expkit.sweeps.launchers.elsewhere import Work
-
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        setup_globals()
-        known = Singleton.get_state()
-        return Work(self.hydra_context, self.config, self.task_function, known, Path.cwd())
 
 
 class RayLauncher(ElsewhereLauncher):
-    """Each job is a Ray task.
+    """Runs each job as a Ray task.
 
     Args:
-        address: of a cluster; None: a Ray of its own on this machine, for as long as it is needed.
-        num_cpus: of each task.
-        num_gpus: of each task.
+        address: the address of a cluster, or None to start Ray on this machine for the sweep.
+        num_cpus: what each task reserves.
+        num_gpus: what each task reserves.
     """
 
     module = "expkit.sweeps.launchers.on_ray"
@@ -67,9 +55,13 @@ class RayLauncher(ElsewhereLauncher):
         self.num_cpus = num_cpus
         self.num_gpus = num_gpus
 
+    def threads(self, jobs: int) -> int:
+        """Return how many threads each job may use."""
+        return max(int(self.num_cpus), 1)
+
 
 class SlurmLauncher(ElsewhereLauncher):
-    """Each job is a Slurm job; the options are those of conf/hydra/launcher/submitit_slurm.yaml."""
+    """Runs each job as a Slurm job, with the options of conf/hydra/launcher/submitit_slurm.yaml."""
 
     module = "expkit.sweeps.launchers.on_submitit"
     cluster = "slurm"
@@ -78,8 +70,21 @@ class SlurmLauncher(ElsewhereLauncher):
         self.folder = submitit_folder
         self.options = options
 
+    def threads(self, jobs: int) -> int | None:
+        """Return how many threads each job may use, since Slurm need not bind a job to its cores."""
+        return self.options["cpus_per_task"]
+
 
 class LocalLauncher(SlurmLauncher):
-    """The same with processes of this machine."""
+    """Runs each job as a process of this machine."""
 
     cluster = "local"
+
+    @property
+    def at_once(self) -> int:
+        """How many jobs a sweep may hand over together, as submitit starts all that it gets."""
+        return cores()
+
+    def threads(self, jobs: int) -> int:
+        """Return how many threads each of so many jobs may use."""
+        return share_of_cores(jobs)

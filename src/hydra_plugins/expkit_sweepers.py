@@ -1,6 +1,6 @@
-"""Hydra takes sweepers from this package only; what they do is in expkit.sweeps.
+"""Hydra finds sweepers only in this package; what they do is in expkit.sweeps.
 
-Hydra imports this file at every start, so it imports nothing that takes time.
+Hydra imports this file whenever it starts, so the file imports nothing that takes time.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 
 class _Sweeper(BasicSweeper):
-    """Says which extra to install before Hydra looks for the launcher."""
+    """Names the extra to install before Hydra fails to find the launcher."""
 
-    # Hydra's own sweeper says that these may be None; `setup` has been called before `sweep` is.
+    # BasicSweeper declares these as optional, but Hydra calls `setup` before `sweep`.
     hydra_context: HydraContext
     config: DictConfig
     launcher: Launcher
@@ -22,7 +22,7 @@ class _Sweeper(BasicSweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Make the launcher; called by Hydra."""
+        """Create the launcher; Hydra calls this once."""
         from expkit.sweeps.launchers.installed import require
 
         for group in ("sweeper", "launcher"):
@@ -32,34 +32,28 @@ class _Sweeper(BasicSweeper):
 
 
 class GridSweeper(_Sweeper):
-    """All combinations of the values that are given, as one sweep."""
+    """Runs all combinations of the given values as one sweep."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the jobs; called by Hydra with the overrides of the command line."""
-        from expkit.sweeps.grid import sweep
-
-        jobs = self.combinations(arguments)
-        return sweep(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
-
-    def combinations(self, arguments: list[str]) -> list[list[str]]:
-        """The overrides of each job."""
+        """Run the jobs; Hydra calls this with the overrides of the command line."""
         from expkit.config.texts import TextParser
+        from expkit.sweeps.grid import sweep
 
         parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (combinations,) = self.split_arguments(overrides, None)
-        return combinations
+        (jobs,) = self.split_arguments(overrides, None)
+        return sweep(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
 
 
 class OptunaSweeper(_Sweeper):
-    """A search with Optuna; the options are those of conf/hydra/sweeper/optuna.yaml."""
+    """Searches with Optuna, with the options of conf/hydra/sweeper/optuna.yaml."""
 
     def __init__(self, params: dict[str, str] | None = None, **options: Any) -> None:
         super().__init__(max_batch_size=None, params=params)
         self.options = options
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the trials; called by Hydra with the overrides of the command line."""
+        """Run the trials; Hydra calls this with the overrides of the command line."""
         from expkit.sweeps.search.study import search
 
         overrides = [*self._parse_config(), *arguments]

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from expkit.config.project import conf_dir
-from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
+from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
 from expkit.terminal.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def hydra() -> Iterator[tuple[ConfigLoader, DictConfig]]:
         yield loader, master
 
 
-def planned(*combinations: list[str]) -> list[Job]:
+def planned(*combinations: list[str]) -> list[PlannedJob]:
     with hydra() as (loader, master):
         return plan(loader, master, combinations)
 

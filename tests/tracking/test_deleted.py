@@ -14,7 +14,7 @@ from mlflow.entities import ViewType
 from expkit.commands.sync import sync
 from expkit.processes.context import VARIABLE, JobContext
 from expkit.sweeps.grid import sum_up
-from expkit.sweeps.plan import Job
+from expkit.sweeps.plan import PlannedJob
 from expkit.terminal.errors import UserError
 from expkit.tracking import outbox, store
 from expkit.tracking.past import FINGERPRINT, SWEEP
@@ -80,15 +80,15 @@ def test_a_run_that_is_deleted_goes_on_and_is_complete_when_restored(
 CONFIG = {"objective": "eval/f1", "direction": "maximize", "run_name": None}
 
 
-def job(number: int) -> Job:
-    return Job(number, (), {"seed": str(number)}, CONFIG, "f")
+def job(number: int) -> PlannedJob:
+    return PlannedJob(number, (), {"seed": str(number)}, CONFIG, "f")
 
 
 def test_the_table_of_a_sweep_is_shown_without_its_parent_and_names_deleted_jobs(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = {"tracking": SETTINGS, "resume": "never"}
-    jobs = [Job(n, (), {"seed": str(n)}, job(n).config, f"f{n}") for n in range(3)]
+    jobs = [PlannedJob(n, (), {"seed": str(n)}, job(n).config, f"f{n}") for n in range(3)]
     with open_sweep(config, "f", "a sweep", ["seed=0,1"]) as opened:
         experiment = client.get_run(opened.id).info.experiment_id
         runs = [

@@ -14,7 +14,7 @@ from expkit.commands.reproduce import _environment
 from expkit.comparison.groups import grouped, metrics_to_show
 from expkit.experiment import run
 from expkit.processes.context import VARIABLE, JobContext
-from expkit.sweeps.plan import Job
+from expkit.sweeps.plan import PlannedJob
 from expkit.tracking.jobs import select
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.params import params_of
@@ -116,7 +116,7 @@ def test_a_search_and_a_run_take_the_result_of_an_old_run(
 
 def test_an_old_sweep_goes_on(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = old_run(client, "KILLED", kind="sweep", sweep_fingerprint="jobs", stopped="true")
-    job = Job(0, (), {"seed": "1"}, CONFIG, "of job")
+    job = PlannedJob(0, (), {"seed": "1"}, CONFIG, "of job")
     old_run(client, fingerprint="of job", sweep=parent)
     monkeypatch.setenv(VARIABLE, JobContext(sweep=parent).variables()[VARIABLE])
     assert is_stopped(CONFIG["tracking"])

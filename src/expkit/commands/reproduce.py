@@ -116,7 +116,7 @@ def _use_threads(facts: Mapping[str, str]) -> None:
     """As many as then, because they decide in which order sums are taken."""
     import torch
 
-    from expkit.sweeps.grid import cores
+    from expkit.processes.cores import cores
 
     logged = int(facts.get("hardware.threads", 0))
     if 0 < logged <= cores():

@@ -17,7 +17,7 @@ class JobContext:
         sweep: the id of the parent run in MLflow.
         overrides: what tells the job from others, as it was typed.
         trial: the number of its trial, in a search.
-        search: for a worker of a search, what it is to do.
+        search: the arguments of `work`, for a worker of a search.
         threads: how many threads it may use.
         announce_in: a file that gets the id of the run as soon as it is open.
     """
@@ -26,7 +26,7 @@ class JobContext:
     sweep: str | None = None
     overrides: str = ""
     trial: str | None = None
-    search: str | None = None
+    search: dict[str, Any] | None = None
     threads: int | None = None
     announce_in: str | None = None
 

@@ -1,1 +1,1 @@
-"""What makes many runs one sweep."""
+"""Grids and searches: many runs as one sweep."""

@@ -1,6 +1,5 @@
-"""One sweep, top to bottom: plan, skip what is finished, launch, launch again, sum up."""
+"""A sweep, top to bottom: plan, skip what is finished, launch, launch again, sum up."""
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -15,10 +14,11 @@ from expkit.config.composition import work_has_begun
 from expkit.config.project import project_root, require_outputs
 from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
+from expkit.processes.cores import cores, share_of_cores
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
 from expkit.sweeps.launchers.elsewhere import Lost
-from expkit.sweeps.plan import Job, fingerprint_of, plan, quoted
+from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, show
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError, reason, shortened
@@ -28,10 +28,6 @@ from expkit.tracking.sweep import Row, SweepRun, open_sweep
 HAS_FAILED = ("FAILED", "KILLED")
 
 
-class SweepFailed(UserError):
-    """Not all jobs have finished; the table has said which, and why."""
-
-
 def sweep(
     context: HydraContext,
     master: DictConfig,
@@ -39,11 +35,11 @@ def sweep(
     combinations: Sequence[Sequence[str]],
     max_batch_size: int | None,
 ) -> None:
-    """Run all jobs under one parent run, and say at the end what became of each.
+    """Run all jobs under one parent run, and print a table of how each one ended.
 
     Raises:
-        ConfigError: a job is wrong; none was started.
-        SweepFailed: a job has failed; the others have run, unless `sweep.on_failure=stop`.
+        ConfigError: a job's configuration is wrong; no job was started.
+        UserError: a job has failed; the others have run, unless `sweep.on_failure=stop`.
     """
     check_options(master.hydra.launcher, max_batch_size)
     jobs = plan(context.config_loader, master, combinations)
@@ -56,15 +52,16 @@ def sweep(
         waiting = [job for job in jobs if not opened.is_done(job)]
         if len(waiting) < len(jobs):
             say(f"{len(jobs) - len(waiting)} of them had finished before")
-        size = max_batch_size or batch_size(master.hydra.launcher, len(jobs))
-        hand_over(master, opened.id, threads(master.hydra.launcher, min(size, len(waiting))))
+        at_once: int = getattr(launcher, "at_once", len(jobs))
+        size = max_batch_size or at_once
+        hand_over(master, opened.id, threads(launcher, min(size, len(waiting))))
         stops = config["sweep"]["on_failure"] == "stop"
-        if stops and hasattr(launcher, "on_loss"):  # Hydra imports classes of its own
+        if stops and hasattr(launcher, "on_loss"):
             launcher.on_loss = opened.stop
         for _ in range(1 + retries(config)):
             try:
                 launch_all(opened, launcher, waiting, size, stops=stops)
-            except UserError:  # a cluster that takes no more jobs; some may have ended before
+            except UserError:  # the cluster takes no more jobs, but some may have ended before
                 rows = opened.rows(jobs)
                 if any(row.run_id for row in rows):
                     sum_up(opened, rows)
@@ -74,15 +71,17 @@ def sweep(
         sum_up(opened, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
-            raise SweepFailed(f"{len(left)} of {len(rows)} jobs have not finished")
+            raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
 
 
 def begin(config: Mapping[str, Any]) -> None:
-    """All has been checked; `config` is that of one of the jobs.
+    """Prepare this process to run jobs whose configuration has been checked.
+
+    Args:
+        config: that of one of the jobs.
 
     Raises:
-        ConfigError: it is to be a dry run or to go on with one run, or somebody else has started
-            several processes.
+        ConfigError: the command asks for something that only a single run can do.
         UserError: the outputs cannot be written.
     """
     if (processes := count()) > 1:
@@ -100,13 +99,13 @@ def begin(config: Mapping[str, Any]) -> None:
 
 
 def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
-    """The summary, on the parent run and in the terminal."""
+    """Write the summary to the terminal and to the parent run."""
     show(opened.name, opened.id, rows)
     opened.conclude(rows, best_rows(rows))
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
-    """Raise a ConfigError if a number of jobs is none."""
+    """Raise a ConfigError if an option that counts jobs is not a valid number."""
     options = {"hydra.sweeper.max_batch_size": (max_batch_size, 1)}
     if "n_jobs" in launcher:
         options["hydra.launcher.n_jobs"] = (launcher["n_jobs"], -cores())
@@ -120,13 +119,14 @@ def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
 
 
 def launch_all(
-    opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], size: int, *, stops: bool
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], size: int, *, stops: bool
 ) -> None:
     """Let the launcher run the jobs, `size` of them at once.
 
-    When a process dies, some launchers give up, and all that runs at the time is lost. What has not
-    run is then launched one by one, so that the job that takes its process down does so alone, and so
-    is a job whose process was lost before it could run; unless the sweep `stops` at the first failure.
+    When a process dies, some launchers give up, and the jobs that run at that time are lost. The jobs
+    that have not finished are then launched one by one, so that the one that takes its process down
+    does so alone. A job whose process was lost before it could run is also launched once more. A
+    sweep that `stops` at the first failure does neither.
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])
@@ -141,10 +141,11 @@ def launch_all(
 
 
 def lost_by(
-    opened: SweepRun, launcher: Launcher, jobs: Sequence[Job], first: int
-) -> list[Job] | None:
-    """Let the launcher run jobs; those whose processes have left no result, None if it gave up."""
-    returns = launched(opened, launcher, [job.launched_as() for job in jobs], first)
+    opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], first: int
+) -> list[PlannedJob] | None:
+    """Launch jobs; return those whose processes left no result, or None if the launcher gave up."""
+    overrides = [[*job.overrides, f"run_name={quoted(job.name)}"] for job in jobs]
+    returns = launched(opened, launcher, overrides, first)
     if returns is None:
         return None
     lost = []
@@ -159,7 +160,7 @@ def lost_by(
 def launched(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[Sequence[str]], first: int = 0
 ) -> Sequence[JobReturn] | None:
-    """What jobs, given by their overrides, have returned; None if the launcher gave up."""
+    """Launch jobs, given by their overrides; return their results, or None if the launcher gave up."""
     in_this_process = isinstance(launcher, BasicLauncher)
     try:
         with nullcontext() if in_this_process else ends_jobs_first(opened.end_jobs):
@@ -171,56 +172,39 @@ def launched(
         say(f"the launcher gave up: {shortened(text, 500)}")
         return None
     for job, done in zip(jobs, returns, strict=False):
-        if done.status == JobStatus.FAILED:  # without a word, or before there was a run to say it
+        if done.status == JobStatus.FAILED:  # no run in MLflow says why
             say(f"no result: {' '.join(job)}: {reason(done._return_value)}")
     return returns
 
 
 def hand_over(master: DictConfig, sweep: str, threads: int | None) -> JobContext:
-    """Give every job the project, the id of its sweep and its share of the cores."""
+    """Tell every job its project, the id of its sweep and its number of threads."""
     context = JobContext(project=str(project_root()), sweep=sweep, threads=threads)
-    given = [told(context)]
-    # A job in another process might find another project, and with it another folder.
+    given = [context_override(context)]
+    # A job in another process might otherwise find another project, and with it another folder.
     given.append(f"hydra.sweep.dir={quoted(str(master.hydra.sweep.dir))}")
     with open_dict(master):
         master.hydra.overrides.hydra.extend(given)
     return context
 
 
-def told(context: JobContext) -> str:
-    """The override of Hydra by which a job gets its context."""
+def context_override(context: JobContext) -> str:
+    """Return the override of Hydra that passes its context to a job."""
     ((name, value),) = context.variables().items()
     return f"++hydra.job.env_set.{name}={quoted(value)}"
 
 
-def batch_size(launcher: Mapping[str, Any], jobs: int) -> int:
-    """Jobs that a launcher gets at once. Submitit would start all of them on this machine."""
-    return cores() if launcher["_target_"].endswith(".LocalLauncher") else jobs
-
-
-def threads(launcher: Mapping[str, Any], jobs: int) -> int | None:
-    """How many threads each of the jobs at work may use; None: as many as it wants."""
-    kind = launcher["_target_"].rpartition(".")[2]
-    if kind == "JoblibLauncher":
-        workers = launcher["n_jobs"] or 1
-        at_once = workers if workers > 0 else cores() + 1 + workers
-    elif kind == "LocalLauncher":
-        at_once = jobs
-    elif kind == "RayLauncher":
-        return max(int(launcher["num_cpus"]), 1)
-    elif kind == "SlurmLauncher":  # which need not bind a job to the cores that it gives it
-        return launcher["cpus_per_task"]
-    else:
+def threads(launcher: Launcher, jobs: int) -> int | None:
+    """Return how many threads each of so many jobs may use, or None for as many as it wants."""
+    if hasattr(launcher, "threads"):  # a launcher of expkit
+        return launcher.threads(jobs)
+    if not hasattr(launcher, "joblib"):  # Hydra's own launcher runs one job after another
         return None
-    return max(cores() // max(min(at_once, jobs), 1), 1)
-
-
-def cores() -> int:
-    """Of this machine, as far as this process may use them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = launcher.joblib["n_jobs"] or 1  # joblib counts negative numbers from the cores down
+    return share_of_cores(min(workers if workers > 0 else cores() + 1 + workers, jobs))
 
 
 def retries(config: Mapping[str, Any]) -> int:
-    """How often a job that fails is launched again."""
+    """Return how often a job that fails is launched again."""
     settings = config["sweep"]
     return int(settings["retries"]) if settings["on_failure"] == "retry" else 0

@@ -1,4 +1,4 @@
-"""A job of a sweep: what launchers call, here or in other processes."""
+"""What launchers call for each job of a sweep, in this process or in another."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,17 +18,17 @@ from expkit.processes.outcome import IsPromising, Outcome
 
 
 def job(cfg: DictConfig) -> Any:
-    """One run, or the trials of a search, as a launcher asks for them by Hydra's task function.
+    """Carry out one run, or trials of a search if the launcher has started a worker of one.
 
-    A failure is returned, so that it ends neither the launcher nor the other jobs. Why it failed stands
-    in the run that it leaves in MLflow.
+    A failure is returned and not raised, so that it ends neither the launcher nor the other jobs. The
+    run in MLflow says why it failed.
     """
     take_over(job_context().project)
     if order := job_context().search:
         from expkit.sweeps.search.worker import work
 
-        os.chdir(where_typed())  # Hydra's folder would be that of many trials
-        return work(cfg, order)
+        os.chdir(where_typed())  # Hydra has a folder for each job, but the worker has many trials
+        return work(cfg, **order)
     from expkit.tracking.sweep import is_stopped, stop_sweep
 
     hydra_config = HydraConfig.get()
@@ -45,7 +45,7 @@ def job(cfg: DictConfig) -> Any:
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
-    """What was asked for: not the name that the sweep gave the job, nor an address with a password."""
+    """Leave out the name that the sweep gave the job, and the store, whose address may hold a password."""
     hidden = ("run_name=", "tracking.uri=")
     return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
@@ -56,10 +56,10 @@ def carry_out(
     typed: Sequence[str],
     is_promising: IsPromising | None = None,
 ) -> Outcome:
-    """One run, in this process or in others; a failure is told and returned.
+    """Carry out one run, in this process or in others; print and return a failure.
 
     Args:
-        is_promising: says after each evaluation whether to go on; it can be sent to a process.
+        is_promising: says after each evaluation whether to continue; it may be sent to a process.
     """
     work = partial(_run, choices=choices, typed=typed, is_promising=is_promising)
     if cfg.launch.processes > 1:

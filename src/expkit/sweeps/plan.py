@@ -24,11 +24,12 @@ NAME_LIMIT = 100  # characters
 
 
 @dataclass(frozen=True)
-class Job:
-    """One configuration of a sweep.
+class PlannedJob:
+    """A job of a sweep before it runs.
 
-    `differing` holds the overrides that are not the same in all jobs; together they make its name.
-    `choices` are the options that were taken.
+    Attributes:
+        differing: the overrides that are not the same in all jobs; the job's name is made of them.
+        choices: the option that was chosen in each config group.
     """
 
     number: int
@@ -40,38 +41,34 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What it differs in; the only job of a sweep has the name that it would have as a run."""
+        """What the job differs in; the only job of a sweep is named as a single run would be."""
         parts = [f"{re.split('[./]', key)[-1]}={value}" for key, value in self.differing.items()]
         given = self.config["run_name"]
         text = " ".join([given, *parts] if given else parts)
         text = text or run_name(self.config, self.choices, self.overrides)
         if len(text) <= NAME_LIMIT:
             return text
-        number = f"… #{self.number}"  # what was cut may have been all that tells it apart
+        number = f"… #{self.number}"  # two long names may differ only in what is cut off
         return text[: NAME_LIMIT - len(number)] + number
-
-    def launched_as(self) -> list[str]:
-        """The overrides to run it with."""
-        return [*self.overrides, f"run_name={quoted(self.name)}"]
 
 
 def plan(
     loader: ConfigLoader, master: DictConfig, combinations: Sequence[Sequence[str]]
-) -> list[Job]:
+) -> list[PlannedJob]:
     """Compose and check every job.
 
     Raises:
-        ConfigError: with the problems of all jobs, each once.
+        ConfigError: a configuration is wrong; the error lists the problems of all jobs, each once.
     """
     problems: dict[str, None] = {}
-    composed: list[Job] = []
+    composed: list[PlannedJob] = []
     for overrides in combinations:
         try:
             composed.append(compose(loader, master, overrides))
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
     if len({str(job.config["tracking"]) for job in composed}) > 1:
-        one_store = "tracking: has to be the same for all jobs, which are one sweep in one store"
+        one_store = "tracking: has to be the same for all jobs of a sweep"
         problems[one_store] = None
     if problems:
         raise ConfigError(list(problems))
@@ -84,8 +81,8 @@ def plan(
     ]
 
 
-def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> Job:
-    """One job, checked, that does not know yet in what it differs from others."""
+def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> PlannedJob:
+    """Compose and check one job, without its number and without what differs from other jobs."""
     before = HydraConfig.instance().cfg
     try:
         cfg = loader.load_sweep_config(master, list(overrides))
@@ -100,22 +97,22 @@ def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) 
     finally:
         HydraConfig.instance().cfg = before
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    return Job(0, tuple(overrides), {}, config, fingerprint(config), choices)
+    return PlannedJob(0, tuple(overrides), {}, config, fingerprint(config), choices)
 
 
 def _require_same_sweep(of_sweep: Mapping[str, str], of_job: Mapping[str, str]) -> None:
-    """Raise a ConfigError for a job whose recipe chooses what all jobs have in common."""
+    """Raise a ConfigError if a job's recipe chooses its own launcher or sweeper."""
     for group in ("hydra/launcher", "hydra/sweeper"):
         if of_job.get(group) != of_sweep.get(group):
             chosen = f"{group}={of_job.get(group)}"
             raise ConfigError(
-                f"{chosen}: chosen by a recipe that is one of several; type {chosen} for all"
+                f"{chosen}: only one of several recipes chooses it; type {chosen} for all jobs"
             )
 
 
-def _without_repetitions(jobs: Sequence[Job]) -> list[Job]:
-    """The first of those that would have the same result."""
-    first: dict[str, Job] = {}
+def _without_repetitions(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
+    """Keep the first of the jobs that must have the same result."""
+    first: dict[str, PlannedJob] = {}
     for job in jobs:
         first.setdefault(job.fingerprint, job)
     if len(first) < len(jobs):
@@ -123,12 +120,12 @@ def _without_repetitions(jobs: Sequence[Job]) -> list[Job]:
     return list(first.values())
 
 
-def fingerprint_of(jobs: Sequence[Job]) -> str:
-    """Of a sweep: the same for the same jobs, in whatever order."""
-    text = "\n".join(sorted(job.fingerprint for job in jobs))
+def fingerprint_of(jobs: Sequence[PlannedJob], more: Sequence[str] = ()) -> str:
+    """Return the fingerprint of jobs in any order, and of what else makes a sweep the same."""
+    text = "\n".join([*sorted(job.fingerprint for job in jobs), *more])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def quoted(text: str) -> str:
-    """As a value of an override."""
+    """Quote a text as the value of an override."""
     return QuotedString(text, Quote.single).with_quotes()

@@ -1,4 +1,4 @@
-"""What a sweep says at its end: a table, and the reasons of failures."""
+"""What a sweep prints at its end: a table, and why jobs failed."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from expkit.tracking.note import Row, figures, verdicts
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
-    """The best job for each task and objective, and those that tie with it; others cannot be compared."""
+    """Return the best jobs, which may tie, for each task and objective; only these can be compared."""
     contests: dict[tuple[str, str, str], list[tuple[float, Row]]] = {}
     for row in rows:
         if row.value is not None and row.value == row.value and row.direction:
@@ -22,7 +22,7 @@ def best_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
-    """The table in the terminal, and below it why jobs have failed."""
+    """Print the table, and below it why jobs failed and which are the best."""
     best = best_rows(rows)
     title, shown = figures(rows)
     cells = [

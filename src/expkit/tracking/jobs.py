@@ -1,4 +1,4 @@
-"""The runs that are to be compared: those of a sweep, or chosen ones."""
+"""Find the runs to compare: those of a sweep, or those that the user names."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from expkit.tracking.params import config_of
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
-TABLE = "sweep/jobs.json"  # on the parent run of a sweep that has come to its end
+TABLE = "sweep/jobs.json"  # an artifact of the parent run of a sweep that has ended
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. `pair` says that it was two runs and nothing else."""
+    """The runs to compare. `pair` says that the user named exactly two runs and no sweep."""
 
     title: str
     jobs: Sequence[Job]
@@ -31,10 +31,10 @@ class Selection:
 
 
 def select(ids: Sequence[str]) -> Selection:
-    """The runs with these ids, and those of the sweeps among them; without ids the last sweep.
+    """Return the runs with these ids, and the jobs of sweeps among them; by default the last sweep.
 
     Raises:
-        UserError: no such run, several, or none at all.
+        UserError: an id names no run or several, or there is nothing to compare.
     """
     client = connect(None)
     chosen = [find_run(client, run_id) for run_id in dict.fromkeys(ids)] or [_last_sweep(client)]
@@ -60,31 +60,27 @@ def _last_sweep(client: MlflowClient) -> MlflowRun:
 
 
 def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
-    """The newest run of each job, and jobs that had finished before the sweep began."""
+    """Yield the newest run of each job, then the jobs that have no run in this sweep."""
     newest: dict[str, MlflowRun] = {}
     for run in runs_with(client, [parent.info.experiment_id], SWEEP, parent.info.run_id):
         newest.setdefault(tag_of(run.data.tags, FINGERPRINT, run.info.run_id), run)
-    names = {_name(run) for run in newest.values()}
-    overrides: dict[str, Mapping[str, str]] = {}
-    elsewhere: list[Job] = []
-    for row in _table(parent):
-        chosen = {k: str(v) for k, v in row.items() if k not in NOT_OVERRIDES}
-        overrides[str(row["job"])] = chosen
-        if row["job"] in names:
-            continue
-        if row["run"]:
-            run = client.get_run(str(row["run"]))
-            if tag_of(run.data.tags, FINGERPRINT) not in newest:
-                elsewhere.append(_job(run, str(row["job"]), chosen))
-        else:
-            elsewhere.append(_not_started(row, chosen))
+    rows = _table(parent)
+    chosen = {row["job"]: _chosen(row) for row in rows}
     for run in reversed(newest.values()):
-        yield _job(run, _name(run), overrides.get(_name(run), {}))
-    yield from elsewhere
+        yield _job(run, _name(run), chosen.get(_name(run), {}))
+    names = {_name(run) for run in newest.values()}
+    for row in rows:
+        name = row["job"]
+        if name not in names and not row["run"]:
+            yield _not_started(row)
+        elif name not in names:  # it had finished before the sweep began
+            run = client.get_run(row["run"])
+            if tag_of(run.data.tags, FINGERPRINT) not in newest:
+                yield _job(run, name, _chosen(row))
 
 
 def _table(parent: MlflowRun) -> list[dict[str, Any]]:
-    """Its rows; none while the sweep is at work, or if it was cut off."""
+    """Return the rows of the sweep's table; there are none before the sweep has ended."""
     try:
         table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/{TABLE}")
     except (MlflowException, OSError):
@@ -105,9 +101,13 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
     )
 
 
-def _not_started(row: Mapping[str, Any], chosen: Mapping[str, str]) -> Job:
+def _not_started(row: Mapping[str, Any]) -> Job:
     params = {"objective": str(row["objective"])}
-    return Job(str(row["job"]), "", str(row["state"]), str(row["error"]), params, {}, chosen)
+    return Job(row["job"], "", row["state"], row["error"], params, {}, _chosen(row))
+
+
+def _chosen(row: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in row.items() if key not in NOT_OVERRIDES}
 
 
 def _name(run: MlflowRun) -> str:

@@ -1,4 +1,4 @@
-"""The parent run of a sweep, and what its jobs have left in MLflow."""
+"""The parent run of a sweep, and what its jobs have logged to MLflow."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, ViewType
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 
 from expkit.config.project import run_folder
 from expkit.metrics.result import result_of
@@ -24,14 +24,13 @@ from expkit.tracking.params import params_of_command
 from expkit.tracking.views import announce, keep_sweep, page_of
 
 if TYPE_CHECKING:
-    from expkit.sweeps.plan import Job
+    from expkit.sweeps.plan import PlannedJob
 
 SWEEP_FINGERPRINT = "mlflow.expkit.sweep_fingerprint"
-STOPPED = "mlflow.expkit.stopped"  # on the parent: a job has failed, and no other is to start
+STOPPED = "mlflow.expkit.stopped"  # "true" on the parent run when no other job is to start
 BEST, BEST_RUN = "expkit.best", "mlflow.expkit.best_run"
-ENDED_WITHIN = 20.0  # seconds, after SIGTERM
-DIED = "its process died; there is no more to say than the system's log holds"
-NOT_STARTED = "was not started"
+SECONDS_TO_END = 20.0  # for jobs after SIGTERM
+DIED = "its process died; only the system's log can say why"
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,14 @@ class SweepRun:
     _experiment: str
     id: str
     name: str
-    _resume: bool  # jobs that have finished before, in this sweep or elsewhere, count as done
+    _resume: bool  # whether jobs count as done that have finished before, in any sweep
 
-    def is_done(self, job: "Job") -> bool:
-        """Whether the job need not run: it has finished, or another process is at it."""
+    def is_done(self, job: "PlannedJob") -> bool:
+        """Tell whether the job need not run, because it has finished or another process runs it."""
         return self._resume and self._elsewhere(job) is not None
 
-    def rows(self, jobs: "Sequence[Job]") -> list[Row]:
-        """What became of each job so far."""
+    def rows(self, jobs: "Sequence[PlannedJob]") -> list[Row]:
+        """Describe the state of each job."""
         store.close_abandoned(self._client)
         newest: dict[str, MlflowRun] = {}
         runs = self._runs(past.SWEEP, self.id, ViewType.ALL)
@@ -58,27 +57,24 @@ class SweepRun:
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row]) -> None:
-        """Write the summary: a table, counts, which jobs are the best, and the view of all.
+        """Log the table of jobs, their counts, the best jobs and the sweep's view in the UI.
 
-        Says at the end where the view is.
+        Prints where the view is.
         """
         page = partial(page_of, self._experiment)
         places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
+        finished = [row for row in rows if row.state == "FINISHED"]
+        pruned = sum(row.state == "PRUNED" for row in rows)
+        failed = len(rows) - len(finished) - pruned
+        counts: dict[str, float] = {"sweep/finished": len(finished), "sweep/failed": failed}
+        if pruned:
+            counts["sweep/pruned"] = pruned
+        if len({row.contest for row in best}) == 1 and best[0].value is not None:
+            counts["sweep/best"] = best[0].value
         with store.unless_deleted(self._client, self.id):
             self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
-            finished = [row for row in rows if row.state == "FINISHED"]
-            pruned = sum(row.state == "PRUNED" for row in rows)
-            counts: dict[str, float] = {
-                "sweep/finished": len(finished),
-                "sweep/failed": len(rows) - len(finished) - pruned,
-            }
-            if pruned:
-                counts["sweep/pruned"] = pruned
-            if len({row.contest for row in best}) == 1 and best[0].value is not None:
-                counts["sweep/best"] = best[0].value
-            now = int(time.time() * 1000)
-            metrics = [Metric(name, value, now, 0) for name, value in counts.items()]
-            self._client.log_batch(self.id, metrics=metrics)
+            for name, value in counts.items():
+                self._client.log_metric(self.id, name, value)
             for row in finished:
                 if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
@@ -89,8 +85,8 @@ class SweepRun:
         announce(self._client, {"page": page(self.id), **places}, width=9)
 
     def end_jobs(self) -> None:
-        """Ask the jobs of this host to stop after their steps, and wait for that."""
-        deadline = time.monotonic() + ENDED_WITHIN
+        """Ask the jobs on this host to stop after their current steps, and wait until they have."""
+        deadline = time.monotonic() + SECONDS_TO_END
         asked: set[str] = set()
         while time.monotonic() < deadline:
             store.close_abandoned(self._client)
@@ -105,38 +101,38 @@ class SweepRun:
                 return
             time.sleep(0.2)
 
-    def end_lost(self, job: "Job") -> None:
-        """Close the run of a job whose process is gone; it may have been on another machine."""
+    def end_lost(self, job: "PlannedJob") -> None:
+        """Close the run of a job whose process has ended, perhaps on another machine."""
         for run in self._runs(past.SWEEP, self.id):
             is_open = run.info.status == "RUNNING"
             if is_open and past.tag_of(run.data.tags, past.FINGERPRINT) == job.fingerprint:
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
     def stop(self) -> None:
-        """No other job is to start."""
+        """Let no other job start."""
         self.tag(STOPPED, "true")
 
     def tag(self, name: str, value: str) -> None:
-        """Something else to know about the sweep."""
+        """Set a tag of the parent run."""
         with store.unless_deleted(self._client, self.id):
             self._client.set_tag(self.id, name, value)
 
     def _runs(self, tag: str, value: str, view: int = ViewType.ACTIVE_ONLY) -> Iterator[MlflowRun]:
         return past.runs_with(self._client, [self._experiment], tag, value, view)
 
-    def _elsewhere(self, job: "Job") -> MlflowRun | None:
-        """A run of the same experiment that has finished or is at work, in any sweep."""
+    def _elsewhere(self, job: "PlannedJob") -> MlflowRun | None:
+        """Return a finished or else a running run of the job, from any sweep of the experiment."""
         runs = list(self._runs(past.FINGERPRINT, job.fingerprint))
         finished = next((run for run in runs if run.info.status == "FINISHED"), None)
         is_running = bool(runs) and runs[0].info.status == "RUNNING"
         return finished or (runs[0] if is_running else None)
 
-    def _row(self, job: "Job", run: MlflowRun | None) -> Row:
+    def _row(self, job: "PlannedJob", run: MlflowRun | None) -> Row:
         objective = str(job.config["objective"])
         if self._resume and (run is None or run.info.status != "FINISHED"):
             run = self._elsewhere(job) or run
         if run is None:
-            return Row(job.name, job.differing, "NOT STARTED", objective, error=NOT_STARTED)
+            return Row(job.name, job.differing, "NOT STARTED", objective, error="was not started")
         state = "PRUNED" if past.is_pruned(run) else run.info.status
         error = ""
         if store.is_deleted(run):
@@ -160,7 +156,7 @@ class SweepRun:
 
 
 def _columns(rows: Sequence[Row], best: Sequence[Row]) -> dict[str, list[Any]]:
-    """The table of all jobs; what the UI shows without scrolling comes first."""
+    """Return the table of all jobs, with the columns first that the UI shows without scrolling."""
     columns: dict[str, list[Any]] = {
         "job": [row.name for row in rows],
         "value": [row.value for row in rows],
@@ -180,13 +176,13 @@ def _columns(rows: Sequence[Row], best: Sequence[Row]) -> dict[str, list[Any]]:
 def open_sweep(
     config: Mapping[str, Any], fingerprint: str, name: str, command: Sequence[str]
 ) -> Iterator[SweepRun]:
-    """The parent run; with `resume=auto` the one that the same sweep had before.
+    """Open the parent run, which with `resume=auto` is the one of the same sweep before.
 
-    It ends as FINISHED, as FAILED if not all jobs have finished, or as KILLED.
+    It ends as FINISHED, as FAILED after an exception, or as KILLED after an interrupt.
 
     Args:
-        config: of one of the jobs.
-        command: overrides as they were typed.
+        config: that of one of the jobs.
+        command: the overrides as they were typed.
     """
     settings = config["tracking"]
     client = store.connect(settings["uri"])
@@ -208,10 +204,10 @@ def open_sweep(
         client.update_run(run_id, status="RUNNING")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        typed = params_of_command(shown)
-        client.log_batch(run_id, params=[Param(key, value) for key, value in typed.items()])
+        for key, value in params_of_command(shown).items():
+            client.log_param(run_id, key, value)
     lock = lock_of(run_folder(run_id))
-    with suppress(Timeout):  # somebody else goes on with the same sweep
+    with suppress(Timeout):  # another process may run the same sweep
         lock.acquire(timeout=0)
     opened = SweepRun(client, experiment, run_id, name, resume)
     try:
@@ -228,22 +224,22 @@ def open_sweep(
 
 
 def stop_sweep(settings: Mapping[str, Any]) -> None:
-    """Called in a job: no other job of its sweep is to start."""
+    """Let no other job start in the sweep of this job."""
     client, sweep = store.connect(settings["uri"]), job_context().sweep or ""
     with store.unless_deleted(client, sweep):
         client.set_tag(sweep, STOPPED, "true")
 
 
 def is_stopped(settings: Mapping[str, Any]) -> bool:
-    """Called in a job: whether it is not to start."""
+    """Tell whether this job is not to start."""
     parent = store.connect(settings["uri"]).get_run(job_context().sweep)
     return past.tag_of(parent.data.tags, STOPPED) == "true"
 
 
 def earlier_value(config: Mapping[str, Any], fingerprint: str) -> float | None:
-    """Called in a job: the objective of a run that need not be made again, if there is one.
+    """Return the objective of an earlier run of this job, if one has finished.
 
-    That is a finished one of the same experiment, in the same sweep or, with `resume=auto`, anywhere.
+    It must belong to the same experiment and sweep; with `resume=auto`, any sweep will do.
     """
     client = store.connect(config["tracking"]["uri"])
     experiment = store.experiment_id(client, config["tracking"]["experiment"])

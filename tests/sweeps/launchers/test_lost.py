@@ -9,7 +9,7 @@ from hydra.plugins.launcher import Launcher
 
 from expkit.sweeps.grid import launch_all
 from expkit.sweeps.launchers.elsewhere import without_result
-from expkit.sweeps.plan import Job
+from expkit.sweeps.plan import PlannedJob
 from expkit.tracking import store
 from expkit.tracking.past import FINGERPRINT, SWEEP
 from expkit.tracking.sweep import SweepRun, open_sweep
@@ -23,7 +23,9 @@ CONFIG = {
 
 
 def test_its_run_is_closed_and_no_other(project: Path) -> None:
-    jobs = [Job(number, (), {"seed": str(number)}, CONFIG, f"facts{number}") for number in (1, 2)]
+    jobs = [
+        PlannedJob(number, (), {"seed": str(number)}, CONFIG, f"facts{number}") for number in (1, 2)
+    ]
     client = store.connect(None)
     experiment = store.experiment_id(client, "x")
     with open_sweep(CONFIG, "sweep", "sweep seed", []) as opened:
@@ -62,7 +64,7 @@ class Cluster(Launcher):
 def test_one_that_was_lost_before_it_ran_is_launched_once_more(
     begins: bool, stops: bool, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jobs = [Job(n, (f"seed={n}",), {"seed": str(n)}, CONFIG, f"facts{n}") for n in (1, 2)]
+    jobs = [PlannedJob(n, (f"seed={n}",), {"seed": str(n)}, CONFIG, f"facts{n}") for n in (1, 2)]
     client = store.connect(None)
     experiment = store.experiment_id(client, "x")
     with open_sweep(CONFIG, "sweep", "sweep seed", []) as opened:

@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from conftest import TINY
 from expkit.__main__ import main
 from expkit.config.fingerprint import facts
-from expkit.experiment import IsPromising
+from expkit.processes.outcome import IsPromising, Outcome
 from expkit.terminal.errors import Pruned, UserError
 from expkit.tracking.past import newest_run, was_cut_off
 from expkit.tracking.run import open_run
@@ -76,7 +76,7 @@ class Runs:
         choices: Mapping[str, str],
         is_promising: IsPromising,
         typed: Sequence[str],
-    ) -> float:
+    ) -> Outcome:
         self.rates.append(cfg.optimizer.lr)
         plain = OmegaConf.to_container(cfg, resolve=True)
         assert isinstance(plain, dict)
@@ -91,7 +91,7 @@ class Runs:
                 tracked.log({"eval/loss": value}, step)
                 if not is_promising(step / 4, value) and step < 4:
                     raise Pruned("worse than others")
-        return value
+        return Outcome("finished", tracked.id, value)
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_no_objective_at_all_is_a_failed_search(
 ) -> None:
     stand_in(lambda cfg, share: float("inf"))
     assert search(LR, "hydra.sweeper.n_trials=2") == 1
-    assert "no trial has come to an objective" in capsys.readouterr().err
+    assert "no trial has produced an objective" in capsys.readouterr().err
     (parent,), _ = mlflow_runs(project)
     assert parent.info.status == "FAILED"
 
@@ -235,7 +235,7 @@ def test_an_interrupted_search_goes_on_to_its_total(
     assert parent.info.status == "FINISHED"
     assert [run.info.status for run in trials] == ["FINISHED"] * 6
     assert len({run.data.params.get("optimizer.lr", run.info.run_name) for run in trials}) == 6
-    assert sorted(states(project)) == ["COMPLETE"] * 6 + ["FAIL"]  # the one that was cut off
+    assert states(project) == ["COMPLETE"] * 6
 
     runs = stand_in(lambda cfg, share: cfg.optimizer.lr)
     assert search(LR, "hydra.sweeper.n_trials=6", "resume=auto") == 0
@@ -290,7 +290,7 @@ def test_training_ends_at_the_evaluation_that_is_not_good_enough(
     )
     steps = ("train.max_steps=3", "train.eval_every=1", "hydra.sweeper.n_trials=1")
     assert search(LR, *steps) == 1
-    assert "no trial has come to an objective" in capsys.readouterr().err
+    assert "no trial has produced an objective" in capsys.readouterr().err
     _, (run,) = mlflow_runs(project)
     assert run.data.tags["expkit.pruned"] == "true"
     assert len(client(project).get_metric_history(run.info.run_id, "eval/loss")) == 1
@@ -335,9 +335,9 @@ def test_a_named_study_is_not_mixed_up(
     named = ("hydra.sweeper.study_name=mine", "hydra.sweeper.n_trials=2")
     assert search(LR, *named) == 0
     assert search(LR, *named) == 2
-    assert "is there already; resume=auto goes on with it" in capsys.readouterr().err
+    assert "exists already; resume=auto goes on with it" in capsys.readouterr().err
     assert search("optimizer.lr=interval(1,2)", *named, "resume=auto") == 2
-    assert "is a study of another search" in capsys.readouterr().err
+    assert "belongs to another search" in capsys.readouterr().err
 
 
 def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> None:
@@ -355,13 +355,12 @@ def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> N
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    assert len(states(project)) < 4
+    assert "RUNNING" in states(project)  # the kill cut a trial off
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     found = the_study(project).trials
-    counted = [trial for trial in found if "cut off" not in trial.user_attrs]
-    assert [trial.state for trial in counted] == [TrialState.COMPLETE] * 4
-    assert len({trial.params["optimizer.lr"] for trial in counted}) == 4
+    assert [trial.state for trial in found] == [TrialState.COMPLETE] * 4
+    assert len({trial.params["optimizer.lr"] for trial in found}) == 4
     parents, trials = mlflow_runs(project)
     assert [run.info.status for run in [*parents, *trials]] == ["FINISHED"] * 5
     assert "Warning" not in done.stderr

@@ -1,1 +1,1 @@
-"""Where the jobs of a sweep run."""
+"""Launchers, which decide where the jobs of a sweep run."""

@@ -1,4 +1,4 @@
-"""Jobs of a sweep in other processes, on this machine or on another."""
+"""Run the jobs of a sweep in other processes, on this machine or on another."""
 
 import os
 from collections.abc import Sequence
@@ -8,16 +8,17 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from expkit.terminal.errors import UserError, shortened
+from hydra_plugins.expkit_launchers import ElsewhereLauncher
 
 
 @dataclass(frozen=True)
 class Work:
-    """What all jobs need; it is sent to their processes."""
+    """What every job needs; it is sent to their processes."""
 
     hydra_context: HydraContext
     config: DictConfig
@@ -25,12 +26,18 @@ class Work:
     singletons: Any
     folder: Path
 
+    @classmethod
+    def of(cls, launcher: ElsewhereLauncher) -> "Work":
+        """Collect it in the process of the sweep."""
+        context, config = launcher.hydra_context, launcher.config
+        Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        return cls(context, config, launcher.task_function, Singleton.get_state(), Path.cwd())
+
 
 def execute(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
-    """One job, in the process that it was sent to."""
-    if work.folder.is_dir():  # on another machine it need not be there
+    """Run one job in the process that it was sent to."""
+    if work.folder.is_dir():  # another machine may not have it
         os.chdir(work.folder)
-    setup_globals()
     Singleton.set_state(work.singletons)
     config = work.hydra_context.config_loader.load_sweep_config(work.config, list(overrides))
     with open_dict(config):
@@ -47,11 +54,11 @@ def execute(work: Work, overrides: Sequence[str], number: int) -> JobReturn:
 
 
 class Lost(UserError):
-    """The process of a job is gone and has left no result; the message says what its launcher knows."""
+    """A job's process ended without a result; the message says what its launcher knows."""
 
 
 def without_result(overrides: Sequence[str], why: str) -> JobReturn:
-    """What a job returns whose process could not: it has failed."""
+    """Return a failure on behalf of a job whose process ended without a result."""
     failed = JobReturn(overrides=list(overrides), status=JobStatus.FAILED)
     failed.return_value = Lost(shortened(" ".join(why.split()), 500))
     return failed

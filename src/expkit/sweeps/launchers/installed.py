@@ -1,10 +1,10 @@
-"""Launchers and sweepers whose packages are extras."""
+"""Check that the package of a launcher or sweeper is installed."""
 
 from importlib.util import find_spec
 
 from expkit.terminal.errors import ConfigError
 
-# By the last part of a `_target_`: the module that must be there, its package, the extra.
+# From the class in a `_target_` to the module it needs, the module's package, and expkit's extra.
 EXTRAS = {
     "JoblibLauncher": ("hydra_plugins.hydra_joblib_launcher", "hydra-joblib-launcher", "joblib"),
     "LocalLauncher": ("submitit", "submitit", "submitit"),
@@ -19,8 +19,8 @@ def require(group: str, option: str, target: str) -> None:
 
     Args:
         group: hydra/launcher or hydra/sweeper.
-        option: what was taken.
-        target: its `_target_`.
+        option: the chosen option of that group.
+        target: the option's `_target_`.
     """
     needed = EXTRAS.get(target.rpartition(".")[2])
     if needed and find_spec(needed[0]) is None:

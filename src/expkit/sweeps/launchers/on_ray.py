@@ -1,13 +1,13 @@
-"""Jobs of a sweep as Ray tasks: each in a process of its own choosing, each failing alone."""
+"""Run the jobs of a sweep as Ray tasks. If one fails, the others still run."""
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# Before Ray is imported: it would otherwise report its use over the network, announce changes of its
-# own, and leave out lines that several jobs print.
+# Ray reads these when it is imported. By default, it reports its use over the network, announces
+# changes of its own, and leaves out lines that several jobs print.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
@@ -16,8 +16,8 @@ os.environ.setdefault("RAY_COLOR_PREFIX", "0")
 import ray
 from hydra.core.utils import JobReturn
 
-from expkit.sweeps.grid import cores
-from expkit.sweeps.launchers.elsewhere import execute, without_result
+from expkit.processes.cores import cores
+from expkit.sweeps.launchers.elsewhere import Work, execute, without_result
 from expkit.terminal.errors import ConfigError, UserError, reason
 from hydra_plugins.expkit_launchers import RayLauncher
 
@@ -25,34 +25,34 @@ OBJECT_STORE = 100 * 2**20  # bytes; jobs exchange nothing but their configurati
 
 
 def launch(launcher: RayLauncher, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Run the jobs, as many at once as there is room for; returns when all have ended.
+    """Run the jobs, as many at once as there is room for, and wait for all of them.
 
-    A task whose process dies is not tried again here; what it returns says that it has failed.
+    A job whose process dies is not tried again here; its result says that it has failed.
 
     Raises:
-        UserError: there is no Ray at that address, or not enough of a resource on this machine.
+        UserError: no Ray answers at the address, or this machine has too few CPUs or GPUs.
     """
     with connected(launcher):
         cpus, gpus = launcher.num_cpus, launcher.num_gpus
         task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(execute)
-        sent = ray.put(launcher.work())
+        sent = ray.put(Work.of(launcher))
         references = [task.remote(sent, job, number) for number, job in enumerate(jobs, first)]
-        return [_result(*pair, launcher.on_loss) for pair in zip(references, jobs, strict=True)]
+        return [_result(launcher, *pair) for pair in zip(references, jobs, strict=True)]
 
 
-def _result(reference: Any, overrides: Sequence[str], on_loss: Callable[[], None]) -> JobReturn:
+def _result(launcher: RayLauncher, reference: Any, overrides: Sequence[str]) -> JobReturn:
     try:
         result = ray.get(reference)
         assert isinstance(result, JobReturn)
         return result
     except Exception as error:  # whatever became of the task, the others go on
-        on_loss()
+        launcher.on_loss()
         return without_result(overrides, f"{type(error).__name__}: {error}")
 
 
 @contextmanager
 def connected(launcher: RayLauncher) -> Iterator[None]:
-    """A Ray to run tasks on; it is shut down at the end if it was started here."""
+    """Connect to Ray, or start it and shut it down at the end."""
     if ray.is_initialized():
         yield
         return
@@ -80,7 +80,7 @@ def connected(launcher: RayLauncher) -> Iterator[None]:
 
 
 def _require_room(launcher: RayLauncher) -> None:
-    """A task that needs more than there is would wait forever."""
+    """Raise a ConfigError for a task that needs more than there is: it would wait forever."""
     import torch
 
     there_are = {"num_cpus": cores(), "num_gpus": torch.cuda.device_count()}

@@ -21,12 +21,12 @@ Space = dict[str, BaseDistribution]
 
 
 def search_space(loader: ConfigLoader, arguments: Sequence[str]) -> tuple[list[str], Space]:
-    """Part overrides into those that are the same in all trials, and what is searched by its key.
+    """Separate the overrides that all trials share from the keys to search.
 
-    The values of a categorical are texts, as they stand in an override.
+    The values of a categorical distribution are texts, as in an override.
 
     Raises:
-        ConfigError: something cannot be searched, or nothing is.
+        ConfigError: Optuna cannot search something, or there is nothing to search.
     """
     fixed: dict[str, str] = {}
     space: Space = {}
@@ -78,7 +78,7 @@ def _distribution(override: Override) -> BaseDistribution:
 
 
 def _range(values: list[Any], step: float, log: bool) -> BaseDistribution:
-    """The end of a range does not belong to it, as in Hydra's own sweeps."""
+    """Return the distribution of a range; its end is exclusive, as in Hydra's own sweeps."""
     if not values:
         raise ValueError("the range is empty")
     low, high = min(values), max(values)
@@ -88,7 +88,7 @@ def _range(values: list[Any], step: float, log: bool) -> BaseDistribution:
 
 
 def probes(space: Space) -> Iterator[list[str]]:
-    """Overrides that try each choice and both ends of each number once, the rest being the first."""
+    """Yield overrides that together contain each choice and both ends of each number."""
     ends = {key: _ends(distribution) for key, distribution in space.items()}
     first = {key: values[0] for key, values in ends.items()}
     yield as_overrides(first)
@@ -105,12 +105,12 @@ def _ends(distribution: BaseDistribution) -> Sequence[Any]:
 
 
 def as_overrides(parameters: Mapping[str, Any]) -> list[str]:
-    """To compose a configuration with these values."""
+    """Return the overrides that set these values."""
     return [f"{key}={value}" for key, value in parameters.items()]
 
 
 def shown(parameters: Mapping[str, Any]) -> dict[str, str]:
-    """As they stand in the name of a trial: numbers with three digits."""
+    """Return the values as the name of a trial shows them, numbers with three digits."""
     return {
         key.lstrip("+"): f"{value:.3g}" if isinstance(value, float) else str(value)
         for key, value in parameters.items()

@@ -1,12 +1,11 @@
 """A search with Optuna, top to bottom: open the study, let workers fill it, sum up.
 
-The study is the queue. Workers, which the launcher starts as it would start jobs, take trials from
-it until it has as many as there are to be; a search that was cut off is the same study again.
+The study is a queue. The launcher starts workers as it starts jobs, and each takes trials from the
+study until it has `n_trials`. A search that was cut off goes on with the same study.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from math import isfinite
 from time import sleep
@@ -22,27 +21,24 @@ from expkit.config.project import is_file_name
 from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
 from expkit.sweeps.grid import (
-    SweepFailed,
     begin,
+    context_override,
     hand_over,
     launched,
-    retries,
     sum_up,
     threads,
-    told,
 )
-from expkit.sweeps.plan import Job, plan
-from expkit.sweeps.search.space import Space, as_overrides, probes, search_space, shown
+from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan
+from expkit.sweeps.search.space import as_overrides, probes, search_space, shown
 from expkit.sweeps.search.trials import ERROR, FINGERPRINT, NAME, Settings, Trials, make_study
-from expkit.sweeps.search.worker import Order
 from expkit.terminal.display import say
-from expkit.terminal.errors import ConfigError, nearest
+from expkit.terminal.errors import ConfigError, UserError, nearest
 from expkit.tracking.sweep import DIED, Row, SweepRun, open_sweep
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("none", "median", "hyperband")
 AT_LEAST = {"n_trials": 1, "n_jobs": 1, "startup_trials": 0, "seed": 0}
-PATIENCE = 1.0  # seconds between two looks at trials whose launcher has not waited for them
+POLL_SECONDS = 1.0  # between two looks at trials that still run after their launcher gave up
 
 
 def search(
@@ -52,22 +48,23 @@ def search(
     arguments: Sequence[str],
     options: dict[str, Any],
 ) -> None:
-    """Run trials under one parent run until there are `n_trials`, and say which was the best.
+    """Run trials under one parent run until there are `n_trials`, and print the best.
 
     Args:
-        arguments: overrides, those of `hydra.sweeper.params` first.
-        options: those of hydra/sweeper=optuna.
+        arguments: overrides, with those of `hydra.sweeper.params` first.
+        options: the options of hydra/sweeper=optuna.
 
     Raises:
         ConfigError: something is wrong with the search; no trial was started.
-        SweepFailed: there are fewer trials than asked for, or none of them has an objective.
+        UserError: fewer than `n_trials` have ended, or none of them has an objective.
     """
     check_options(options, master)
     fixed, space = search_space(hydra_context.config_loader, arguments)
     tried = plan(hydra_context.config_loader, master, [[*fixed, *probe] for probe in probes(space)])
     config = tried[0].config
     begin(config)
-    identity = fingerprint_of(space, tried[0])
+    ranges = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
+    identity = fingerprint_of(tried[:1], ranges)
     command = as_typed(master.hydra.overrides.task)
     with open_sweep(config, identity, f"search: {', '.join(space)}", command) as opened:
         n_jobs = options.pop("n_jobs")
@@ -83,11 +80,10 @@ def search(
         say(f"{opened.name} ({opened.id}): {settings.n_trials} trials")
         if ended := trials.ended():
             say(f"{ended} of them had ended before, {cut_off} were cut off")
-        context = hand_over(master, opened.id, threads(master.hydra.launcher, n_jobs))
-        order = Order(settings, settings.n_trials, 1 + retries(config))
+        context = hand_over(master, opened.id, threads(launcher, n_jobs))
         stops = config["sweep"]["on_failure"] == "stop"
-        fill(opened, trials, launcher, fixed, order, n_jobs, context, stops=stops)
-        conclude(opened, trials, config, settings.n_trials)
+        fill(opened, trials, launcher, fixed, n_jobs, context, stops=stops)
+        conclude(opened, trials, config)
 
 
 def fill(
@@ -95,7 +91,6 @@ def fill(
     trials: Trials,
     launcher: Launcher,
     fixed: Sequence[str],
-    order: Order,
     n_jobs: int,
     context: JobContext,
     *,
@@ -103,52 +98,53 @@ def fill(
 ) -> None:
     """Launch workers until the study has its trials.
 
-    When a process dies, some launchers take the other workers down with it. What was on the way then
-    runs again, one after another, so that only the trial that takes its process down has failed.
+    When a process dies, some launchers end the other workers too. The trials that were running then
+    run again, one after another, so that only the trial that takes its process down fails.
     """
-    failed = trials.failed()
-    while (left := order.settings.n_trials - trials.ended()) > 0:
+    failed, n_trials = trials.failed(), trials.settings.n_trials
+    while (left := n_trials - trials.ended()) > 0:
         if stops and trials.failed() > failed:
             return
         suspects = trials.suspects()
         workers = 1 if suspects else min(n_jobs, left)
-        text = replace(order, most=suspects or left).to_text()
-        job = [*fixed, told(replace(context, search=text))]
+        order = {"settings": asdict(trials.settings), "most": suspects or left}
+        job = [*fixed, context_override(replace(context, search=order))]
         launched(opened, launcher, [job] * workers)
-        while trials.running():
-            sleep(PATIENCE)
+        while trials.started_here(alive=True):
+            sleep(POLL_SECONDS)
         fail, run_again = partial(trials.fail, why=DIED), partial(trials.give_back, suspect=True)
         dead = trials.end_dead(fail if workers == 1 else run_again)
-        if not dead and left == order.settings.n_trials - trials.ended():
+        if not dead and left == n_trials - trials.ended():
             return  # the workers could not even begin
 
 
-def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any], n_trials: int) -> None:
-    """Sum up; raises SweepFailed if the search has not come to its end."""
+def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> None:
+    """Write the summary; raise UserError if trials are missing or none has an objective."""
     rows = rows_of(opened, trials, config)
     sum_up(opened, rows)
-    if not any(trial.state == TrialState.COMPLETE for trial in trials.counted()):
-        raise SweepFailed("no trial has come to an objective")
+    if not any(trial.state == TrialState.COMPLETE for trial in trials.begun()):
+        raise UserError("no trial has produced an objective")
     parameters = " ".join(as_overrides(trials.study.best_params))
     opened.tag("expkit.best_parameters", parameters)
     say(f"best     {trials.study.best_value:.4f} with {parameters}")
-    if trials.ended() < n_trials:
-        raise SweepFailed(f"{n_trials - trials.ended()} of {n_trials} trials have not ended")
+    n_trials = trials.settings.n_trials
+    if missing := max(n_trials - trials.ended(), 0):
+        raise UserError(f"{missing} of {n_trials} trials have not ended")
 
 
 def rows_of(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> list[Row]:
-    """What became of each trial, from its run and from the study."""
-    counted = trials.counted()
+    """Describe how each trial ended, from its run in MLflow and from the study."""
+    begun = trials.begun()
     unnamed = {**config, "run_name": None}
     jobs = [
-        Job(trial.number, (), shown(trial.params), unnamed, trial.user_attrs.get(FINGERPRINT, ""))
-        for trial in counted
+        PlannedJob(t.number, (), shown(t.params), unnamed, t.user_attrs.get(FINGERPRINT, ""))
+        for t in begun
     ]
-    return [_judged(row, trial) for row, trial in zip(opened.rows(jobs), counted, strict=True)]
+    return [_judged(row, trial) for row, trial in zip(opened.rows(jobs), begun, strict=True)]
 
 
 def _judged(row: Row, trial: FrozenTrial) -> Row:
-    """A run can come to its end and its trial fail, or fail before there is a run."""
+    """Correct the row of a run: its trial may fail after the run has finished, or without a run."""
     row = replace(row, name=trial.user_attrs.get(NAME, row.name))
     if trial.state == TrialState.PRUNED:
         return replace(row, state="PRUNED", value=None)
@@ -156,13 +152,6 @@ def _judged(row: Row, trial: FrozenTrial) -> Row:
         return row
     value = row.value if row.value is not None and isfinite(row.value) else None
     return replace(row, state="FAILED", value=value, error=trial.user_attrs.get(ERROR) or row.error)
-
-
-def fingerprint_of(space: Space, first: Job) -> str:
-    """Of a search: the same for the same ranges and choices around the same configuration."""
-    parts = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
-    text = "\n".join([first.fingerprint, *parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def check_options(options: dict[str, Any], master: DictConfig) -> None:
@@ -174,10 +163,12 @@ def check_options(options: dict[str, Any], master: DictConfig) -> None:
     for key, least in AT_LEAST.items():
         value = options[key]
         if type(value) is not int or value < least:
-            problems.append(f"hydra.sweeper.{key}={value}: must be a whole number from {least}")
+            problems.append(
+                f"hydra.sweeper.{key}={value}: must be a whole number of at least {least}"
+            )
     if options["study_name"] is not None and not is_file_name(str(options["study_name"])):
         problems.append(
-            f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it is made of "
+            f"hydra.sweeper.study_name={options['study_name']!r}: names a file, so it may contain "
             "letters, digits, spaces and . _ -"
         )
     if problems:

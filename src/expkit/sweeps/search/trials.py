@@ -1,15 +1,17 @@
-"""A study on disk that all workers of a search share.
+"""A stored study, which all workers of a search share.
 
-A process may die at any moment, so what is written must make sense without it: a trial carries the
-name of the process that runs it, and counts when it has come to its end.
+A process may die at any moment, so each trial names the process that runs it, and a trial whose
+process is dead goes back into the queue. Optuna's own heartbeats do not serve here: they need a
+database and `Study.optimize`, and tell a dead process from a slow one only by waiting.
 """
 
 import socket
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import optuna
 from filelock import FileLock
@@ -19,29 +21,28 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from expkit.config.project import output_dir
 from expkit.sweeps.search.space import Space
 from expkit.terminal.errors import ConfigError, UserError, reason
-from expkit.tracking.past import tag_of
 from expkit.tracking.store import HOST, is_alive, kept_address, owner_tags
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+# A trial that runs again reports the same steps again.
+warnings.filterwarnings("ignore", "The reported value is ignored")
 
 # Attributes of a study and of its trials.
 SPACE, SEARCH = "space", "search"
-CUT_OFF = "cut off"  # on a trial that does not count: another one has its parameters
-SUSPECT = "suspect"  # on a trial whose parameters were on the way when a process died
+SUSPECT = "suspect"  # whether a trial was running when a process died, and may be the reason
 NAME, FINGERPRINT, ERROR = "name", "fingerprint", "error"
-PERCENT = 100  # steps of a trial, as the pruner sees them
-
-Direction = Literal["minimize", "maximize"]
+PERCENT = 100  # the pruner counts a trial's progress in percent
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Those of hydra/sweeper=optuna; here `study_name` is a name."""
+    """The options of hydra/sweeper=optuna, with a `study_name` that is never null."""
 
     study_name: str
     storage: str | None
@@ -59,36 +60,36 @@ class Trials:
         UserError: the storage cannot be opened.
     """
 
-    def __init__(self, settings: Settings, study: optuna.Study | None = None) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self._lock = FileLock(_folder() / f"{settings.study_name}.lock")
-        self.study = study or optuna.load_study(
-            study_name=settings.study_name,
-            storage=open_storage(settings),
-            pruner=make_pruner(settings),
+        self._storage = open_storage(settings)
+        self.study = optuna.load_study(
+            study_name=settings.study_name, storage=self._storage, pruner=make_pruner(settings)
         )
         attributes = self.study.user_attrs[SPACE]
         self._space: Space = {key: json_to_distribution(text) for key, text in attributes.items()}
 
     def claim(self) -> Trial | None:
-        """The next trial, for this process to run; None if there are as many as there are to be.
+        """Return the next trial for this process to run, or None if `n_trials` have begun.
 
-        The sampler is seeded by the number of trials it has drawn. With one worker, a search that
-        was cut off therefore draws what it would have drawn.
+        The trial's number seeds the sampler. With one worker, a search that was cut off therefore
+        draws the same parameters as one that was not.
         """
         with self._lock:
-            trials = self.all()
-            if sum(_counts(trial) for trial in trials) >= self._settings.n_trials:
+            trials = self.study.get_trials(deepcopy=False)
+            waiting = [trial.number for trial in trials if trial.state == TrialState.WAITING]
+            if len(trials) - len(waiting) >= self.settings.n_trials:
                 return None
-            drawn = sum("fixed_params" not in t.system_attrs and self._is_whole(t) for t in trials)
-            self.study.sampler = make_sampler(self._settings, drawn)
+            number = min(waiting, default=len(trials))
+            self.study.sampler = make_sampler(self.settings, number)
             trial = self.study.ask(self._space)
             for key, value in owner_tags().items():
                 trial.set_user_attr(key, value)
             return trial
 
     def tell(self, trial: Trial, value: float) -> bool:
-        """A trial has come to its end; one whose objective is not a finite number has failed."""
+        """Finish a trial; it fails, and False is returned, if its objective is not finite."""
         if not isfinite(value):
             self.fail(trial, f"the objective is {value}")
             return False
@@ -96,94 +97,88 @@ class Trials:
         return True
 
     def fail(self, trial: Trial, why: str) -> None:
-        """A trial has failed."""
+        """Finish a trial as failed."""
         trial.set_user_attr(ERROR, why)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def all(self) -> list[FrozenTrial]:
-        """Every trial, in whatever state."""
-        return self.study.get_trials(deepcopy=False)
-
-    def counted(self) -> list[FrozenTrial]:
-        """Trials that have a place among the `n_trials`."""
-        return [trial for trial in self.all() if _counts(trial)]
-
-    def ended(self) -> int:
-        """How many have come to their end."""
-        return sum(trial.state.is_finished() for trial in self.counted())
-
-    def failed(self) -> int:
-        """How many have failed."""
-        return sum(trial.state == TrialState.FAIL for trial in self.counted())
-
-    def suspects(self) -> int:
-        """How many wait to be run again that were on the way when a process died."""
-        return sum(t.state == TrialState.WAITING and SUSPECT in t.user_attrs for t in self.all())
-
-    def running(self) -> bool:
-        """Whether a process of this machine is at work on one."""
-        here = socket.gethostname()
-        return any(_is_running(t) and tag_of(t.user_attrs, HOST) == here for t in self.all())
-
-    def end_dead(self, end: Callable[[Trial], None]) -> int:
-        """Call `end` with each trial whose process is dead; returns how many there are."""
-        with self._lock:
-            dead = [
-                Trial(self.study, trial._trial_id)
-                for trial in self.all()
-                if trial.state == TrialState.RUNNING and not _is_running(trial)
-            ]
-            for trial in dead:
-                end(trial)
-            return len(dead)
-
     def give_back(self, trial: Trial, *, suspect: bool = False) -> None:
-        """A trial was cut off: it does not count, and its parameters are the next to be run.
+        """Put a trial that was cut off back into the queue, where it is the next to run.
 
         Args:
             suspect: this trial may be why its process died.
         """
-        trial.set_user_attr(CUT_OFF, True)
-        self.study.tell(trial, state=TrialState.FAIL)
-        if self._is_whole(trial):
-            self.study.enqueue_trial(trial.params, user_attrs={SUSPECT: True} if suspect else None)
+        trial.set_user_attr(SUSPECT, suspect)
+        self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
 
-    def _is_whole(self, trial: Trial | FrozenTrial) -> bool:
-        """Whether its process has lived long enough to draw all parameters."""
-        return trial.params.keys() == self._space.keys()
+    def begun(self) -> list[FrozenTrial]:
+        """Return the trials that run or have ended, but not those that wait to run again."""
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state != TrialState.WAITING]
+
+    def ended(self) -> int:
+        """Count the trials that have ended, however they did."""
+        return sum(trial.state.is_finished() for trial in self.begun())
+
+    def failed(self) -> int:
+        """Count the trials that have failed."""
+        return sum(trial.state == TrialState.FAIL for trial in self.begun())
+
+    def suspects(self) -> int:
+        """Count the waiting trials that may have taken their process down."""
+        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        return sum(trial.user_attrs.get(SUSPECT, False) for trial in waiting)
+
+    def started_here(self, *, alive: bool) -> list[FrozenTrial]:
+        """Return the running trials of this machine whose processes live, or those whose do not.
+
+        Whether a process of another machine lives cannot be known, so its trial just goes on.
+        """
+        here = socket.gethostname()
+        return [
+            trial
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if trial.user_attrs.get(HOST, here) == here and is_alive(trial.user_attrs) == alive
+        ]
+
+    def end_dead(self, end: Callable[[Trial], None]) -> int:
+        """Call `end` with each trial whose process is dead, and return how many there are."""
+        with self._lock:  # a trial names its process only at the end of `claim`
+            dead = self.started_here(alive=False)
+            for trial in dead:
+                end(Trial(self.study, trial._trial_id))
+            return len(dead)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """Whether a trial is worth going on with, by what its study has seen; can be sent to a process."""
+    """Says whether a trial is worth continuing. It can be sent to another process."""
 
     settings: Settings
     trial_id: int
 
     def __call__(self, share: float, value: float) -> bool:
-        """`value` is the objective when that share of the steps is done.
+        """Compare `value`, the objective after that share of the steps, with those of other trials.
 
-        Trials are compared at the same share, as they may differ in their number of steps.
+        The share stands for the step because trials may differ in their number of steps.
         """
         if not isfinite(value):
-            return True  # it fails at its end, if it does not recover
+            return True  # the trial fails at its end unless it recovers
         trial = Trial(Trials(self.settings).study, self.trial_id)
         trial.report(value, max(round(share * PERCENT), 1))
         return not trial.should_prune()
 
 
 def make_study(
-    settings: Settings, *, direction: Direction, space: Space, search: str, goes_on: bool
+    settings: Settings, *, direction: str, space: Space, search: str, goes_on: bool
 ) -> Trials:
-    """The study of that name, made if it is new.
+    """Create the study with that name, or open it if it exists.
 
     Args:
-        direction: whether to `minimize` or to `maximize` the objective.
-        search: fingerprint of what is searched.
-        goes_on: whether it may have trials already.
+        search: the fingerprint of the search.
+        goes_on: whether the study may exist already.
 
     Raises:
-        ConfigError: there is such a study, and it is another one or was not asked for.
+        ConfigError: the study exists, and belongs to another search or was not to be continued.
         UserError: the storage cannot be opened.
     """
     storage = open_storage(settings)
@@ -191,27 +186,26 @@ def make_study(
     with FileLock(_folder() / f"{name}.lock"):
         if name in optuna.get_all_study_names(storage) and not goes_on:
             raise ConfigError(
-                f"hydra.sweeper.study_name={name}: is there already; resume=auto goes on with it"
+                f"hydra.sweeper.study_name={name}: this study exists already; resume=auto goes on with it"
             )
         study = optuna.create_study(
             storage=storage,
             study_name=name,
-            direction=direction,
-            pruner=make_pruner(settings),
+            direction=StudyDirection[direction.upper()],
             load_if_exists=True,
         )
         if study.user_attrs.setdefault(SEARCH, search) != search:
             raise ConfigError(
-                f"hydra.sweeper.study_name={name}: is a study of another search or configuration; "
-                "take another name"
+                f"hydra.sweeper.study_name={name}: this study belongs to another search or configuration; "
+                "choose another name"
             )
         study.set_user_attr(SEARCH, search)
         study.set_user_attr(SPACE, {key: distribution_to_json(d) for key, d in space.items()})
-    return Trials(settings, study)
+    return Trials(settings)
 
 
-def open_storage(settings: Settings) -> BaseStorage | str:
-    """A database by its address, or a journal under outputs/."""
+def open_storage(settings: Settings) -> BaseStorage:
+    """Open the database at the given address, or else a journal under outputs/."""
     if settings.storage is None:
         file = str(_folder() / f"{settings.study_name}.journal")
         # The system frees this lock when a process dies; Optuna's own locks wait for 30 seconds.
@@ -229,16 +223,16 @@ def open_storage(settings: Settings) -> BaseStorage | str:
         ) from error
 
 
-def make_sampler(settings: Settings, drawn: int) -> BaseSampler:
-    """Draws the parameters of the next trial, `drawn` trials having been drawn before."""
-    seed = (settings.seed * 1_000_003 + drawn) % 2**32
+def make_sampler(settings: Settings, number: int) -> BaseSampler:
+    """Return what draws the parameters of the trial with this number."""
+    seed = (settings.seed * 1_000_003 + number) % 2**32
     if settings.sampler == "random":
         return RandomSampler(seed)
     return TPESampler(seed=seed, n_startup_trials=settings.startup_trials)
 
 
 def make_pruner(settings: Settings) -> BasePruner:
-    """Decides which trials are not worth going on with."""
+    """Return what decides which trials are not worth continuing."""
     if settings.pruner == "median":
         return MedianPruner(n_startup_trials=settings.startup_trials)
     if settings.pruner == "hyperband":
@@ -250,16 +244,3 @@ def _folder() -> Path:
     folder = output_dir() / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    return trial.state != TrialState.WAITING and CUT_OFF not in trial.user_attrs
-
-
-def _is_running(trial: FrozenTrial) -> bool:
-    """Of other machines we cannot know, and let them go on."""
-    if trial.state != TrialState.RUNNING:
-        return False
-    here = socket.gethostname()
-    elsewhere = tag_of(trial.user_attrs, HOST, here) != here
-    return elsewhere or is_alive(trial.user_attrs)

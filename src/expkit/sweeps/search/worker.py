@@ -1,11 +1,11 @@
-"""A worker of a search: takes a trial, runs it, tells how it ended, and takes the next.
+"""A worker of a search, which takes a trial, runs it, reports how it ended, and takes the next.
 
-So one that comes free is busy again at once, whatever the others do.
+A worker that has finished a trial never waits for the others.
 """
 
-import json
-from dataclasses import asdict, dataclass, replace
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,62 +16,42 @@ from optuna.trial import Trial, TrialState
 from expkit.config.texts import as_typed
 from expkit.processes.context import job_context
 from expkit.processes.exits import complain
-from expkit.processes.outcome import Outcome
+from expkit.sweeps.grid import retries
 from expkit.sweeps.job import carry_out, own_overrides
-from expkit.sweeps.plan import Job, compose
+from expkit.sweeps.plan import PlannedJob, compose
 from expkit.sweeps.search.space import as_overrides, shown
 from expkit.sweeps.search.trials import FINGERPRINT, NAME, Promise, Settings, Trials
 from expkit.terminal.errors import ConfigError, reason
 from expkit.tracking.sweep import earlier_value, is_stopped, stop_sweep
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a worker is to do: so many trials of that study at most, each tried so often."""
-
-    settings: Settings
-    most: int
-    attempts: int
-
-    def to_text(self) -> str:
-        """For the environment of the worker."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_text(cls, text: str) -> "Order":
-        """The inverse of `to_text`."""
-        fields = json.loads(text)
-        return cls(**{**fields, "settings": Settings(**fields["settings"])})
-
-
-def work(cfg: DictConfig, order: str) -> int:
-    """Run trials until the study has enough of them; returns how many.
+def work(cfg: DictConfig, settings: Mapping[str, Any], most: int) -> None:
+    """Run trials until the study has enough of them.
 
     Args:
         cfg: what all trials have in common.
-        order: an Order as text.
+        settings: the fields of Settings.
+        most: how many trials this worker may run.
     """
-    todo = Order.from_text(order)
-    trials = Trials(todo.settings)
+    trials = Trials(Settings(**settings))
     stops = cfg.sweep.on_failure == "stop"
-    done = 0
-    while done < todo.most and not (stops and is_stopped(cfg.tracking)):
+    for _ in range(most):
+        if stops and is_stopped(cfg.tracking):
+            return
         trial = trials.claim()
         if trial is None:
-            break
+            return
         try:
-            succeeded = _ran(trial, trials, todo)
-        except BaseException:  # such as Ctrl-C; a process that is killed has no time for it
+            succeeded = _run(trial, trials, Promise(trials.settings, trial._trial_id))
+        except BaseException:  # such as Ctrl-C; a process that is killed cannot do this
             trials.give_back(trial)
             raise
         if stops and not succeeded:
             stop_sweep(cfg.tracking)
-        done += 1
-    return done
 
 
-def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
-    """Run a trial and tell the study; whether it did not fail."""
+def _run(trial: Trial, trials: Trials, promise: Promise) -> bool:
+    """Run a trial and report it to the study; return whether it did not fail."""
     try:
         job = _composed(trial)
     except ConfigError as error:
@@ -83,8 +63,12 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
     value = earlier_value(job.config, job.fingerprint)
     if value is not None:
         return trials.tell(trial, value)
-    for _ in range(order.attempts):
-        outcome = _carried_out(trial, job, order)
+    typed = own_overrides(job.overrides)
+    context = job_context().variables(trial=str(job.number), overrides=" ".join(typed))
+    for _ in range(1 + retries(job.config)):
+        cfg = OmegaConf.create({**job.config, "run_name": job.name})
+        with env_override(context):
+            outcome = carry_out(cfg, job.choices, typed, promise)
         if outcome.state != "failed":
             break
     if outcome.state == "failed":
@@ -96,18 +80,10 @@ def _ran(trial: Trial, trials: Trials, order: Order) -> bool:
     return trials.tell(trial, outcome.objective)
 
 
-def _composed(trial: Trial) -> Job:
-    """Raises a ConfigError if there is no such configuration."""
+def _composed(trial: Trial) -> PlannedJob:
+    """Raises a ConfigError if the parameters of the trial make a wrong configuration."""
     loader = GlobalHydra.instance().config_loader()
     master = cast(DictConfig, HydraConfig.instance().cfg)
     overrides = (*as_typed(master.hydra.overrides.task), *as_overrides(trial.params))
     job = compose(loader, master, overrides)
     return replace(job, number=trial.number, differing=shown(trial.params))
-
-
-def _carried_out(trial: Trial, job: Job, order: Order) -> Outcome:
-    cfg = OmegaConf.create({**job.config, "run_name": job.name})
-    typed, promise = own_overrides(job.overrides), Promise(order.settings, trial._trial_id)
-    told = job_context().variables(trial=str(job.number), overrides=" ".join(typed))
-    with env_override(told):
-        return carry_out(cfg, job.choices, typed, promise)
