@@ -1,13 +1,11 @@
 """One run, top to bottom."""
 
 import gc
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
@@ -18,7 +16,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from expkit.config.components import make, make_task
 from expkit.config.direction import direction_of
-from expkit.config.fingerprint import digest_of, digest_of_facts, facts
+from expkit.config.fingerprint import digest_of_facts, facts, sources
 from expkit.config.naming import labels, run_name
 from expkit.config.project import conf_dir
 from expkit.data.cache import cached, digest_of_tokenizer
@@ -261,12 +259,10 @@ def encode(
 
 def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
     """What decides which texts and labels the task finds in records."""
-    settings = OmegaConf.to_container(cfg.task, resolve=True)
-    assert isinstance(settings, dict)
-    source = inspect.getsourcefile(type(task))
+    settings = {key: value for key, value in _plain(cfg)["task"].items() if key != "metrics"}
     return {
-        "task": {key: value for key, value in settings.items() if key != "metrics"},
-        "source": digest_of(Path(source)) if source else "",
+        "task": settings,
+        "source": sources(settings),
         "train": splits.train.digest,  # labels are found there
     }
 
