@@ -94,8 +94,8 @@ def definition_of(target: str) -> tuple[Source, ast.stmt] | None:
     file = module_file(modules)
     if file is None:
         return None
-    if found := next((node for names, node in definitions(file) if name in names), None):
-        return Source(".".join(modules), file), found
+    if found := [node for names, node in definitions(file) if name in names]:
+        return (Source(".".join(modules), file), found[0]) if len(found) == 1 else None
     known = frozenset[str]().union(*(names for names, _ in definitions(file)))
     if known & {"*", "__getattr__"}:
         return None
@@ -117,10 +117,8 @@ def attribute_of(target: str, name: str) -> Any:
     source, node = found
     if isinstance(node, ast.ImportFrom):
         return attribute_of(source.absolute(owner), name)
-    is_single = sum(owner in names for names, _ in definitions(source.file)) == 1
     is_set_later = f"{owner}.{name}" in source.file.read_text(encoding="utf-8")
-    is_plain = isinstance(node, ast.ClassDef) and not node.decorator_list and not node.bases[1:]
-    if not isinstance(node, ast.ClassDef) or not is_plain or not is_single or is_set_later:
+    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.bases[1:] or is_set_later:
         raise TargetError(f"{source.file}: what {owner!r} is cannot be read")
     mentioned = len(re.findall(rf"\b{name}\b", ast.unparse(node)))
     if not mentioned:
