@@ -121,15 +121,18 @@ def _of_class(source: Source, node: ast.ClassDef, seen: frozenset[str]) -> Signa
     decorators = [_name(source, decorator) for decorator in node.decorator_list]
     if node.keywords or "__new__" in methods or set(decorators) - {DATACLASS}:
         return None  # a metaclass or a decorator may make another __init__
+    init = methods.get("__init__")
+    own = _of_arguments(source, init.args, skip=1) if init else None
+    call = _handing_on(init) if init else None
+    if own and not call:
+        return own
     names = (_name(source, base) for base in node.bases)
     bases = [name for name in names if name not in NO_BASE]
-    inherited = _elsewhere(bases[0], seen) if len(bases) == 1 else None
-    if init := methods.get("__init__"):
-        own = _of_arguments(source, init.args, skip=1)
-        call = _handing_on(init)
-        return _joined(own, call, inherited) if call and inherited else own
-    if not bases:
-        inherited = Signature({}, of_fields=True)
+    inherited = Signature({}, of_fields=True)
+    if bases:
+        inherited = _elsewhere(bases[0], seen) if len(bases) == 1 else None
+    if own and call:
+        return _joined(own, call, inherited) if inherited else own
     if not decorators or inherited is None:
         return inherited
     # A base class that is none would leave no fields, but it may hide another one that is.
@@ -185,10 +188,7 @@ def _of_fields(source: Source, node: ast.ClassDef, base: Signature) -> Signature
     for item in node.body:
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
             continue
-        outer = (
-            item.annotation.value if isinstance(item.annotation, ast.Subscript) else item.annotation
-        )
-        if _name(source, outer) in ("typing.ClassVar", "dataclasses.KW_ONLY"):
+        if _name(source, item.annotation) in ("typing.ClassVar", "dataclasses.KW_ONLY"):
             continue
         name, default = item.target.id, item.value
         if isinstance(default, ast.Call) and _name(source, default) == "dataclasses.field":
@@ -224,9 +224,12 @@ def _kind(source: Source, node: ast.expr) -> Any:
     Raises:
         TargetError: a range has other arguments than literals, or is that of no number.
     """
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        try:
+            return _kind(source, ast.parse(node.value, mode="eval").body)
+        except SyntaxError:
+            return Any
     if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            return _kind_of_text(source, node.value)
         return NoneType if node.value is None else node.value
     if isinstance(node, ast.Name | ast.Attribute):
         meaning = _meaning(source, node)
@@ -256,13 +259,6 @@ def _is_number(kind: Any) -> bool:
     if get_origin(kind) in (*UNIONS, Annotated):
         return any(map(_is_number, get_args(kind)))
     return kind in (int, float, Any)
-
-
-def _kind_of_text(source: Source, text: str) -> Any:
-    try:
-        return _kind(source, ast.parse(text, mode="eval").body)
-    except SyntaxError:
-        return Any
 
 
 def _builtin(name: str) -> Any:
