@@ -23,7 +23,8 @@ from expkit.terminal.errors import ConfigError, nearest
 
 MISSES = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")
-COMPLETED = ("optimizer", "scheduler")  # expkit gives what comes first, and the number of steps
+# Where expkit gives the first argument itself, and the others that it gives.
+COMPLETED = {"optimizer": (), "scheduler": ("total_steps",)}
 
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
@@ -113,7 +114,7 @@ def _wrong_names(
         signature = signatures[path] = signature_of(target) or _imported_signature(target)
     except TargetError as error:
         return f"{path}._target_={target}: {error}"
-    given = [*list(signature.kinds)[:1], "total_steps"] if path in COMPLETED else []
+    given = [*list(signature.kinds)[:1], *COMPLETED[path]] if path in COMPLETED else []
     allowed = [name for name in signature.kinds if name not in given]
     for name, value in node.items():
         if name in given or not (signature.takes_any or name in (*allowed, *HYDRA_KEYS)):
@@ -149,7 +150,7 @@ def _imported_signature(target: str) -> Signature:
 def _parameters(component: Any) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(component, eval_str=True).parameters
-    except NameError:  # of a class that is imported for type checkers alone
+    except Exception:  # such as the name of a class that is imported for type checkers alone
         return inspect.signature(component).parameters
 
 

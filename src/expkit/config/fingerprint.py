@@ -1,4 +1,4 @@
-"""Know an experiment by what decides its result: its configuration and its data.
+"""Know an experiment by what decides its result: its configuration, its data and its source.
 
 The idea is that of Dora's signature (https://github.com/facebookresearch/dora), but on the resolved
 configuration instead of the overrides, so that it does not matter how a value came to be there.

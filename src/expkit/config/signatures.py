@@ -128,7 +128,7 @@ def _of_class(source: Source, node: ast.ClassDef, seen: frozenset[str]) -> Signa
         return own
     names = (_name(source, base) for base in node.bases)
     bases = [name for name in names if name not in NO_BASE]
-    inherited = Signature({}, of_fields=True)
+    inherited: Signature | None = Signature({}, of_fields=True)
     if bases:
         inherited = _elsewhere(bases[0], seen) if len(bases) == 1 else None
     if own and call:
