@@ -78,6 +78,10 @@ class Adam(torch.optim.AdamW):
     def __init__(self, params, extra: int = 1, **settings):
         super().__init__(params, **settings)
 
+class Loose:
+    def __init__(self, params, **settings):
+        self.settings = settings
+
 class Computed:
     def __init__(self, size: Annotated[int, at_least(2 * 2)]): ...
 
@@ -230,6 +234,9 @@ def test_ranges_of_torch_hold_for_classes_that_are_made_of_its_own() -> None:
 def test_what_expkit_gives_cannot_be_given() -> None:
     node = {"_target_": "torch.optim.SGD", "_partial_": True, "params": []}
     assert complaint("optimizer", node).startswith("optimizer.params=[]: torch.optim.SGD takes no")
+    node = {"_target_": "own_parts.Loose", "_partial_": True, "params": [], "total_steps": 3}
+    assert complaint("optimizer", node).startswith("optimizer.params=[]: own_parts.Loose takes no")
+    assert complaint("optimizer", {k: v for k, v in node.items() if k != "params"}) == ""
     node = {"_target_": "own_parts.own", "_partial_": True, "total_steps": 3}
     assert complaint("scheduler", node).startswith("scheduler.total_steps=3: own_parts.own takes")
 
