@@ -165,7 +165,7 @@ def _wrong_values(
     yield from _unfit({k: v for k, v in plain.items() if k in kinds}, kinds, "", cfg)
     for group, schema in GROUPS.items():
         kinds = get_type_hints(schema, include_extras=True)
-        values = plain[group]
+        values = plain.get(group, {})  # its absence is another problem
         if not isinstance(values, dict):
             yield f"{group}={values!r}: expected a group of keys"
             continue

@@ -32,7 +32,7 @@ TYPES: dict[str, ModuleType] = {
     "typing_extensions": typing,
     "collections.abc": collections.abc,
 }
-MOST_IMPORTS = 20  # that a name comes through; more are a circle
+MOST_IMPORTS = 20  # on the way of a name from module to module; more of them are a cycle
 DATACLASS = "dataclasses.dataclass"
 NO_BASE = ("builtins.object", "typing.Protocol", "typing.Generic", "abc.ABC")
 Share = Annotated[float, at_least(0, below=1)]
@@ -42,7 +42,7 @@ _ADAM = {
     "eps": Annotated[float, above(0)],
     "weight_decay": Annotated[float, at_least(0)],
 }
-# Torch checks these itself, or does not, but only when the model has been loaded.
+# Torch refuses some of these values itself, but only after the model has been loaded.
 FOREIGN: Mapping[str, Mapping[str, Any]] = {
     "torch.optim.Adam": _ADAM,
     "torch.optim.AdamW": _ADAM,
@@ -107,7 +107,7 @@ def _signature(target: str, seen: frozenset[str]) -> Signature | None:
 
 
 def _elsewhere(target: str, seen: frozenset[str]) -> Signature | None:
-    """The signature of something imported or inherited, which only Python may be able to find."""
+    """The signature of what is imported or inherited; None also if only Python can find it."""
     try:
         return _signature(target, seen)
     except _WrongRange:
@@ -295,7 +295,7 @@ def _is_read(name: str, source: Source) -> bool:
 
 
 def _range(source: Source, node: ast.expr) -> Range | None:
-    """A range of expkit's that is part of an annotation; None for what is meant for somebody else."""
+    """The range that a part of `Annotated` makes; None for a part that is meant for another library."""
     named = node.func if isinstance(node, ast.Call) else node
     if not isinstance(named, ast.Name | ast.Attribute):
         return None

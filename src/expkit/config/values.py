@@ -105,7 +105,7 @@ def _as_one_of(kinds: Sequence[Any], value: Any) -> Any:
 
 
 def _plain(kind: type, value: Any) -> Any:
-    """A value as Hydra's typed configurations would take it, but no number other than 0 and 1 is a switch."""
+    """The value in a plain type, as OmegaConf converts it; of numbers, only 0 and 1 become a switch."""
     if kind is bool and isinstance(value, bool | int | str):
         word = str(value).lower()
         if word in WORDS:
