@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Callable
+from typing import Annotated
 
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from expkit.config.constraints import at_least
+
+Share = Annotated[float, at_least(0, below=1)]
 
 
 def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
@@ -18,17 +23,17 @@ def parameter_groups(model: nn.Module) -> list[dict[str, object]]:
     return [group for group in groups if group["params"]]
 
 
-def constant(optimizer: Optimizer, total_steps: int, warmup_ratio: float) -> LambdaLR:
+def constant(optimizer: Optimizer, total_steps: int, warmup_ratio: Share) -> LambdaLR:
     """Warm up, then keep the learning rate."""
     return _warmed_up(optimizer, total_steps, warmup_ratio, lambda share: 1.0)
 
 
-def linear(optimizer: Optimizer, total_steps: int, warmup_ratio: float) -> LambdaLR:
+def linear(optimizer: Optimizer, total_steps: int, warmup_ratio: Share) -> LambdaLR:
     """Warm up, then fall to 0 in a straight line."""
     return _warmed_up(optimizer, total_steps, warmup_ratio, lambda share: 1.0 - share)
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: float) -> LambdaLR:
+def cosine(optimizer: Optimizer, total_steps: int, warmup_ratio: Share) -> LambdaLR:
     """Warm up, then fall to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
     return _warmed_up(
         optimizer, total_steps, warmup_ratio, lambda share: (1.0 + math.cos(math.pi * share)) / 2

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from conftest import composed
 from expkit.config.checks import check
-from expkit.config.fingerprint import fingerprint
+from expkit.config.fingerprint import fingerprint, sources
 
 
 def of(*overrides: str) -> str:
@@ -91,3 +91,77 @@ def test_checkpoint_folders_count_by_their_content(tmp_path: Path) -> None:
     first = fingerprint(write("one", b"1"))
     assert fingerprint(write("two", b"1")) == first
     assert fingerprint(write("two", b"22")) != first
+
+
+def write_package(folder: Path) -> Path:
+    """A package of the user's own, whose task takes its loss from a module beside it."""
+    package = folder / "mine"
+    files = {
+        "__init__.py": "",
+        "tasks.py": "from mine.base import Base\nclass Task(Base): ...\n",
+        "base.py": "import torch\nfrom . import losses\nclass Base: ...\n",
+        "losses.py": "def late():\n    import helpers\n",
+        "plots.py": "import broken",
+    }
+    package.mkdir(parents=True)
+    for name, text in files.items():
+        (package / name).write_text(text)
+    (folder / "helpers.py").write_text("RATE = 1\nfrom mine import tasks, nothing\n")
+    return package
+
+
+TASK = {"task": {"_target_": "mine.tasks.Task", "metrics": [{"_target_": "torch.optim.SGD"}]}}
+
+
+def test_source_is_that_of_the_component_and_of_what_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"mine", "mine.tasks", "mine.base", "mine.losses", "helpers"}
+    assert set(sources(TASK)) == own
+
+
+@pytest.mark.parametrize(
+    "changed", ["mine/tasks.py", "mine/losses.py", "helpers.py", "mine/plots.py"]
+)
+def test_a_changed_source_is_another_experiment(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("before", "after"):
+        write_package(tmp_path / name)
+    with (tmp_path / "after" / changed).open("a") as file:
+        file.write("\n# changed\n")
+    digests = []
+    for name in ("before", "after"):
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(tmp_path / name)
+            digests.append(sources(TASK))
+    assert (digests[0] != digests[1]) == (changed != "mine/plots.py")
+
+
+def test_the_source_stays_that_which_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs of a sweep that share a process run what it has imported, whatever the file says later."""
+    file = write_package(tmp_path) / "tasks.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    first = sources(TASK)
+    file.write_text("class Task: ...\n")
+    assert sources(TASK) == first
+
+
+def test_of_expkit_the_files_of_its_components_count() -> None:
+    found = sources({"task": {"_target_": "expkit.tasks.masked_lm.MaskedLM"}})
+    assert {"expkit.tasks.masked_lm", "expkit.tasks.masking", "expkit.data.words"} <= set(found)
+    assert not [name for name in found if name.startswith(("expkit.terminal", "expkit.config"))]
+    assert "expkit.tasks.translation" not in found
+
+
+def test_helpers_that_cannot_be_read_are_left_to_the_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = write_package(tmp_path)
+    (package / "losses.py").write_text("def (:")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "mine.losses" in sources(TASK)

@@ -19,7 +19,8 @@ from expkit.config import fitting
 from expkit.config.checks import check
 from expkit.config.composition import work_has_begun
 from expkit.config.project import run_folder
-from expkit.config.trust import ALLOWED, PACKAGES, is_allowed, refusal, trusted_by
+from expkit.config.targets import LIBRARIES
+from expkit.config.trust import ALLOWED, is_allowed, refusal, trusted_by
 from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking import store
 from expkit.tracking.logged import logged_run
@@ -58,6 +59,13 @@ TARGETS = (
     "expkit.data.files.islice",
     "expkit.models.checkpoint._verify",
     "expkit.config.components.make",
+    "expkit.metrics.pictures.draw_values",
+    "expkit.data.files.read",
+    "expkit.data.cache.learned",
+    "expkit.models.hub.go_online_if_asked",
+    "expkit.tasks.confusion.draw_confusion",
+    "expkit.optim._warmed_up",
+    "expkit.optim.LambdaLR",
 )
 Place = Callable[[DictConfig, str], None]
 Key = "task.metrics.accuracy"
@@ -154,7 +162,7 @@ def test_a_refusal_says_what_is_allowed_and_what_to_type() -> None:
     message = refusal("torch.hub.load", frozenset()) or ""
     for part in ("torch.optim.<Class>", "torch.nn.<Class>", "trusted_modules=[torch]"):
         assert part in message
-    assert {module.partition(".")[0] for module in ALLOWED} == set(PACKAGES)
+    assert {module.partition(".")[0] for module in ALLOWED} == set(LIBRARIES)
 
 
 @pytest.mark.parametrize(
@@ -177,18 +185,23 @@ def test_the_command_line_can_trust(typed: str, target: str, allowed: bool) -> N
     assert (refusal(target, trusted_by([typed], [value])) is None) == allowed
 
 
-def test_code_beside_a_checkpoint_has_to_be_typed(whole: DictConfig) -> None:
+def test_code_beside_a_checkpoint_has_to_be_typed(
+    whole: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_lenient.py").write_text(
+        "class Any:\n    def __init__(self, **settings): ...\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trust = "backend._target_=own_lenient.Any"
     cfg = deepcopy(whole)
-    put(cfg, "data.sizes.options", [{"trust_remote_code": True}])
-    key = "data.sizes.options[0].trust_remote_code"
+    put(cfg, "backend", {"_target_": "own_lenient.Any", "a": [{"trust_remote_code": True}]})
     with pytest.raises(ConfigError, match="would run code from outside") as raised:
-        check(cfg, ["+data.sizes.more.trust_remote_code=true"])
-    assert str(raised.value).startswith(key)
-    put(cfg, "data.sizes.options", None)
-    put(cfg, "data.sizes.trust_remote_code", True)
+        check(cfg, [trust, "+backend.b.trust_remote_code=true"])
+    assert str(raised.value).startswith("backend.a[0].trust_remote_code")
+    put(cfg, "backend", {"_target_": "own_lenient.Any", "trust_remote_code": True})
     with pytest.raises(ConfigError, match="would run code from outside"):
-        check(cfg, [])
-    check(cfg, ["+data.sizes.trust_remote_code=true"])
+        check(cfg, [trust])
+    check(cfg, [trust, "+backend.trust_remote_code=true"])
 
 
 EVIL: dict[str, Any] = {"_target_": "evil_module.run"}

@@ -20,18 +20,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.__main__ import main
 from expkit.config.composition import work_has_begun
-from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
+from expkit.config.project import conf_dir
+from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root
+from expkit.config.signatures import signature_of
 
 pytestmark = pytest.mark.fuzz
 
-# What the targets of the schema's components belong to.
-GROUP_OF = {
-    "expkit.data": "data",
-    "expkit.tasks": "task",
-    "expkit.models": "model",
-    "torch.optim": "optimizer",
-    "expkit.optim": "scheduler",
-}
 OPTIONS = {
     "task": ["text_classification", "token_classification", "masked_lm", "translation"],
     "data": ["demo", "files", "hub"],
@@ -51,9 +45,12 @@ def _keys() -> Iterator[str]:
     yield from (f.name for f in fields(Root))
     for group, schema in GROUPS.items():
         yield from (f"{group}.{f.name}" for f in fields(schema))
-    for target, schema in COMPONENTS.items():
-        group = next(g for package, g in GROUP_OF.items() if target.startswith(package))
-        yield from (f"{group}.{f.name}" for f in fields(schema))
+    for group in COMPONENT_GROUPS:
+        for file in conf_dir().joinpath(group).glob("*.yaml"):
+            for target in re.findall(r"_target_: (\S+)", file.read_text()):
+                signature = signature_of(target)
+                assert signature
+                yield from (f"{group}.{name}" for name in signature.kinds)
 
 
 KEYS = sorted({*_keys(), *COMPONENT_GROUPS, *GROUPS, *(f"{g}._target_" for g in COMPONENT_GROUPS)})

@@ -43,3 +43,15 @@ def test_commands_of_the_how_to_run(arguments: list[str], my_pkg: Path, expkit: 
     done = expkit(*flags, *TINY, *(a for a in arguments if a not in flags))
     assert done.returncode == 0, done.stderr
     assert "majority baseline" in done.stdout
+
+
+def test_a_task_whose_source_has_changed_is_run_again(my_pkg: Path, expkit: Command) -> None:
+    options = (*TINY, "train.max_steps=1", "tracking.log_model=false", "resume=auto")
+    command = ("task._target_=my_pkg.tasks.Smoothed", "+task.smoothing=0.1", *options)
+    assert "finished before" not in expkit(*command).stdout
+    assert "finished before" in expkit(*command).stdout
+    with (my_pkg / "tasks.py").open("a") as file:
+        file.write("\nSmoothed.__doc__ = 'Another one.'\n")
+    again = expkit(*command)
+    assert again.returncode == 0, again.stderr
+    assert "finished before" not in again.stdout

@@ -5,38 +5,26 @@ Everything here works on names and files; no component is imported unless its so
 
 import importlib
 import inspect
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import fitting, surroundings, texts
 from expkit.config.direction import direction_of
-from expkit.config.schema import COMPONENT_GROUPS, COMPONENTS, GROUPS, Root
-from expkit.config.targets import Signature, TargetError, package_of, signature_of, targets_in
+from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root
+from expkit.config.signatures import Signature, signature_of
+from expkit.config.targets import TargetError, definition_of, package_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
+from expkit.config.values import Unfit, fitted
 from expkit.terminal.errors import ConfigError, nearest
 
 MISSES = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")
-TYPE_NAMES = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "a text",
-    "list[str]": "a list of texts, such as [a,b]",
-    "dict[str, Any]": "a mapping",
-    "tuple[float, float]": "two numbers, such as [0.9,0.999]",
-}
-RANGES: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
-    "min": (operator.ge, "at least"),
-    "above": (operator.gt, "more than"),
-    "below": (operator.lt, "less than"),
-    "max": (operator.le, "at most"),
-}
+# Where expkit gives the first argument itself, and the others that it gives.
+COMPLETED = {"optimizer": (), "scheduler": ("total_steps",)}
 
 
 def check(cfg: DictConfig, overrides: list[str]) -> None:
@@ -61,14 +49,15 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     targets = list(targets_in(plain))
     refused = [p for key, node in targets if (p := _refused(key, node, trusted))]
     # Arguments may have to be looked up by importing, which has to wait until all are trusted.
-    problems += refused or [p for key, node in targets if (p := _wrong_arguments(key, node))]
+    signatures: dict[str, Signature] = {}
+    problems += refused or [p for at, node in targets if (p := _wrong_names(at, node, signatures))]
     typed = dict(map(typed_value, overrides))
     problems += [
         f"{key}: would run code from outside; it counts only when typed on the command line"
         for key in remote_code(plain)
         if key not in typed
     ]
-    problems = problems or list(_check_groups(plain, cfg))
+    problems = problems or list(_wrong_values(plain, targets, signatures, cfg))
     problems = problems or list(fitting.problems(_resolved(cfg)))
     if problems:
         raise ConfigError(problems)
@@ -108,23 +97,28 @@ def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str
     why = refusal(target, trusted)
     try:
         if why and package_of(target) in PACKAGES and target.rpartition(".")[0].islower():
-            signature_of(target)  # most of these are misspelt modules, and then it says so
+            definition_of(target)  # most of these are misspelt modules, and then it says so
     except TargetError as error:
         why = str(error)
     return f"{key}={target}: {why}" if why else None
 
 
-def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
+def _wrong_names(
+    path: str, node: Mapping[str, Any], signatures: dict[str, Signature]
+) -> str | None:
+    """What is wrong with the target and the names of its arguments; its signature is kept by its key."""
     target = node["_target_"]
     if "_args_" in node:
         return f"{path}._args_={node['_args_']!r}: arguments are given by name"
     try:
-        signature = signature_of(target) or _imported_signature(target)
+        signature = signatures[path] = signature_of(target) or _imported_signature(target)
     except TargetError as error:
         return f"{path}._target_={target}: {error}"
+    given = [*list(signature.kinds)[:1], *COMPLETED[path]] if path in COMPLETED else []
+    allowed = [name for name in signature.kinds if name not in given]
     for name, value in node.items():
-        if name not in (*signature.names, *HYDRA_KEYS) and not signature.takes_any:
-            known = nearest(name, signature.names)
+        if name in given or not (signature.takes_any or name in (*allowed, *HYDRA_KEYS)):
+            known = nearest(name, allowed)
             return f"{path}.{name}={value!r}: {target} takes no such argument; {known}"
     absent = [n for n in signature.required if n not in node]
     if absent and not node.get("_partial_"):
@@ -135,77 +129,64 @@ def _wrong_arguments(path: str, node: Mapping[str, Any]) -> str | None:
 def _imported_signature(target: str) -> Signature:
     module, _, name = target.rpartition(".")
     try:
-        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        parameters = _parameters(getattr(importlib.import_module(module), name))
     except AttributeError:
         names = [n for n in vars(importlib.import_module(module)) if not n.startswith("_")]
         raise TargetError(f"{module} has no {name!r}; {nearest(name, names)}") from None
     except (TypeError, ValueError):
-        return Signature((), (), takes_any=True)
+        return Signature({}, takes_any=True)
     except Exception as error:  # whatever the user's module does when it is imported
         raise TargetError(f"cannot be imported: {type(error).__name__}: {error}") from None
     by_name = {
         n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     return Signature(
+        {n: Any if p.default is None else p.annotation for n, p in by_name.items()},
         tuple(n for n, p in by_name.items() if p.default is p.empty),
-        tuple(n for n, p in by_name.items() if p.default is not p.empty),
         takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
     )
 
 
-def _check_groups(plain: Mapping[str, Any], cfg: DictConfig) -> Iterator[str]:
+def _parameters(component: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(component, eval_str=True).parameters
+    except Exception:  # such as the name of a class that is imported for type checkers alone
+        return inspect.signature(component).parameters
+
+
+def _wrong_values(
+    plain: Mapping[str, Any],
+    targets: list[tuple[str, dict[str, Any]]],
+    signatures: Mapping[str, Signature],
+    cfg: DictConfig,
+) -> Iterator[str]:
     """Problems of keys, types and ranges; values in `cfg` get the types of their keys."""
-    names = {field.name for field in fields(Root)}
-    yield from _typed(Root, {k: v for k, v in plain.items() if k in names}, "", cfg)
+    kinds = get_type_hints(Root, include_extras=True)
+    yield from _unfit({k: v for k, v in plain.items() if k in kinds}, kinds, "", cfg)
     for group, schema in GROUPS.items():
-        yield from _typed(schema, plain[group], f"{group}.", cfg)
-    for group in COMPONENT_GROUPS:
-        if component := COMPONENTS.get(plain[group]["_target_"]):
-            arguments = {k: v for k, v in plain[group].items() if k not in HYDRA_KEYS}
-            yield from _typed(component, arguments, f"{group}.", cfg)
+        kinds = get_type_hints(schema, include_extras=True)
+        values = plain.get(group, {})  # its absence is another problem
+        if not isinstance(values, dict):
+            yield f"{group}={values!r}: expected a group of keys"
+            continue
+        for name in [name for name in values if name not in kinds]:
+            yield f"{group}.{name}={values[name]!r}: no such key; {nearest(name, kinds)}"
+        yield from _unfit(values, kinds, f"{group}.", cfg)
+    for path, node in targets:
+        # What Hydra makes of a target inside of an argument has a type of its own.
+        values = {k: v for k, v in node.items() if not any(targets_in(v))}
+        yield from _unfit(values, signatures[path].kinds, f"{path}.", cfg)
 
 
-def _typed(schema: type, values: Any, prefix: str, cfg: DictConfig) -> Iterator[str]:
-    if not isinstance(values, dict):
-        yield f"{prefix[:-1]}={values!r}: expected a group of keys"
-        return
-    known = {f.name: f for f in fields(schema)}
-    typed: Any = OmegaConf.structured(schema)
+def _unfit(
+    values: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, cfg: DictConfig
+) -> Iterator[str]:
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if name not in known:
-            yield f"{key}={value!r}: no such key; {nearest(name, known)}"
-            continue
-        if value is not None and value == known[name].metadata.get("word"):
-            continue
         try:
-            if known[name].type is bool and isinstance(value, int | float) and value not in (0, 1):
-                raise ValueError  # OmegaConf would take any number
-            typed[name] = value
-        except (ValidationError, ValueError):
-            yield f"{key}={value!r}: expected {_type_name(known[name])}"
+            made = fitted(value, kinds.get(name, Any))
+        except Unfit as why:
+            yield f"{key}={value!r}: {why}"
             continue
-        yield from _out_of_range(key, value, typed[name], known[name])
-        converted: Any = OmegaConf.to_container(typed)
-        if type(converted[name]) is not type(OmegaConf.select(cfg, key)):  # '3' of a variable
-            OmegaConf.update(cfg, key, converted[name], force_add=True)
-
-
-def _type_name(field: Field[Any]) -> str:
-    name = inspect.formatannotation(field.type).replace("typing.", "")
-    base = name.removesuffix(" | None")
-    text = TYPE_NAMES.get(base, base)
-    word = "null" if name.endswith(" | None") else field.metadata.get("word")
-    return f"{text} or {word}" if word else text
-
-
-def _out_of_range(key: str, given: Any, value: Any, field: Field[Any]) -> Iterator[str]:
-    if value is None:
-        return
-    for rule, (holds, words) in RANGES.items():
-        bound = field.metadata.get(rule)
-        if bound is not None and not holds(value, bound):
-            yield f"{key}={given!r}: must be {words} {bound}"
-    choices = field.metadata.get("choices")
-    if choices and value not in choices:
-        yield f"{key}={given!r}: {nearest(given, choices)}"
+        if repr(made) != repr(value):  # '3' of a variable
+            OmegaConf.update(cfg, key, made, force_add=True)

@@ -1,16 +1,29 @@
-"""Know an experiment by what decides its result: its configuration and its data.
+"""Know an experiment by what decides its result: its configuration, its data and its source.
 
 The idea is that of Dora's signature (https://github.com/facebookresearch/dora), but on the resolved
 configuration instead of the overrides, so that it does not matter how a value came to be there.
 """
 
+import ast
 import hashlib
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from expkit.config.targets import (
+    LIBRARIES,
+    Source,
+    TargetError,
+    is_library,
+    module_file,
+    package_of,
+    targets_in,
+    tree_of,
+)
+from expkit.config.trust import OWN
 
 # What cannot change the result of a run.
 IRRELEVANT = (
@@ -44,7 +57,58 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
     train = dict(relevant["train"])
     batches = train.pop("accumulation") * config["launch"]["processes"]
     relevant["train"] = {**train, "accumulation x launch.processes": batches}
-    return {**relevant, "data": data, "model": model, "expkit": version("expkit")}
+    made_of = {"expkit": version("expkit"), "source": sources(relevant)}
+    return {**relevant, "data": data, "model": model, **made_of}
+
+
+def sources(config: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of each module that the components of a configuration are made of, by its name.
+
+    These are the modules that targets name and all that they import, but no libraries. Of expkit, modules
+    count that define components; the version of expkit stands for the rest.
+    """
+    names = [str(node["_target_"]).rpartition(".")[0] for _, node in targets_in(config)]
+    modules = [name for name in names if package_of(name) not in LIBRARIES]
+    found: dict[str, str] = {}
+    while modules:
+        name = modules.pop()
+        file = _file_of(name)
+        if file is None or name in found:
+            continue
+        found[name] = _digest_of_source(file)
+        for module in {name.rpartition(".")[0], *_imports(Source(name, file))}:
+            package, _, rest = module.partition(".")
+            is_own = package == "expkit" and rest.partition(".")[0] in OWN
+            if is_own or (package not in ("", "expkit") and not is_library(package)):
+                modules.append(module)
+    return found
+
+
+def _imports(source: Source) -> Iterator[str]:
+    try:
+        nodes = ast.walk(tree_of(source.file))
+    except TargetError:
+        return  # importing it says what is wrong with it
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = source.imported_from(node)
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _file_of(module: str) -> Path | None:
+    try:
+        return module_file(module.split("."))
+    except TargetError:
+        return None  # what is imported from a module may be a class
+
+
+@cache
+def _digest_of_source(file: Path) -> str:
+    """The digest that it had first: what this process has imported stays as it was."""
+    return digest_of_content(file)
 
 
 def as_read(file: Path, content: str) -> str:

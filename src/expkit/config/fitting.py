@@ -72,7 +72,8 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
     if data["_target_"] != "expkit.data.files.load":
         return
-    yield from _conll(data.get("conll", {"columns": None}))
+    if (conll := data.get("conll")) is not None:
+        yield from _conll(conll)
     for key in ("train_file", "validation_file", "test_file"):
         if data.get(key) is None:
             continue

@@ -1,41 +1,32 @@
-"""Find what a `_target_` names, and what it accepts, by reading source files instead of importing.
+"""Find the source of what a `_target_` names, without importing it.
 
-Importing torch takes longer than all other checks together, and importing a module runs it: a
-target has to be known as harmless before that. Where reading is not enough (a name that is made at
-run time, a compiled module), `signature_of` says so and the caller may import the module.
+Importing torch takes longer than all other checks together, and importing a module runs it: a target
+has to be known as harmless before that.
 """
 
 import ast
+import builtins
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from expkit.terminal.errors import nearest
 
-Seen = frozenset[tuple[Path, str]]  # files, and the names that were looked up in them
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+)  # whose components a configuration may name
 
 
 class TargetError(Exception):
     """A target that does not exist; the message says which part of it is missing."""
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Parameter names of a callable, `self` left out, and the annotations that its source has."""
-
-    required: tuple[str, ...]
-    optional: tuple[str, ...]
-    takes_any: bool
-    annotations: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All parameters that can be given by name."""
-        return self.required + self.optional
 
 
 def mappings_in(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,8 +50,40 @@ def package_of(target: str) -> str:
     return target.split(".", 1)[0]
 
 
-def signature_of(target: str) -> Signature | None:
-    """The signature of the class or function that `target` names; None if reading cannot tell.
+@dataclass(frozen=True)
+class Source:
+    """A module by its name and its file."""
+
+    module: str
+    file: Path
+
+    def absolute(self, name: str) -> str:
+        """The full name of what the module calls `name`, which may have dots."""
+        head, _, rest = name.partition(".")
+        node = next((node for names, node in definitions(self.file) if head in names), None)
+        if isinstance(node, ast.Import):
+            head = next((a.name for a in node.names if a.asname == head), head)
+        elif isinstance(node, ast.ImportFrom):
+            original = next(a.name for a in node.names if (a.asname or a.name) == head)
+            head = f"{self.imported_from(node)}.{original}"
+        elif node is None and hasattr(builtins, head):
+            head = f"builtins.{head}"
+        else:
+            head = f"{self.module}.{head}"
+        return f"{head}.{rest}" if rest else head
+
+    def imported_from(self, node: ast.ImportFrom) -> str:
+        """The full name of the module from which a statement imports."""
+        if not node.level:
+            return node.module or ""
+        up = node.level - (self.file.name == "__init__.py")
+        parts = self.module.split(".")
+        package = parts[: len(parts) - up]
+        return ".".join([*package, node.module] if node.module else package)
+
+
+def definition_of(target: str) -> tuple[Source, ast.stmt] | None:
+    """The statement that gives its name to `target`, and where it stands; None if reading cannot tell.
 
     Raises:
         TargetError: the module or the name in it does not exist.
@@ -68,160 +91,112 @@ def signature_of(target: str) -> Signature | None:
     *modules, name = target.split(".")
     if not modules or not all(map(str.isidentifier, (*modules, name))):
         raise TargetError("a target is written package.module.Name")
-    file = _module_file(modules)
-    return _signature_in(file, name, frozenset()) if file else None
+    file = module_file(modules)
+    if file is None:
+        return None
+    if found := [node for names, node in definitions(file) if name in names]:
+        return (Source(".".join(modules), file), found[0]) if len(found) == 1 else None
+    known = frozenset[str]().union(*(names for names, _ in definitions(file)))
+    if known & {"*", "__getattr__"}:
+        return None
+    allowed = sorted(n for n in known if not n.startswith("_"))
+    raise TargetError(f"{modules[-1]} has no {name!r}; {nearest(name, allowed)}".removesuffix("; "))
 
 
 def attribute_of(target: str, name: str) -> Any:
     """The value that a class, or one of its base classes, gives to an attribute; None if none does.
 
+    Only what is plain is read: a class defined once, with one base class and one literal of that name.
+
     Raises:
         TargetError: reading the source cannot tell.
     """
-    *modules, owner = target.split(".")
-    if file := _module_file(modules):
-        return _attribute_in(file, owner, name)
-    raise TargetError(f"the source of {target} cannot be read")
-
-
-def _attribute_in(file: Path, owner: str, name: str) -> Any:
-    """Read only what is plain: a class defined once, with one base class and one literal of that name."""
-    found = [node for names, node in _definitions(file) if owner in names]
-    node = found[0] if len(found) == 1 else None
-    if isinstance(node, ast.ImportFrom) and (source := _imported(file, node, owner)):
-        return _attribute_in(*source, name)
-    is_set_later = f"{owner}.{name}" in file.read_text(encoding="utf-8")
+    found, owner = definition_of(target), target.rpartition(".")[2]
+    if found is None:
+        raise TargetError(f"the source of {target} cannot be read")
+    source, node = found
+    if isinstance(node, ast.ImportFrom):
+        return attribute_of(source.absolute(owner), name)
+    is_set_later = f"{owner}.{name}" in source.file.read_text(encoding="utf-8")
     if not isinstance(node, ast.ClassDef) or node.decorator_list or node.bases[1:] or is_set_later:
-        raise TargetError(f"{file}: what {owner!r} is cannot be read")
+        raise TargetError(f"{source.file}: what {owner!r} is cannot be read")
     mentioned = len(re.findall(rf"\b{name}\b", ast.unparse(node)))
-    if not mentioned and not node.bases:
-        return None
     if not mentioned:
-        base = ast.unparse(node.bases[0])
-        return attribute_of(base, name) if "." in base else _attribute_in(file, base, name)
+        base = next(map(ast.unparse, node.bases), None)
+        return attribute_of(source.absolute(base), name) if base else None
     try:
         (given,) = (item for item in node.body if name in _names(item))
         if mentioned == 1:
             return ast.literal_eval(given.value)  # type: ignore[attr-defined]
     except (AttributeError, ValueError):
         pass  # several, none, or no literal
-    raise TargetError(f"{file}: {owner}.{name} is no plain literal")
-
-
-def is_imported(target: str) -> bool:
-    """Whether the module of `target` has that name from an import: it belongs to somebody else."""
-    *modules, name = target.split(".")
-    try:
-        file = _module_file(modules) if modules else None
-    except TargetError:
-        return False
-    return file is not None and any(
-        name in names and isinstance(node, ast.Import | ast.ImportFrom)
-        for names, node in _definitions(file)
-    )
-
-
-def _module_file(modules: list[str]) -> Path | None:
-    """The source file of a dotted module; only the top-level package is looked up by Python."""
-    spec = importlib.util.find_spec(modules[0])
-    if spec is None:
-        raise TargetError(f"no module named {modules[0]!r} can be imported here")
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    file = Path(spec.origin)
-    for depth, part in enumerate(modules[1:], start=2):
-        folder = file.parent
-        candidates = (folder / part / "__init__.py", folder / f"{part}.py")
-        found = next((c for c in candidates if c.is_file()), None)
-        if found is None or file.name != "__init__.py":
-            if any(part in names for names, _ in _definitions(file)):
-                return None  # an attribute that is not a module: a class, perhaps
-            siblings = {p.stem for p in folder.glob("*.py")} - {"__init__"}
-            siblings |= {p.parent.name for p in folder.glob("*/__init__.py")}
-            missing = ".".join(modules[:depth])
-            raise TargetError(f"{missing!r} does not exist; {nearest(part, sorted(siblings))}")
-        file = found
-    return file
-
-
-def _signature_in(file: Path, name: str, seen: Seen) -> Signature | None:
-    if (file, name) in seen:
-        return None
-    for names, node in _definitions(file):
-        if name in names:
-            return _signature_of_node(file, name, node, seen | {(file, name)})
-    known = frozenset[str]().union(*(names for names, _ in _definitions(file)))
-    if known & {"*", "__getattr__"}:
-        return None
-    module = file.parent.name if file.stem == "__init__" else file.stem
-    allowed = sorted(n for n in known if not n.startswith("_"))
-    raise TargetError(f"{module} has no {name!r}; {nearest(name, allowed)}")
-
-
-def _signature_of_node(file: Path, name: str, node: ast.stmt, seen: Seen) -> Signature | None:
-    if isinstance(node, ast.FunctionDef):
-        return _from_arguments(node.args, skip_first=False) if not node.decorator_list else None
-    if isinstance(node, ast.ClassDef):
-        return _from_class(file, node, seen)
-    if isinstance(node, ast.ImportFrom):
-        source = _imported(file, node, name)
-        return _signature_in(*source, seen) if source else None
-    return None
-
-
-def _from_class(file: Path, node: ast.ClassDef, seen: Seen) -> Signature | None:
-    if node.decorator_list or node.keywords:
-        return None  # a dataclass or a metaclass makes its own __init__
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _from_arguments(item.args, skip_first=True)
-        if isinstance(item, ast.FunctionDef) and item.name == "__new__":
-            return None
-    if not node.bases or [ast.unparse(base) for base in node.bases] in (["object"], ["Protocol"]):
-        return Signature((), (), takes_any=False)
-    first = node.bases[0]
-    return _signature_in(file, first.id, seen) if isinstance(first, ast.Name) else None
-
-
-def _from_arguments(args: ast.arguments, *, skip_first: bool) -> Signature:
-    positional = [*args.posonlyargs, *args.args]
-    without_default = len(positional) - len(args.defaults)
-    pairs: list[tuple[ast.arg, ast.expr | None]] = [
-        *((a, None) for a in positional[:without_default]),
-        *zip(positional[without_default:], args.defaults, strict=True),
-        *zip(args.kwonlyargs, args.kw_defaults, strict=True),
-    ][skip_first:]
-    return Signature(
-        required=tuple(a.arg for a, default in pairs if default is None),
-        optional=tuple(a.arg for a, default in pairs if default is not None),
-        takes_any=args.kwarg is not None,
-        annotations={a.arg: ast.unparse(a.annotation) for a, _ in pairs if a.annotation},
-    )
-
-
-def _imported(file: Path, node: ast.ImportFrom, name: str) -> tuple[Path, str] | None:
-    """The file that a name comes from, and what it is called there; None if reading cannot tell."""
-    original = next(a.name for a in node.names if (a.asname or a.name) == name)
-    modules = node.module.split(".") if node.module else []
-    if node.level == 0:
-        try:
-            source = _module_file(modules)
-        except TargetError:
-            return None
-        return (source, original) if source else None
-    path = file.parents[node.level - 1].joinpath(*modules)
-    candidates = (path.with_suffix(".py"), path / "__init__.py")
-    return next(((found, original) for found in candidates if found.is_file()), None)
+    raise TargetError(f"{source.file}: {owner}.{name} is no plain literal")
 
 
 @cache
-def _definitions(file: Path) -> tuple[tuple[frozenset[str], ast.stmt], ...]:
-    """(names, statement) for everything that a module defines at its top level, ifs included."""
+def is_library(package: str) -> bool:
+    """Whether a top-level package is part of Python or was installed by pip, and not in editable mode."""
+    if package in (*LIBRARIES, *sys.stdlib_module_names):
+        return True
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        raise TargetError(f"{file}, line {error.lineno}: {error.msg}") from None
-    return tuple((frozenset(_names(node)), node) for node in _top_level(tree.body))
+        spec = importlib.util.find_spec(package)
+    except ValueError:
+        return False  # __main__
+    places = [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else []
+    return any({"site-packages", "dist-packages"} & set(Path(place).parts) for place in places)
+
+
+def module_file(modules: Sequence[str]) -> Path | None:
+    """The source file of a dotted module; only the top-level package is looked up by Python.
+
+    Raises:
+        TargetError: there is no such module.
+    """
+    try:
+        spec = importlib.util.find_spec(modules[0])
+    except ValueError:
+        return None  # __main__
+    if spec is None:
+        raise TargetError(f"no module named {modules[0]!r} can be imported here")
+    is_source = spec.origin is not None and spec.origin.endswith(".py")
+    file = Path(spec.origin) if is_source and spec.origin else None
+    folders = list(map(Path, spec.submodule_search_locations or ()))
+    for depth, part in enumerate(modules[1:], start=2):
+        inner = [folder / part for folder in folders]
+        files = [f for p in inner for f in (p / "__init__.py", p.with_name(f"{part}.py"))]
+        found = next(filter(Path.is_file, files), None)
+        inner = list(filter(Path.is_dir, inner))
+        if found is None and not inner:
+            if file is None and not folders:
+                return None  # a compiled module
+            if file and any(part in names for names, _ in definitions(file)):
+                return None  # an attribute that is not a module: a class, perhaps
+            siblings = {path.stem for folder in folders for path in folder.glob("*.py")}
+            siblings |= {path.parent.name for folder in folders for path in folder.glob("*/*.py")}
+            known = nearest(part, sorted(siblings - {"__init__"}))
+            missing = ".".join(modules[:depth])
+            raise TargetError(f"{missing!r} does not exist; {known}".removesuffix("; "))
+        file = found
+        if found:
+            inner = [found.parent] if found.name == "__init__.py" else []
+        folders = inner
+    return file
+
+
+@cache
+def definitions(file: Path) -> tuple[tuple[frozenset[str], ast.stmt], ...]:
+    """(names, statement) for everything that a module defines at its top level, ifs included."""
+    return tuple((frozenset(_names(node)), node) for node in _top_level(tree_of(file).body))
+
+
+@cache
+def tree_of(file: Path) -> ast.Module:
+    """The parsed source of a file. Raises TargetError if it is not Python."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise TargetError(f"{file}{line}: {getattr(error, 'msg', error)}") from None
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -241,7 +216,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         yield node.name
     elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from (alias.asname or alias.name for alias in node.names)
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
     elif isinstance(node, ast.Assign):
         yield from (t.id for t in node.targets if isinstance(t, ast.Name))
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):

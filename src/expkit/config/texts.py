@@ -5,12 +5,8 @@ which keys take a text. So the typed characters are looked up after composition,
 grammar. The characters in a file are gone once YAML has read it, so `problems` refuses such values.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
-from functools import cache
-from inspect import formatannotation
-from typing import Any
+from typing import Any, get_type_hints
 
 from antlr4 import CommonTokenStream, InputStream
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,8 +16,10 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import DictConfig, OmegaConf, StringNode
 
-from expkit.config.schema import COMPONENTS, GROUPS, Root
-from expkit.config.targets import TargetError, signature_of, targets_in
+from expkit.config.schema import GROUPS, Root
+from expkit.config.signatures import signature_of
+from expkit.config.targets import TargetError, targets_in
+from expkit.config.values import takes_texts
 
 NO_TEXT = bool | int | float
 HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
@@ -29,8 +27,6 @@ OF_PLUGINS = (
     *("study_name", "storage", "temp_folder", "submitit_folder", "name", "partition", "qos"),
     *("comment", "constraint", "exclude", "gres", "account", "address"),
 )  # options of sweepers and launchers that are texts
-ONE = re.compile("str")
-SEVERAL = re.compile(r"\w+\[(str, )?str(, \.\.\.)?\]")  # such as dict[str, str]
 
 
 class TextParser(OverridesParser):
@@ -102,18 +98,17 @@ def problems(cfg: DictConfig) -> Iterator[str]:
 def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every value whose key takes a text, or one of several texts, with its full key."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    yield from _of_node("", plain, _annotations(Root))
+    yield from _of_node("", plain, get_type_hints(Root, include_extras=True))
     for group, schema in GROUPS.items():
-        yield from _of_node(group, plain.get(group), _annotations(schema))
+        yield from _of_node(group, plain.get(group), get_type_hints(schema, include_extras=True))
     for path, node in targets_in(plain):
-        yield from _of_node(path, node, _parameters(str(node["_target_"])))
+        yield from _of_node(path, node, _kinds(str(node["_target_"])))
 
 
-def _of_node(path: str, node: Any, types: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+def _of_node(path: str, node: Any, kinds: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in node.items() if isinstance(node, dict) else ():
         key = f"{path}.{name}" if path else str(name)
-        expected = SEVERAL if isinstance(value, list | dict) else ONE
-        if expected.fullmatch(types.get(name, "")):
+        if takes_texts(kinds.get(name), several=isinstance(value, list | dict)):
             yield from flat(key, value)
 
 
@@ -126,27 +121,12 @@ def flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _parameters(target: str) -> Mapping[str, str]:
-    """The types of a component's parameters, as far as expkit or its source says them."""
-    if target in COMPONENTS:
-        return _annotations(COMPONENTS[target])
+def _kinds(target: str) -> Mapping[str, Any]:
+    """The types of a component's parameters, as far as its source says them."""
     if target.startswith("hydra_plugins."):
-        return dict.fromkeys(OF_PLUGINS, "str")
+        return dict.fromkeys(OF_PLUGINS, str)
     try:
         signature = signature_of(target)
     except TargetError:  # said by checks.py
         return {}
-    return {n: _optional(text) for n, text in signature.annotations.items()} if signature else {}
-
-
-@cache
-def _annotations(schema: type) -> Mapping[str, str]:
-    return {f.name: _optional(formatannotation(f.type)) for f in fields(schema)}
-
-
-def _optional(annotation: str) -> str:
-    """`list[str]` for `list[str] | None`, `"typing.Optional[List[str]]"` and the like."""
-    text = re.sub(r"\b(typing|t|abc|collections)\.|['\"]", "", annotation)
-    text = text.removeprefix("None | ").removesuffix(" | None")
-    inner = re.fullmatch(r"Optional\[(.*)\]", text)
-    return inner[1] if inner else text
+    return signature.kinds if signature else {}

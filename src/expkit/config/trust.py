@@ -1,40 +1,28 @@
 """What a configuration may name to be made, and whom it has to ask for more.
 
-Names are judged as they are written, before anything is looked up: looking up imports, and importing
-runs. What is allowed is a list of places where components live; a list of what is dangerous would
-never be complete, as one module leads to another.
+Names are judged before anything is imported, because importing runs code. What is allowed are the places
+where components live; a list of what is dangerous would never be complete, as one module leads to
+another.
 """
 
+import ast
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from expkit.config.schema import COMPONENTS
-from expkit.config.targets import is_imported, mappings_in, package_of
+from expkit.config.targets import LIBRARIES, TargetError, definition_of, mappings_in, package_of
 from expkit.terminal.errors import nearest
 
-PACKAGES = ("expkit", "torch", "transformers", "peft", "datasets")
+PACKAGES = ("expkit", *LIBRARIES)
+# The components of expkit are the public classes that these packages define, and the functions that return
+# what a group of the configuration makes: splits, a schedule, or examples. Other functions write files.
+OWN = ("tasks", "metrics", "data", "models", "optim", "backends")
+RETURNED = ("Splits", "LambdaLR", "Iterator[dict[str, Any]]")
 CLASSES = ("[A-Z]*",)
 SCHEDULES = ("Adafactor", "get_*schedule*")
-# Modules, and which of their names may be made without being trusted.
+# Modules of libraries, and which of their names may be made without being trusted.
 ALLOWED: dict[str, Sequence[str]] = {
-    **dict.fromkeys(
-        (
-            *(target.rpartition(".")[0] for target in COMPONENTS if target.startswith("expkit.")),
-            "expkit.metrics.classification",
-            "expkit.metrics.language_modeling",
-            "expkit.metrics.tagging",
-            "expkit.metrics.translation",
-            "expkit.data.demo.entities",
-            "expkit.data.demo.paraphrases",
-            "expkit.data.demo.passages",
-            "expkit.data.demo.phrasebook",
-            "expkit.backends.torch_loop",
-            "expkit.backends.hf_trainer",
-        ),
-        ("*",),
-    ),
     **dict.fromkeys(("torch.optim", "torch.optim.lr_scheduler", "torch.nn"), CLASSES),
     "transformers": (*SCHEDULES, "*Config", "DataCollator*"),
     "transformers.optimization": SCHEDULES,
@@ -81,13 +69,26 @@ def is_allowed(target: str) -> bool:
     module, _, name = target.rpartition(".")
     if not name.isidentifier() or name.startswith("_"):
         return False
-    if not any(fnmatchcase(name, pattern) for pattern in ALLOWED.get(module, ())):
+    if package_of(target) == "expkit":
+        return module.partition(".")[2].partition(".")[0] in OWN and _is_own(target)
+    return any(fnmatchcase(name, pattern) for pattern in ALLOWED.get(module, ()))
+
+
+def _is_own(target: str) -> bool:
+    """Whether a module of expkit defines it, and does not import it, as a component."""
+    try:
+        found = definition_of(target)
+    except TargetError:
         return False
-    # Our modules import functions of others; torch and its kin list what they re-export.
-    return package_of(target) != "expkit" or not is_imported(target)
+    node = found[1] if found else None
+    if isinstance(node, ast.FunctionDef):
+        return node.returns is not None and ast.unparse(node.returns) in RETURNED
+    return isinstance(node, ast.ClassDef)
 
 
 def _shown(package: str) -> Iterator[str]:
+    if package == "expkit":
+        yield from (f"expkit.{room}.<Class>" for room in OWN)
     for module, patterns in ALLOWED.items():
         if package_of(module) == package:
             names = [p.replace("[A-Z]*", "<Class>") for p in patterns]

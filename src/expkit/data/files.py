@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 from datasets import Dataset
 from datasets.table import InMemoryTable
 
+from expkit.config.constraints import at_least
 from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import conll
 from expkit.data.splits import CHUNK, Record, Split, Splits
@@ -37,8 +38,8 @@ def load(
     train_file: str,
     validation_file: str,
     test_file: str | None,
-    max_train_examples: int | None,
-    max_eval_examples: int | None,
+    max_train_examples: Annotated[int, at_least(1)] | None,
+    max_eval_examples: Annotated[int, at_least(1)] | None,
     conll: Mapping[str, Any] | None = None,
 ) -> Splits:
     """Read one file a split, at most the first so many examples of it.

@@ -1,7 +1,10 @@
 """`data=hub`: a data set of the Hugging Face hub."""
 
+from typing import Annotated
+
 from datasets import Dataset, load_dataset
 
+from expkit.config.constraints import at_least
 from expkit.data.splits import Split, Splits
 from expkit.terminal.errors import DataError, nearest, reason
 
@@ -13,8 +16,8 @@ def load(
     train_split: str,
     validation_split: str,
     test_split: str | None,
-    max_train_examples: int | None,
-    max_eval_examples: int | None,
+    max_train_examples: Annotated[int, at_least(1)] | None,
+    max_eval_examples: Annotated[int, at_least(1)] | None,
 ) -> Splits:
     """Download (or take from the hub's local cache) the named splits of a data set.
 

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from expkit.config.constraints import at_least
 from expkit.config.fingerprint import digest_of_content
 from expkit.models.head import auto_class, head_modules
 from expkit.tasks.interface import Head
@@ -46,7 +47,7 @@ class Checkpoint:
         self,
         path: str,
         revision: str | None = None,
-        dropout: float | None = None,
+        dropout: Annotated[float, at_least(0, below=1)] | None = None,
         attention_modules: Iterable[str] = (),
     ) -> None:
         self.path, _, digest = path.partition("#sha256=")

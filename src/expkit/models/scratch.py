@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel
 
+from expkit.config.constraints import at_least
 from expkit.data.cache import learned
 from expkit.models.head import auto_class
 from expkit.tasks.interface import Head, Tokenizer
@@ -30,11 +31,11 @@ class TinyBert:
         attention_modules: names of the attention projections, for `lora=attention`.
     """
 
-    vocab_size: int | str
-    hidden_size: int
-    layers: int
-    heads: int
-    dropout: float
+    vocab_size: Annotated[int, at_least(64)] | Literal["auto"]
+    hidden_size: Annotated[int, at_least(8)]
+    layers: Annotated[int, at_least(1)]
+    heads: Annotated[int, at_least(1)]
+    dropout: Annotated[float, at_least(0, below=1)]
     attention_modules: Iterable[str] = ()
 
     path: ClassVar[str] = "tiny_bert"

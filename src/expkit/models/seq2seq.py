@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated, Literal
 
 import sentencepiece
 from transformers import MarianConfig, MarianTokenizer, PreTrainedModel, T5Config, T5Tokenizer
 
+from expkit.config.constraints import at_least
 from expkit.data.cache import learned
 from expkit.models.head import auto_class
 from expkit.models.scratch import AUTO, fitted
@@ -38,12 +40,12 @@ class _Scratch:
         attention_modules: names of the attention projections, for `lora=attention`.
     """
 
-    vocab_size: int | str
-    character_coverage: float
-    hidden_size: int
-    layers: int
-    heads: int
-    dropout: float
+    vocab_size: Annotated[int, at_least(64)] | Literal["auto"]
+    character_coverage: Annotated[float, at_least(0.98, at_most=1)]
+    hidden_size: Annotated[int, at_least(8)]
+    layers: Annotated[int, at_least(1)]
+    heads: Annotated[int, at_least(1)]
+    dropout: Annotated[float, at_least(0, below=1)]
     attention_modules: Iterable[str] = ()
 
     def _pieces(self, texts: Iterable[str]) -> bytes:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel
 
+from expkit.config.constraints import above, at_least
 from expkit.data.languages import primary_subtag
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -56,11 +57,11 @@ class MaskedLM:
     def __init__(
         self,
         text_column: str,
-        block_size: int,
-        mlm_probability: float,
+        block_size: Annotated[int, at_least(8)],
+        mlm_probability: Annotated[float, above(0, at_most=1)],
         whole_word_mask: bool,
         language: str,
-        remainder: str,
+        remainder: Literal["drop", "keep"],
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         self.columns = [text_column]

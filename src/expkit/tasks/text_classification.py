@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.config.constraints import at_least
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.outcomes import Outcomes, digest
@@ -46,7 +47,7 @@ class TextClassification:
         text_columns: Sequence[str],
         label_column: str,
         labels: Sequence[str] | None,
-        max_length: int,
+        max_length: Annotated[int, at_least(4)],
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         if len(text_columns) not in (1, 2):

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import evaluate
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.outcomes import Outcomes, digest
@@ -54,8 +55,8 @@ class TokenClassification:
         tags_column: str,
         labels: Sequence[str] | None,
         label_all_tokens: bool,
-        max_length: int,
-        stride: int,
+        max_length: Annotated[int, at_least(8)],
+        stride: Annotated[int, at_least(0)],
         metrics: Mapping[str, evaluate.Metric],
     ) -> None:
         if 2 * stride > max_length:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Annotated, Any
 
 import evaluate
 import numpy as np
@@ -13,6 +13,7 @@ from babel import Locale
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
 
+from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.outcomes import Outcomes, digest
@@ -55,9 +56,9 @@ class Translation:
         source_lang: str,
         target_lang: str,
         source_prefix: str | None,
-        max_length: int,
-        num_beams: int,
-        max_new_tokens: int,
+        max_length: Annotated[int, at_least(4)],
+        num_beams: Annotated[int, at_least(1)],
+        max_new_tokens: Annotated[int, at_least(1)],
         length_penalty: float,
         metrics: Mapping[str, evaluate.Metric],
     ) -> None:

@@ -1,17 +1,16 @@
 """The components of a run that take several steps to make: tokens, the base model, steps."""
 
-import inspect
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
 from datasets import Dataset
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.config.fingerprint import digest_of
+from expkit.config.fingerprint import sources
+from expkit.config.resolved import plain
 from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.splits import Splits
 from expkit.data.steps import Collate, Steps
@@ -75,12 +74,10 @@ def encode(
 
 def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
     """What decides which texts and labels the task finds in records."""
-    settings = OmegaConf.to_container(cfg.task, resolve=True)
-    assert isinstance(settings, dict)
-    source = inspect.getsourcefile(type(task))
+    settings = {key: value for key, value in plain(cfg)["task"].items() if key != "metrics"}
     return {
-        "task": {key: value for key, value in settings.items() if key != "metrics"},
-        "source": digest_of(Path(source)) if source else "",
+        "task": settings,
+        "source": sources(settings),
         "train": splits.train.digest,  # labels are found there
     }
 

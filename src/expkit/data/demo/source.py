@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
+from typing import Annotated
 
 from datasets import Dataset
 
+from expkit.config.constraints import at_least
 from expkit.data.splits import Record, Split, Splits
 
 Generator = Callable[..., Iterator[Record]]
@@ -37,10 +39,10 @@ def _generated(call: _Call, split: str, size: int, seed: int) -> list[Record]:
 
 def load(
     generator: Generator,
-    sizes: Mapping[str, int],
-    seed: int,
-    max_train_examples: int | None,
-    max_eval_examples: int | None,
+    sizes: Mapping[str, Annotated[int, at_least(0)]],
+    seed: Annotated[int, at_least(0)],
+    max_train_examples: Annotated[int, at_least(1)] | None,
+    max_eval_examples: Annotated[int, at_least(1)] | None,
 ) -> Splits:
     """Generate the splits.
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from expkit.config.targets import TargetError, signature_of
+from expkit.config.signatures import signature_of
+from expkit.config.targets import TargetError
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "NAdam"])
@@ -15,13 +16,13 @@ def test_reading_agrees_with_inspect(name: str) -> None:
     found = signature_of(f"torch.optim.{name}")
     parameters = inspect.signature(getattr(torch.optim, name)).parameters.values()
     assert found is not None
-    assert set(found.names) == {p.name for p in parameters}
+    assert set(found.kinds) == {p.name for p in parameters}
     assert found.required == tuple(p.name for p in parameters if p.default is p.empty)
 
 
 def test_reading_imports_nothing() -> None:
     code = (
-        "import sys; from expkit.config.targets import signature_of;"
+        "import sys; from expkit.config.signatures import signature_of;"
         "signature_of('torch.optim.AdamW'); signature_of('expkit.backends.torch_loop.TorchLoop');"
         "sys.exit('torch' in sys.modules)"
     )
