@@ -51,12 +51,10 @@ def main() -> None:
                 run_hydra(task)()
         except UserError:
             raise
-        except OSError as error:
-            if not error.filename:
-                raise
-            require_outputs()
-            raise UserError(f"{error.filename}: {error.strerror}") from error
         except Exception as error:
+            if isinstance(error, OSError) and error.filename:
+                require_outputs()
+                raise UserError(f"{error.filename}: {error.strerror}") from error
             if work_has_begun.is_set():
                 raise
             # Hydra raises exceptions of many kinds while it composes.
