@@ -44,7 +44,7 @@ from expkit.tracking.run import AnyRun, environment, finished_before, open_run
 from expkit.tracking.summary import show_summary
 from expkit.training import auto_precision, checkpoint, precision
 from expkit.training.evaluation import EvalSet, Evaluation, evaluate, require_independence
-from expkit.training.export import PROBED_EXAMPLES, Exported, export
+from expkit.training.export import PROBED_EXAMPLES, Exported, export, require_served
 from expkit.training.interface import Backend, Training
 from expkit.training.monitor import Monitor
 from expkit.training.sharding import is_sharded, shard
@@ -176,8 +176,15 @@ def prepare(cfg: DictConfig) -> Prepared:
     precision.require(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
-    task: Task = make_task(cfg)
+    task = make_task(cfg)
+    if not isinstance(task, Task):
+        raise UserError(
+            f"task._target_={cfg.task._target_}: is no task; a class of your own inherits from "
+            "expkit.tasks.interface.Task (docs/add-a-task.md)"
+        )
     task.setup(splits)
+    if cfg.tracking.log_model:
+        require_served(task)
 
     builder = make(cfg, "model")
     texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
@@ -393,8 +400,7 @@ def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, 
             continue
         report = prepared.task.report(results[name].predictions, data.split, data.encoded)
         tracked.log_report(report, folder)
-        if hasattr(prepared.task, "outcomes"):
-            made = prepared.task.outcomes(results[name].predictions, data.split, data.encoded)
+        if made := prepared.task.outcomes(results[name].predictions, data.split, data.encoded):
             tracked.log_outcomes(made, folder)
     return results
 

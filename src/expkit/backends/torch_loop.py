@@ -43,13 +43,12 @@ class TorchLoop:
         model.train()
         start = training.start
         for done, batches in enumerate(training.steps.loader(start), start=start + 1):
-            targets = training.targets(batches)
             loss = torch.zeros((), device=accelerator.device)
-            for batch, is_last in training.micro_batches(done, batches):
+            for batch, divisor, is_last in training.micro_batches(done, batches):
                 batch = {k: v.to(accelerator.device, non_blocking=True) for k, v in batch.items()}
                 with adding_up(accelerator, model, is_last):
                     total, _ = training.task.loss(model, batch)
-                    share = total / targets
+                    share = total / divisor
                     accelerator.backward(share * count())  # DDP takes the mean of the processes
                 loss += share.detach()
             grad_norm = full(accelerator.clip_grad_norm_(model.parameters(), clip_at))

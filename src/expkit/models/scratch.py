@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.data.cache import learned
-from expkit.models.head import auto_class
-from expkit.tasks.interface import Head, Tokenizer
+from expkit.models.head import Head, auto_class
 from expkit.terminal.display import say
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -18,11 +18,10 @@ from expkit.config.project import run_folder
 from expkit.data.splits import Split
 from expkit.metrics import outcomes
 from expkit.metrics.names import escaped, key_of
-from expkit.metrics.outcomes import Outcomes
+from expkit.metrics.outcomes import Outcomes, Report
 from expkit.metrics.pictures import drawn
 from expkit.processes.interrupts import ends_first
 from expkit.processes.shortage import shortage
-from expkit.tasks.interface import Report
 from expkit.terminal.display import say
 from expkit.terminal.errors import Pruned, UserError, reason
 from expkit.terminal.secrets import hidden, hidden_in, without_password

@@ -22,7 +22,7 @@ from expkit.config.fingerprint import digest_of_facts
 from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
 from expkit.processes.group import from_main
-from expkit.tasks.interface import Task, items
+from expkit.tasks.interface import Task
 from expkit.terminal.display import say
 from expkit.terminal.errors import reason
 from expkit.tracking.past import SWEEP_VARIABLE
@@ -123,7 +123,8 @@ def _timed(trial: Trial) -> Figures:
     fastest: dict[str, float] = {}
     failed: Figures = {}
     with _untouched(trial.model):
-        batches = [trial.steps[i][0] for i in range(min(BATCHES, len(trial.steps)))]
+        steps = range(min(BATCHES, len(trial.steps)))
+        batches = [trial.steps[i][0] for i in steps]
         for name in CANDIDATES * ROUNDS:  # by turns
             if name not in failed:
                 try:
@@ -132,7 +133,7 @@ def _timed(trial: Trial) -> Figures:
                     failed[name] = reason(error)[:200]
                 else:
                     fastest[name] = min(seconds, fastest.get(name, seconds))
-    examples = sum(len(batch["labels"]) for batch in batches)
+    examples = sum(len(trial.steps.indices(i)[0]) for i in steps)
     return {name: failed.get(name) or examples / fastest[name] for name in CANDIDATES}
 
 
@@ -146,7 +147,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
     batch = {key: tensor.to(device) for key, tensor in batch.items()}
     with autocast(model, name):
         total, _ = trial.task.loss(model, batch)
-        loss = total / max(items(batch), 1)
+        loss = total / max(trial.task.count_targets(batch), 1)
     loss.backward()
     shown = loss.item()  # a GPU has finished then
     seconds = perf_counter() - started

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expkit.data.steps import Batch
 from expkit.models import lora
 from expkit.tasks.interface import Task
-from expkit.terminal.errors import UserError
+from expkit.terminal.errors import UserError, nearest
 from expkit.training.evaluation import inference
 
 if TYPE_CHECKING:
@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # in the folder of a run
 PROBED_EXAMPLES = 16
+# What a task may give as its `pipeline`, and the class of models that it serves. Both transformers and MLflow
+# know these pipelines, except for translation, which tracking/text2text.py serves.
+SERVED = {
+    "text-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "fill-mask": "AutoModelForMaskedLM",
+    "text-generation": "AutoModelForCausalLM",
+    "translation": "AutoModelForSeq2SeqLM",
+}
 LARGEST_DIFFERENCE = 1e-3  # of logits, relative to the largest of them
 
 
@@ -48,6 +57,20 @@ class Exported:
     def max_abs_diff(self) -> float:
         """The largest of all differences."""
         return max(self.differences.values())
+
+
+def require_served(task: Task) -> None:
+    """Raise a UserError unless the model can be served in the way that the task says."""
+    given, needed = task.pipeline, task.head().auto_class
+    what = f"task: {type(task).__name__}.pipeline={given!r}"
+    if given not in SERVED:
+        raise UserError(f"{what}: a model cannot be served in this way; {nearest(given, SERVED)}")
+    if SERVED[given] != needed:
+        fitting = [name for name, served in SERVED.items() if served == needed]
+        raise UserError(
+            f"{what}: serves models of the class {SERVED[given]}, but the head of the task is {needed}; "
+            + (f"use {fitting[0]!r}" if fitting else "set tracking.log_model=false")
+        )
 
 
 def export(
