@@ -75,17 +75,16 @@ def score_table(
 
     Args:
         results: metrics by split, `validation` among them.
-        baseline: metrics by names such as `majority_f1`; empty: the task has none, and the table no such column.
+        baseline: metrics by names such as `majority_f1`; a task may have none.
     """
     kind = next(iter(baseline), "").partition("_")[0]
     of_baseline = {name.partition("_")[2]: value for name, value in baseline.items()}
-    columns = {**results, f"{kind} baseline": of_baseline} if baseline else results
     # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
     rows = [
-        [name, *(f"{s[name]:.4f}" if name in s else "" for s in columns.values())]
+        [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
         for name in results["validation"]
     ]
-    return ["metric", *columns], rows
+    return ["metric", *results, f"{kind} baseline".strip()], rows
 
 
 def note_of_run(
