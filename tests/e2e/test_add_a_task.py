@@ -62,9 +62,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def environment() -> dict[str, str]:
+    """Without the store of this process: MLflow hands the one it uses on to child processes."""
+    return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | SURROUNDINGS
+
+
 def expkit(folder: Path, *arguments: str, module: str = "expkit") -> str:
-    variables = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | SURROUNDINGS
-    done = forked.run_module(module, arguments, folder, variables, timeout=600)
+    done = forked.run_module(module, arguments, folder, environment(), timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -153,9 +157,7 @@ def test_it_is_compared_and_reproduced(runs: dict[str, Run], folder: Path) -> No
 )
 def test_bad_input_is_one_message(option: str, code: int, message: str, folder: Path) -> None:
     options = [o for o in OPTIONS if option != "data=demo" or not o.startswith("data.")]
-    done = forked.run_module(
-        "expkit", [*OWN, *options, option], folder, os.environ | SURROUNDINGS, timeout=600
-    )
+    done = forked.run_module("expkit", [*OWN, *options, option], folder, environment(), timeout=600)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -177,7 +179,7 @@ def test_inside_expkit_the_same_two_files_are_enough(
         capture_output=True,
         text=True,
         timeout=600,
-        env=os.environ | SURROUNDINGS | {"PYTHONPATH": str(tmp_path / "src")},
+        env=environment() | {"PYTHONPATH": str(tmp_path / "src")},
     )
     assert done.returncode == 0, done.stderr
     (run,) = client(tmp_path / "work").search_runs(["1"])

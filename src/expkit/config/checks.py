@@ -79,7 +79,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        if "demo" not in cfg and "'demo." in str(error):
+        if "task" in cfg and "demo" not in cfg and "'demo." in str(error):
             raise ConfigError(
                 "data=demo: the task has no demo data; take data=files with data.train_file=... and "
                 "data.validation_file=..., or data=hub"
