@@ -38,7 +38,8 @@ class Numbers(Task):
 
     def head(self) -> Head:
         """One number."""
-        return Head("AutoModelForSequenceClassification", {"num_labels": 1})
+        config = {"num_labels": 1, "problem_type": "regression"}
+        return Head("AutoModelForSequenceClassification", config)
 
     def labels(self, split: Split) -> list[float]:
         """Fractions."""

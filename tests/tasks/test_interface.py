@@ -5,19 +5,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import TINY, composed
+from expkit.comparison.paired import statistics_pairs
 from expkit.config.checks import check
+from expkit.config.components import make
 from expkit.data.files import read
 from expkit.experiment import prepare
+from expkit.metrics.outcomes import Outcomes
 from expkit.models.head import Head
 from expkit.tasks.masked_lm import MaskedLM
 from expkit.tasks.text_classification import TextClassification
 from expkit.terminal.errors import ConfigError, DataError, UserError
 from expkit.tracking.note import score_table
-from expkit.training.export import SERVED
+from expkit.training.export import SERVED, require_served
 from in_processes import Numbers
 
 NUMBERS = Numbers(["a", "b"], "label", 8)
@@ -50,6 +54,18 @@ def test_numbers_of_csv_are_texts(tmp_path: Path) -> None:
     assert read(file).numbers("label") == [1.0, -2.5]
 
 
+def test_metrics_are_told_the_number_of_labels() -> None:
+    """With three labels F1 is the macro average, also where only two of them occur."""
+    task: TextClassification = make(composed("task.labels=[a,b,c]"), "task")
+    predicted, true = [0, 1, 1, 0], [0, 1, 0, 0]
+    macro = (4 / 5 + 2 / 3) / 2
+    assert task.compute(predicted, true)["f1"] == pytest.approx(macro)
+    seen = Outcomes("", ["f1"], predicted, true, settings=task.metric_arguments())
+    settings = {"f1": {"_target_": "expkit.metrics.classification.F1"}}
+    ((statistics, _),), _ = statistics_pairs([seen], [seen], (settings, settings))
+    assert statistics.resampled(np.ones((1, 4)))["f1"] == pytest.approx(macro)
+
+
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
@@ -74,6 +90,14 @@ def test_a_head_that_nothing_serves_needs_no_model_in_mlflow(
     monkeypatch.setattr(MaskedLM, "head", lambda self: Head("AutoModelForMultipleChoice"))
     with pytest.raises(UserError, match=r"AutoModelForMultipleChoice; set tracking.log_model=fals"):
         prepare(composed("task=masked_lm", *TINY))
+
+
+def test_a_number_is_not_served_as_its_sigmoid(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_served(NUMBERS)
+    head = Head("AutoModelForSequenceClassification", {"num_labels": 1})
+    monkeypatch.setattr(Numbers, "head", lambda self: head)
+    with pytest.raises(UserError, match=r"would serve the sigmoid .*problem_type: regression"):
+        require_served(NUMBERS)
 
 
 def test_transformers_and_mlflow_know_the_pipelines() -> None:

@@ -61,7 +61,8 @@ class Exported:
 
 def require_served(task: Task) -> None:
     """Raise a UserError unless the model can be served in the way that the task says."""
-    given, needed = task.pipeline, task.head().auto_class
+    given, head = task.pipeline, task.head()
+    needed = head.auto_class
     what = f"task: {type(task).__name__}.pipeline={given!r}"
     if given not in SERVED:
         raise UserError(f"{what}: a model cannot be served in this way; {nearest(given, SERVED)}")
@@ -70,6 +71,11 @@ def require_served(task: Task) -> None:
         raise UserError(
             f"{what}: serves models of the class {SERVED[given]}, but the head of the task is {needed}; "
             + (f"use {fitting[0]!r}" if fitting else "set tracking.log_model=false")
+        )
+    if head.config.get("num_labels") == 1 and "problem_type" not in head.config:
+        raise UserError(
+            f"{what}: would serve the sigmoid of the only label; let the config of the head say problem_type: "
+            "regression for the number itself, or multi_label_classification for its sigmoid"
         )
 
 
