@@ -7,17 +7,62 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch.distributed.launcher.api import elastic_launch
 
 from conftest import SMALL_TASKS, composed
+from expkit.data.splits import Split
+from expkit.data.steps import Batch
 from expkit.experiment import prepare
+from expkit.models.head import Head
 from expkit.processes.group import barrier, joined
 from expkit.processes.launch import on_this_machine
+from expkit.tasks.interface import Task, logits_of
 from expkit.terminal.quiet import hush
 from expkit.training import checkpoint
 from expkit.training.evaluation import evaluate
 from expkit.training.interface import StepResult
 from expkit.training.sharding import whole
+
+
+class Numbers(Task):
+    """A task with fractions as labels, which has never heard of labels that do not count."""
+
+    pipeline = "text-classification"
+
+    def __init__(
+        self, text_columns: list[str], label_column: str, max_length: int, labels: None = None
+    ) -> None:
+        super().__init__(text_columns, max_length)
+        self._label_column = label_column
+
+    def head(self) -> Head:
+        """One number."""
+        config = {"num_labels": 1, "problem_type": "regression"}
+        return Head("AutoModelForSequenceClassification", config)
+
+    def labels(self, split: Split) -> list[float]:
+        """Fractions."""
+        return [2.5 * label + 0.25 for label in split.numbers(self._label_column)]
+
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The squared error."""
+        logits = logits_of(model, batch)
+        return F.mse_loss(logits[:, 0], batch["labels"], reduction="sum"), logits
+
+    def predictions(self, model: Any, tokenizer: Any, batch: Batch, logits: Any) -> list[float]:
+        """The numbers."""
+        return logits[:, 0].tolist()
+
+
+TASKS = {
+    **SMALL_TASKS,
+    "numbers": (
+        *SMALL_TASKS["text_classification"],
+        "task._target_=in_processes.Numbers",
+        "~task.metrics",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +79,7 @@ class Fitted:
 
 def fitted(task: str, *overrides: str) -> Fitted:
     """Train on 56 examples in batches of 8: seven micro-batches an epoch, so that a step is short."""
-    prepared = prepare(composed(*SMALL_TASKS[task], "data.sizes.train=56", *overrides))
+    prepared = prepare(composed(*TASKS[task], "data.sizes.train=56", *overrides))
     steps: list[StepResult] = []
     training = prepared.training
     prepared.backend.fit(training, lambda result: bool(steps.append(result)))
@@ -61,7 +106,7 @@ def resumed(folder: Path, task: str, *overrides: str) -> list[float]:
         losses.append(float(result.loss))
         return result.done == 2
 
-    options = (*SMALL_TASKS[task], "data.sizes.train=56", *overrides)
+    options = (*TASKS[task], "data.sizes.train=56", *overrides)
     prepared = prepare(composed(*options))
     training = prepared.training
     prepared.backend.fit(training, on_step)

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from expkit.config.components import make, make_task
+from expkit.config.components import make
 from expkit.config.fingerprint import digest_of_facts, facts
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
@@ -19,7 +19,6 @@ from expkit.models.fit import require_positions
 from expkit.models.hub import go_online_if_asked
 from expkit.optim import parameter_groups
 from expkit.processes.outcome import IsPromising, Outcome
-from expkit.tasks.interface import Task
 from expkit.terminal.display import say
 from expkit.terminal.quiet import hush
 from expkit.terminal.secrets import hidden
@@ -31,7 +30,7 @@ from expkit.training import auto_precision, checkpoint, precision, sharding
 from expkit.training.evaluation import EvalSet, Evaluation, evaluate, require_independence
 from expkit.training.export import Exported, export_best
 from expkit.training.interface import Training
-from expkit.training.prepared import Prepared, build_base, encode, read_by, steps_of
+from expkit.training.prepared import Prepared, build_base, encode, read_by, steps_of, task_for
 from expkit.training.train import train
 
 
@@ -107,9 +106,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     precision.require(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
-    task: Task = make_task(cfg)
-    task.setup(splits)
-
+    task = task_for(cfg, splits)
     builder = make(cfg, "model")
     texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
     tokenizer = builder.tokenizer(texts)

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from conftest import SMALL_TASKS
-from in_processes import Fitted, each, each_resumed, fitted, together
+from in_processes import TASKS, Fitted, each, each_resumed, fitted, together
 
 BACKENDS = ("torch", "trainer")
 # Seven micro-batches in steps of four and of two: in each epoch one process gets less, or nothing.
 Work = tuple[str, str, str, int, str]
 WORKS: list[Work] = [
-    *((task, backend, "none", 2, "ddp") for task in SMALL_TASKS for backend in BACKENDS),
+    *((task, backend, "none", 2, "ddp") for task in TASKS for backend in BACKENDS),
     *(("text_classification", backend, "attention", 1, "ddp") for backend in BACKENDS),
     *((task, "torch", "none", 2, "fsdp") for task in SMALL_TASKS),
     ("text_classification", "trainer", "attention", 1, "fsdp"),

@@ -72,5 +72,7 @@ def test_one_of_several_recipes_cannot_choose_for_all(tmp_path: Path) -> None:
         assert isinstance(loader, ConfigLoaderImpl)
         searched = f"hydra.searchpath=[file://{tmp_path}]"
         master = loader.load_configuration("config", [searched], RunMode.MULTIRUN)
-        with pytest.raises(ConfigError, match="hydra/launcher=joblib: only one of several recipes chooses it"):
+        with pytest.raises(
+            ConfigError, match="hydra/launcher=joblib: only one of several recipes chooses it"
+        ):
             plan(loader, master, [["experiment=a"], ["experiment=b"]])

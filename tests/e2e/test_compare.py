@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from mlflow import MlflowClient
 
 from conftest import SMALL_TASKS, TINY, Command
-from expkit.metrics.outcomes import FILE, Outcomes, read
+from expkit.metrics.outcomes import FILE, Outcomes, read, taken_by
 from expkit.tracking.logged import logged_run
 from expkit.tracking.past import KIND
 
@@ -40,14 +40,12 @@ def rescored(run_id: str) -> dict[str, float]:
 
 def compute(metric: Any, outcomes: Outcomes) -> dict[str, float]:
     """By `compute`; that the statistics give the same is asserted on the way."""
-    for key, value in outcomes.settings.items():
-        if hasattr(metric, key):
-            setattr(metric, key, value)
-    given = {"predictions": outcomes.predictions}
+    given: dict[str, Any] = {"predictions": outcomes.predictions}
     if outcomes.references is not None:
         given["references"] = outcomes.references
-    expected: dict[str, float] = metric.compute(**given)
-    statistics = metric.statistics(outcomes.predictions, outcomes.references)
+    further = taken_by(metric.statistics, outcomes.settings)
+    expected: dict[str, float] = metric.compute(**given, **further)
+    statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
     found = statistics.resampled(np.ones((1, len(outcomes.predictions))))
     assert {k: v[0] for k, v in found.items()} == pytest.approx(expected)
     return expected

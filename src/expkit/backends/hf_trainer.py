@@ -90,11 +90,10 @@ class _StepTrainer(Trainer):
         training = self.training
         self.done = training.start + self.state.global_step + 1
         self.learning_rate = float(training.scheduler.get_last_lr()[0])
-        targets = training.targets(inputs)
         own = torch.zeros((), device=self.args.device)
-        for batch, is_last in training.micro_batches(self.done, inputs):
+        for batch, divisor, is_last in training.micro_batches(self.done, inputs):
             with sync_on_last(model, is_last):
-                own += super().training_step(model, batch, targets)
+                own += super().training_step(model, batch, divisor)
         self.loss = summed(own / count())
         return self.loss
 

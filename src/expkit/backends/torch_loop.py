@@ -31,14 +31,13 @@ class TorchLoop:
         model.train()
         start = training.start
         for done, batches in enumerate(training.steps.loader(start), start=start + 1):
-            targets = training.targets(batches)
             loss = torch.zeros((), device=device)
-            for batch, is_last in training.micro_batches(done, batches):
+            for batch, divisor, is_last in training.micro_batches(done, batches):
                 batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
                 with sync_on_last(model, is_last):
                     with autocast(training.model, training.precision):
                         total, _ = training.task.loss(model, batch)
-                    share = total / targets
+                    share = total / divisor
                     # DistributedDataParallel takes the mean of the processes.
                     scaler.scale(share * count()).backward()
                 loss += share.detach()
@@ -48,9 +47,7 @@ class TorchLoop:
             scale = scaler.get_scale()
             scaler.step(optimizer)
             scaler.update()
-            if (
-                scaler.get_scale() >= scale
-            ):  # else gradients have overflowed, and fp16 skips the step
+            if scaler.get_scale() >= scale:  # lower after an overflow of fp16, which skips the step
                 training.scheduler.step()
             optimizer.zero_grad()
             examples = training.steps.examples(done - 1)

@@ -91,7 +91,7 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
         if file is None:
             raise UserError(
                 f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
-                f"from (state {job.state}; a task of your own needs a method `outcomes`)"
+                f"from (state {job.state}; a task without metrics logs none)"
             )
         run.require_trusted("task.metrics", frozenset(options.trust))
         outcomes.append(read(file))

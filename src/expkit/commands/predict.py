@@ -120,7 +120,4 @@ def _inputs(task: Any, file: Path | None, columns: Sequence[str] | None = None) 
     if file.suffix not in READERS:
         raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
     split = read(file, columns=columns)
-    if hasattr(task, "inputs"):
-        return list(task.inputs(split))
-    split.require_texts(task.columns)
-    return [{name: record[name] for name in task.columns} for record in split]
+    return list(task.inputs(split))

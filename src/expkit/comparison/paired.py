@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from expkit.config.components import Metrics
-from expkit.metrics.outcomes import Outcomes
+from expkit.metrics.outcomes import Outcomes, taken_by
 from expkit.metrics.statistics import Statistics
 from expkit.terminal.errors import UserError
 
@@ -36,7 +36,7 @@ def statistics_pairs(
                 left_out.append(f"{name}: is not a metric of both runs, with the same settings")
                 continue
             _require_same(outcomes, others[name])
-            metric = _metric(name, settings[0][name], outcomes.settings)
+            metric = Metrics({name: settings[0][name]})[name]
             if hasattr(metric, "statistics"):
                 made = [_statistics(metric, of_run) for of_run in (outcomes, others[name])]
                 pairs.append((made[0], made[1]))
@@ -55,16 +55,9 @@ def _require_same(first: Outcomes, second: Outcomes) -> None:
         raise DifferentExamples("the references are not the same")
 
 
-def _metric(name: str, node: Any, settings: Mapping[str, Any]) -> Any:
-    metric = Metrics({name: node})[name]
-    for key, value in settings.items():
-        if hasattr(metric, key):
-            setattr(metric, key, value)
-    return metric
-
-
 def _statistics(metric: Any, outcomes: Outcomes) -> Statistics:
-    made: Statistics = metric.statistics(outcomes.predictions, outcomes.references)
+    further = taken_by(metric.statistics, outcomes.settings)
+    made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
     if outcomes.examples is None:
         return made
     return made.of_examples(np.asarray(outcomes.examples), _count(outcomes))

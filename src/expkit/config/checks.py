@@ -68,6 +68,11 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
     try:
         plain: Any = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
+        if "task" in cfg and "demo" not in cfg and "'demo." in str(error):
+            raise ConfigError(
+                "data=demo: the task has no demo data; take data=files with data.train_file=... and "
+                "data.validation_file=..., or data=hub"
+            ) from None
         key = error.full_key or "the configuration"
         # A group that was removed may be what the value was to come from.
         absent = [f"{group}: {MISSES}" for group in COMPONENT_GROUPS if group not in cfg]
@@ -82,7 +87,7 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
         if key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in (*GROUPS, *COMPONENT_GROUPS, *required):
-        if key not in plain:
+        if key not in plain and key != "demo":  # a task may have none
             yield f"{key}: {MISSES}"
     for group in COMPONENT_GROUPS:
         node = plain.get(group)

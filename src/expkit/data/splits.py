@@ -1,5 +1,6 @@
 """The examples of one run: training, validation and, where there is one, test."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,23 @@ class Split:
                     f"{self.source}: has no column {column!r}; "
                     f"{nearest(column, self.rows.column_names)}"
                 )
+
+    def numbers(self, name: str) -> list[float]:
+        """The values of one column as numbers; a text such as "4.5", as in CSV, counts as a number.
+
+        Raises:
+            DataError: there is no such column, or one of its values is no finite number.
+        """
+        numbers = []
+        for i, value in enumerate(self.column(name)):
+            try:
+                number = float(value)
+            except (TypeError, ValueError, OverflowError):
+                number = math.nan
+            if isinstance(value, bool) or not math.isfinite(number):
+                raise DataError(f"{self.where(i)}: {name}={value!r:.60} is no number")
+            numbers.append(number)
+        return numbers
 
     def require_texts(self, columns: Iterable[str]) -> None:
         """Raise a DataError unless all `columns` exist and hold nothing but texts."""

@@ -21,7 +21,6 @@ Example = dict[str, Any]
 Collate = Callable[[list[Example], Sequence[int]], Batch]
 
 BATCHES_SORTED_TOGETHER = 50
-NO_TARGET = -100  # as in torch's cross_entropy
 
 
 class Steps(Dataset[list[Batch]]):
@@ -30,9 +29,10 @@ class Steps(Dataset[list[Batch]]):
     An epoch has ceil(batches / accumulation) steps: the last one of an epoch may be short, no
     example is dropped and none is carried over into the next epoch.
 
-    Where several processes train together, each gets every so manieth micro-batch of a step. Those that
-    would get one less than others, in a short step, get one without targets instead: all processes have
-    to call the model equally often.
+    Where several processes train together, process r of n gets the micro-batches r, r + n, r + 2n, ... of
+    a step. A process that would get one less than the others, in a short step, gets a copy of the first one
+    instead, because all processes have to call the model equally often. `Training.micro_batches` sees to it
+    that the copy counts for nothing.
 
     Args:
         accumulation: micro-batches of a step, those of all processes together.
@@ -70,14 +70,12 @@ class Steps(Dataset[list[Batch]]):
         return self._total
 
     def __getitem__(self, step: int) -> list[Batch]:
-        """The micro-batches that this process computes."""
+        """The micro-batches that this process computes; see the class for the last one of a short step."""
         batches = self.indices(step)
         own = batches[self._process :: self._processes]
-        made = [self._collated(step, indices) for indices in own]
         if len(own) < math.ceil(len(batches) / self._processes):
-            idle = self._collated(step, batches[0])
-            made.append({**idle, "labels": torch.full_like(idle["labels"], NO_TARGET)})
-        return made
+            own.append(batches[0])
+        return [self._collated(step, indices) for indices in own]
 
     def _collated(self, step: int, indices: list[int]) -> Batch:
         epoch = step // self.steps_per_epoch

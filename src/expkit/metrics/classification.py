@@ -54,21 +54,29 @@ class Accuracy(LabelMetric):
 class F1(LabelMetric):
     """F1 of label 1, as GLUE scores MRPC and QQP; with more than two labels the macro average."""
 
-    num_labels: int | None = None  # set by the task; None: as many as occur
-
-    def _compute(self, predictions: list[int], references: list[int]) -> Values:
+    def _compute(
+        self, predictions: list[int], references: list[int], num_labels: int | None = None
+    ) -> Values:
         from sklearn.metrics import f1_score
 
-        labels = self.num_labels or max(*references, *predictions, 1) + 1
-        average = "binary" if labels == 2 else "macro"
+        is_binary = (num_labels or _fewest_labels(predictions, references)) == 2
+        average = "binary" if is_binary else "macro"
         return {"f1": float(f1_score(references, predictions, average=average, zero_division=0))}
 
+    def statistics(
+        self, predictions: Sequence[int], references: Sequence[int], num_labels: int | None = None
+    ) -> Statistics:
+        """For each label, or for label 1 of two: is it rightly predicted, predicted, true."""
+        if (num_labels or _fewest_labels(predictions, references)) != 2:
+            return super().statistics(predictions, references)
+        predicted, true = np.equal([predictions, references], 1)
+        values = np.stack([predicted & true, predicted, true], axis=1).astype(float)
+        return Statistics(
+            values, lambda sums: {"f1": share(2 * sums[:, 0], sums[:, 1] + sums[:, 2])}
+        )
+
     def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
-        if (self.num_labels or max(labels.max(), 1) + 1) != 2:
-            return {"f1": _macro_f1(right, predicted, true)}
-        (column,) = np.nonzero(labels == 1)
-        counted = (predicted + true)[:, column].sum(1)
-        return {"f1": share(2 * right[:, column].sum(1), counted)}
+        return {"f1": _macro_f1(right, predicted, true)}
 
 
 class MacroF1(LabelMetric):
@@ -98,6 +106,11 @@ class Matthews(LabelMetric):
         covariance = right.sum(1) * count - (predicted * true).sum(1)
         spread = [count**2 - (marginal**2).sum(1) for marginal in (predicted, true)]
         return {"matthews": share(covariance, np.sqrt(spread[0] * spread[1]))}
+
+
+def _fewest_labels(predictions: Sequence[int], references: Sequence[int]) -> int:
+    """How many labels there must be, where nobody says how many there are."""
+    return max(*references, *predictions, 1) + 1
 
 
 def _macro_f1(right: Array, predicted: Array, true: Array) -> Array:

@@ -41,6 +41,12 @@ class Statistics:
         return self.scores(weights @ self.values)
 
 
+def mean(name: str, values: Any) -> Statistics:
+    """The statistics of a score that is the mean of a number of each item."""
+    pairs = np.stack([values, np.ones(len(values))], axis=1)
+    return Statistics(pairs, lambda sums: {name: share(sums[:, 0], sums[:, 1])})
+
+
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """`part / whole`, and 0 where there is nothing."""
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)

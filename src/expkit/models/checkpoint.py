@@ -14,9 +14,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.config.constraints import at_least
 from expkit.config.fingerprint import digest_of_content
-from expkit.models.head import auto_class, head_modules
-from expkit.tasks.interface import Head
-from expkit.tasks.labels import bare
+from expkit.data.labels import bare
+from expkit.models.head import Head, auto_class, head_modules
 from expkit.terminal.display import say
 from expkit.terminal.errors import UserError, nearest, reason
 

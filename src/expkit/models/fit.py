@@ -4,8 +4,8 @@ import inspect
 from collections.abc import Iterator
 
 from transformers import MODEL_FOR_MASKED_LM_MAPPING, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.tasks.interface import Tokenizer
 from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 

@@ -1,18 +1,34 @@
-"""Which part of a model is the task's head, and which the pretrained body."""
+"""The head that a task needs, and which part of a model it is: the rest is the pretrained body."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.tasks.interface import Head
 from expkit.terminal.errors import UserError
 
 NEEDED = {
     "AutoModelForSeq2SeqLM": "an encoder-decoder such as Marian or T5",
     "AutoModelForMaskedLM": "a masked language model such as BERT",
 }
+
+
+@dataclass(frozen=True)
+class Head:
+    """The model class that a task needs, by its name in transformers, and what goes into its config.
+
+    `configure` gets the model as it was built, and its tokenizer, for settings that depend on them
+    or that they lack; it raises a UserError for a model that the task cannot work with. It is called
+    before any text is encoded, and again for each copy of the model.
+    """
+
+    auto_class: str
+    config: dict[str, Any] = field(default_factory=dict)
+    configure: Callable[[PreTrainedModel, Tokenizer], None] | None = None
 
 
 def auto_class(head: Head, config: PretrainedConfig, given: str) -> Any:

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertTokenizer, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.config.constraints import at_least
 from expkit.data.cache import learned
-from expkit.models.head import auto_class
-from expkit.tasks.interface import Head, Tokenizer
+from expkit.models.head import Head, auto_class
 from expkit.terminal.display import say
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 
 import sentencepiece
 from transformers import MarianConfig, MarianTokenizer, PreTrainedModel, T5Config, T5Tokenizer
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.config.constraints import at_least
 from expkit.data.cache import learned
-from expkit.models.head import auto_class
+from expkit.models.head import Head, auto_class
 from expkit.models.scratch import AUTO, fitted
-from expkit.tasks.interface import Head, Tokenizer
 from expkit.terminal.errors import UserError
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned

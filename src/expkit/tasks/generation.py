@@ -3,9 +3,9 @@
 from typing import Any
 
 from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.models.fit import positions_of
-from expkit.tasks.interface import Tokenizer
 from expkit.terminal.errors import UserError
 
 

@@ -1,116 +1,201 @@
-"""What every task offers to the rest of expkit; a class of your own needs no base class."""
+"""What a task is: from records to examples, from examples to a loss, from outputs to scores."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import torch
 from datasets import Dataset
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.data.splits import Columns, Record, Split, Splits
-from expkit.data.steps import NO_TARGET, Batch, Collate
+from expkit.data.steps import Batch, Collate, Example
+from expkit.metrics.outcomes import Outcomes, Report, digest, taken_by
+from expkit.models.head import Head
+from expkit.terminal.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import evaluate
 
-IGNORED = NO_TARGET  # label of a position that has no target
+IGNORED = -100  # the label of a position that has no target, as in torch's cross_entropy
 
 Scores = dict[str, float]
-Tokenizer: TypeAlias = PreTrainedTokenizerBase
 
 
-@dataclass(frozen=True)
-class Head:
-    """The model class that a task needs, by its name in transformers, and what goes into its config.
+class Task(ABC):
+    """The base class of all tasks; docs/add-a-task.md builds one.
 
-    `configure` gets the model as it was built, and its tokenizer, for settings that depend on them
-    or that they lack; it raises a UserError for a model that the task cannot work with. It is called
-    before any text is encoded, and again for each copy of the model.
+    A task has to say its `pipeline` and to have `head`, `labels`, `loss` and `predictions`. All other
+    methods are right for a text, or a pair of texts, with one label or number; a task replaces those that
+    are not right for it. A task knows no backend and no processes. All methods but `setup` leave it
+    unchanged.
+
+    Args:
+        columns: what a record needs for `answer`.
+        max_length: tokens in one model input, at most.
+        metrics: `evaluate.Metric` objects by name.
     """
 
-    auto_class: str
-    config: dict[str, Any] = field(default_factory=dict)
-    configure: Callable[[PreTrainedModel, Tokenizer], None] | None = None
+    short_name: str = ""  # in names of runs; empty: the name of the class
+    pipeline: str = ""  # how the model is served: one of `expkit.training.export.SERVED`
 
-
-@dataclass(frozen=True)
-class Report:
-    """What is worth looking at after an evaluation: tables by column, pictures, and facts.
-
-    A figure is a function that writes a picture to a file; it is called when the model is safe, and left
-    out if it fails. Facts become tags of the run.
-    """
-
-    tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
-    figures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
-
-
-class Task(Protocol):
-    """From records to examples, from examples to a loss, from outputs to scores.
-
-    A task knows no backend. All methods but `setup` leave it unchanged.
-
-    Where `columns` may hold something else than texts, a task also has `inputs(split)`: the records
-    that `answer` takes, out of a file without labels; it raises a DataError for those it does not.
-
-    A task whose runs `expkit.compare` can hold against each other example by example also has
-    `outcomes(predictions, split, encoded)`: a list of `expkit.metrics.outcomes.Outcomes`.
-    """
-
-    pipeline: str  # the name of the transformers pipeline that serves the model
-    columns: Sequence[str]  # what a record needs for `answer`
-    max_length: int  # tokens in one model input, at most
+    def __init__(
+        self,
+        columns: Sequence[str],
+        max_length: int,
+        metrics: "Mapping[str, evaluate.Metric] | None" = None,
+    ) -> None:
+        self.columns = list(columns)
+        self.max_length = max_length
+        self.metrics = metrics or {}
 
     def setup(self, splits: Splits) -> None:
         """Look at the data once: check the columns, find the labels. Raises DataError."""
+        for split in splits.named().values():
+            split.require_texts(self.columns)
 
+    @abstractmethod
     def head(self) -> Head:
         """The model to build."""
 
     def texts(self, split: Split) -> Iterator[str]:
         """All texts of a split, to train a tokenizer on."""
+        for column in self.columns:
+            yield from split.values(column)
+
+    def labels(self, split: Split) -> Iterable[float]:
+        """The label of each record, as a number. Only `encode` asks for them."""
+        raise NotImplementedError(f"{type(self).__name__} has to have `labels` or its own `encode`")
 
     def encode(
         self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
     ) -> Iterator[Columns]:
-        """Model inputs with a column `length` in tokens, in chunks; not always one example a record.
+        """Model inputs with `labels` and a column `length` in tokens; not always one example a record.
 
-        The chunks are written to the cache as they come, so that memory does not grow with the data.
+        The inputs come in chunks that are written to the cache at once, so that memory does not grow
+        with the data.
         """
+        labels = iter(self.labels(split))
+        places = map(split.where, range(len(split)))
+        for chunk in split.chunks(self.columns):
+            inputs = tokenized([chunk[name] for name in self.columns], tokenizer, config, places)
+            lengths = [len(ids) for ids in inputs["input_ids"]]
+            yield {**inputs, "labels": list(islice(labels, len(lengths))), "length": lengths}
 
     def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
-        """A function from examples to a padded batch that holds `labels`."""
+        """A function from examples to a batch: the inputs padded to the longest of them, and `labels`."""
+        names = (*tokenizer.model_input_names, "labels")
 
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
+            rows = [{k: e[k] for k in names if k in e} for e in examples]
+            return dict(tokenizer.pad(rows, return_tensors="pt"))
+
+        return collate
+
+    @abstractmethod
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The loss summed over the items of a batch, and the logits."""
+        """The loss summed over the targets of a batch, and the logits."""
 
+    def count_targets(self, batch: Batch) -> int:
+        """How many targets a batch holds; the loss of a step is the mean over all of its targets.
+
+        As in torch, whole numbers are classes, and the class IGNORED marks a position without a target.
+        Fractions are values, and each of them is a target.
+        """
+        labels = batch["labels"]
+        return labels.numel() if labels.is_floating_point() else int((labels != IGNORED).sum())
+
+    @abstractmethod
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[Any]:
         """One prediction for each example of a batch."""
 
+    def for_metrics(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> tuple[list[Any], list[Any]]:
+        """Predictions and references of a whole split, as the metrics take them."""
+        return predictions, encoded["labels"][:]
+
+    def metric_arguments(self) -> dict[str, Any]:
+        """Further arguments for the metrics that take them, such as `num_labels`."""
+        return {}
+
+    def compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+        """What all metrics make of the same predictions and references."""
+        scores: Scores = {}
+        for metric in self.metrics.values():
+            further = taken_by(metric._compute, self.metric_arguments())
+            scores |= metric.compute(predictions=predictions, references=references, **further)
+        return scores
+
     def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
-        """The metrics of a whole split, by name; `loss` is the mean over its items."""
+        """The metrics of a whole split, by name; `loss` is the mean over its targets."""
+        return self.compute(*self.for_metrics(predictions, split, encoded))
+
+    def asked(self, split: Split) -> Iterable[Any]:
+        """What the model is asked in each example, so that runs are compared on the same examples."""
+        return zip(*map(split.column, self.columns), strict=True)
+
+    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
+        """What the metrics see, for the comparison of runs example by example; nothing without metrics."""
+        if not self.metrics:
+            return []
+        pair = self.for_metrics(predictions, split, encoded)
+        inputs, further = digest(self.asked(split)), self.metric_arguments()
+        return [Outcomes(inputs, list(self.metrics), *pair, settings=further)]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """Scores on the validation split of something that did not learn, as `<what>_<metric>`."""
+        return {}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Predictions as a table, and pictures of them."""
+        predicted, labels = self.for_metrics(predictions, split, encoded)
+        columns = {name: split.column(name) for name in self.columns}
+        return Report({"predictions": {**columns, "label": labels, "predicted": predicted}})
 
     def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
-        """What the data look like to this task: distribution of labels, share of cut texts."""
+        """What the data look like to this task."""
+        return {
+            f"{name}: {fact}": value
+            for name, split in splits.named().items()
+            for fact, value in self.describe_split(split, tokenizer).items()
+        }
+
+    def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
+        """What one split looks like: the share of texts that are cut."""
+        ids = tokenizer(*map(split.column, self.columns), verbose=False)["input_ids"]
+        cut = sum(len(of_example) > self.max_length for of_example in ids)
+        return {f"cut to {self.max_length} tokens": f"{cut / len(split):.1%}"}
+
+    def inputs(self, split: Split) -> list[Record]:
+        """The records that `answer` takes, out of a file without labels. Raises DataError."""
+        split.require_texts(self.columns)
+        return [{name: record[name] for name in self.columns} for record in split]
 
     def answer(
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """Rows of a table for each record without labels: a label, entities, words, a translation."""
+        texts = [[record[name] for record in records] for name in self.columns]
+        places = (f"{record!r:.60}" for record in records)
+        inputs = tokenized(texts, tokenizer, model.config, places)
+        batch = tokenizer.pad(inputs, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            made = self.predictions(model, tokenizer, batch, model(**batch).logits)
+        return [[self.shown(prediction, model.config)] for prediction in made]
+
+    def shown(self, prediction: Any, config: PretrainedConfig) -> Record:
+        """A prediction as the row of a table."""
+        return {"prediction": prediction}
 
     def input_example(self, split: Split) -> Any:
-        """One input, as the pipeline takes it."""
+        """One input as the pipeline takes it: a text, or a pair as the keys `text` and `text_pair`."""
+        texts = [split.rows[0][name] for name in self.columns]
+        return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
 
 
 def naming(labels: Sequence[str]) -> dict[str, Any]:
@@ -119,16 +204,43 @@ def naming(labels: Sequence[str]) -> dict[str, Any]:
     return {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": label2id}
 
 
-def scored(
-    metrics: "Mapping[str, evaluate.Metric]", predictions: Sequence[Any], references: Sequence[Any]
-) -> Scores:
-    """What all metrics make of the same predictions and references."""
-    scores: Scores = {}
-    for metric in metrics.values():
-        scores |= metric.compute(predictions=predictions, references=references)
-    return scores
+def logits_of(model: torch.nn.Module, batch: Batch, **settings: Any) -> torch.Tensor:
+    """What the model makes of a batch without its labels."""
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    logits: torch.Tensor = model(**inputs, **settings).logits
+    return logits
 
 
-def items(batch: Batch) -> int:
-    """How many targets a batch holds; the loss of a step is the mean over all of its items."""
-    return int((batch["labels"] != IGNORED).sum())
+def tokenized(
+    texts: list[list[str]], tokenizer: Tokenizer, config: PretrainedConfig, places: Iterable[str]
+) -> Any:
+    """Model inputs without padding; a text without a token gets the one that begins or ends texts.
+
+    Args:
+        texts: one column, or two for pairs.
+        places: where each example comes from, for messages.
+
+    Raises:
+        UserError: there are more than two columns.
+        DataError: there is no such token, or a text holds the token that ends texts.
+    """
+    if len(texts) > 2:
+        raise UserError(f"task: reads {len(texts)} columns; expected one, or two for pairs")
+    inputs = tokenizer(*texts, truncation=True)
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    end = config.eos_token_id if config.is_encoder_decoder else None
+    ends = tokenizer(*("a" for _ in texts))["input_ids"].count(end)
+    for row, (ids, place) in enumerate(zip(inputs["input_ids"], places)):  # noqa: B905
+        if not ids and begin is None:
+            raise DataError(
+                f"{place}: holds nothing that {type(tokenizer).__name__} has a token for"
+            )
+        if not ids:
+            for name, column in inputs.items():
+                column[row] = [{"input_ids": begin, "attention_mask": 1}.get(name, 0)]
+        elif end is not None and ids.count(end) != ends:
+            token = tokenizer.convert_ids_to_tokens(end)
+            raise DataError(
+                f"{place}: holds {token!r}, which ends a text for the model; take it out"
+            )
+    return inputs

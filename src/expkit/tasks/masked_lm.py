@@ -17,10 +17,10 @@ from expkit.data.languages import primary_subtag
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import segmenter, word_spans
-from expkit.metrics.outcomes import Outcomes, digest
-from expkit.models.head import head_modules, inner_model
+from expkit.metrics.outcomes import Outcomes, Report, digest
+from expkit.models.head import Head, head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
-from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer
+from expkit.tasks.interface import IGNORED, Scores, Task, Tokenizer, logits_of
 from expkit.tasks.masking import NO_WORD, choose, hide, words_of_tokens
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, UserError
@@ -34,7 +34,7 @@ REPORTED_BLOCKS = 200
 TEXTS_AT_ONCE = 1000
 
 
-class MaskedLM:
+class MaskedLM(Task):
     """All texts in a row, cut into blocks; some words are hidden and have to be found.
 
     Args:
@@ -64,8 +64,7 @@ class MaskedLM:
         remainder: Literal["drop", "keep"],
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
-        self.columns = [text_column]
-        self.max_length = block_size
+        super().__init__([text_column], block_size, metrics)
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
         self._language = language
@@ -73,20 +72,10 @@ class MaskedLM:
         if whole_word_mask:
             segmenter(language, "task.language")
         self._keeps_remainder = remainder == "keep"
-        self._metrics = metrics
-
-    def setup(self, splits: Splits) -> None:
-        """Check that all texts are texts."""
-        for split in splits.named().values():
-            split.require_texts(self.columns)
 
     def head(self) -> Head:
         """A masked language model."""
         return Head("AutoModelForMaskedLM")
-
-    def texts(self, split: Split) -> Iterator[str]:
-        """All texts."""
-        yield from split.values(self.columns[0])
 
     def encode(
         self, split: Split, tokenizer: Tokenizer, config: PretrainedConfig
@@ -174,7 +163,7 @@ class MaskedLM:
         """−Σ log p(token) over hidden positions, and logits (hidden positions, vocabulary)."""
         hidden = batch["labels"] != IGNORED
         with last_layer_at(model, lambda states: states[hidden]), _head_sees_only(model, hidden):
-            logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+            logits = logits_of(model, batch)
         if logits.ndim == 3:
             logits = logits[hidden]
         return F.cross_entropy(logits.float(), batch["labels"][hidden], reduction="sum"), logits
@@ -217,7 +206,7 @@ class MaskedLM:
                 "hidden, so there is nothing to score; it needs more text, or a larger share"
             )
         scores: Scores = {}
-        for metric in self._metrics.values():
+        for metric in self.metrics.values():
             if _takes_references(metric):
                 scores |= metric.compute(predictions=predicted, references=true)
             else:
@@ -232,8 +221,8 @@ class MaskedLM:
         }
         blocks = [block for block, p in enumerate(predictions) for _ in p["true"]]
         inputs = digest([*encoded["input_ids"][:], blocks, items["true"]])
-        of_ids = [name for name, metric in self._metrics.items() if _takes_references(metric)]
-        of_likelihoods = [name for name in self._metrics if name not in of_ids]
+        of_ids = [name for name, metric in self.metrics.items() if _takes_references(metric)]
+        of_likelihoods = [name for name in self.metrics if name not in of_ids]
         return [
             Outcomes(inputs, of_ids, items["predicted"], items["true"], blocks),
             Outcomes(inputs, of_likelihoods, items["surprise"], None, blocks),
@@ -258,12 +247,10 @@ class MaskedLM:
         }
         return Report(tables={"predictions": table})
 
-    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
-        """Texts and characters of each split."""
-        return {
-            f"{name}: texts": f"{len(split):,} with {sum(map(len, self.texts(split))):,} characters"
-            for name, split in splits.named().items()
-        }
+    def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
+        """Texts and characters."""
+        characters = sum(map(len, self.texts(split)))
+        return {"texts": f"{len(split):,} with {characters:,} characters"}
 
     def answer(
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]

@@ -15,9 +15,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.metrics.outcomes import Outcomes, digest
+from expkit.metrics.outcomes import Report
+from expkit.models.head import Head
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, naming, scored
+from expkit.tasks.interface import IGNORED, Scores, Task, Tokenizer, naming
 from expkit.tasks.tagging import tags
 from expkit.tasks.tagging.located_words import located
 from expkit.tasks.tagging.pretokenized import take_words
@@ -29,7 +30,7 @@ from expkit.terminal.errors import DataError, UserError
 WINDOWS_AT_ONCE = 64  # in `answer`
 
 
-class TokenClassification:
+class TokenClassification(Task):
     """One tag for each word, learned and predicted at its first sub-word.
 
     A sentence that is longer than `max_length` is cut into overlapping windows; each word is
@@ -63,13 +64,11 @@ class TokenClassification:
             raise UserError(
                 f"task.stride={stride}: must be at most half of task.max_length={max_length}"
             )
-        self.columns = [tokens_column]
-        self.max_length = max_length
+        super().__init__([tokens_column], max_length, metrics)
         self._tags_column = tags_column
         self._data = TaggedColumns(tokens_column, tags_column, labels or ())
         self._label_all_tokens = label_all_tokens
         self._stride = stride
-        self._metrics = metrics
         self._labels: list[str] = []
         self._scheme = ""
 
@@ -166,10 +165,15 @@ class TokenClassification:
         rows = zip(logits.argmax(-1), batch["scored"].bool(), strict=True)
         return [labels[scored].tolist() for labels, scored in rows]
 
-    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
-        """All metrics of the config on the tags of all words of the split."""
-        predicted = self._joined(predictions, split, encoded)
-        return scored(self._metrics, predicted, self._data.bio(split))
+    def for_metrics(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> tuple[list[Tags], list[Tags]]:
+        """The tags of all words of the split, whole sentences also where they were cut."""
+        return self._joined(predictions, split, encoded), self._data.bio(split)
+
+    def asked(self, split: Split) -> list[list[str]]:
+        """The words of each sentence."""
+        return self._data.words(split)
 
     def _joined(
         self, predictions: Sequence[Sequence[int]], split: Split, encoded: Dataset
@@ -185,12 +189,6 @@ class TokenClassification:
                 joined[record][word] = self._labels[label]
         return joined
 
-    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
-        """Predicted and true tags of each sentence, whole sentences also where they were cut."""
-        inputs, true = digest(self._data.words(split)), self._data.bio(split)
-        predicted = self._joined(predictions, split, encoded)
-        return [Outcomes(inputs, list(self._metrics), predicted, true)]
-
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of giving each word the tag that it has most often in the training split."""
         counts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -202,7 +200,7 @@ class TokenClassification:
             [lexicon.get(word, tags.OUTSIDE) for word in words]
             for words in self._data.words(splits.validation)
         ]
-        scores = scored(self._metrics, predicted, self._data.bio(splits.validation))
+        scores = self.compute(predicted, self._data.bio(splits.validation))
         return {f"lexicon_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
@@ -225,18 +223,21 @@ class TokenClassification:
         return Report(tables={"predictions": table}, figures={"confusion_of_words": draw})
 
     def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
-        """The scheme of the tags; words, entities and long sentences of each split."""
-        facts = {self._tags_column: self._scheme}
-        for name, split in splits.named().items():
-            words = self._data.words(split)
-            found = chain.from_iterable(map(tags.entities, self._data.bio(split)))
-            counts = Counter(entity.type for entity in found)
-            tokens = tokenizer(words, is_split_into_words=True)["input_ids"]
-            long = sum(len(ids) > self.max_length for ids in tokens)
-            facts[f"{name}: words"] = f"{sum(map(len, words)):,}"
-            facts[f"{name}: entities"] = ", ".join(f"{t} {n:,}" for t, n in sorted(counts.items()))
-            facts[f"{name}: longer than {self.max_length} tokens"] = f"{long / len(split):.1%}"
-        return facts
+        """The scheme of the tags, and what the splits look like."""
+        return {self._tags_column: self._scheme, **super().describe(splits, tokenizer)}
+
+    def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
+        """Words, entities, and the share of sentences that are cut into windows."""
+        words = self._data.words(split)
+        found = chain.from_iterable(map(tags.entities, self._data.bio(split)))
+        counts = Counter(entity.type for entity in found)
+        tokens = tokenizer(words, is_split_into_words=True)["input_ids"]
+        long = sum(len(ids) > self.max_length for ids in tokens)
+        return {
+            "words": f"{sum(map(len, words)):,}",
+            "entities": ", ".join(f"{kind} {n:,}" for kind, n in sorted(counts.items())),
+            f"longer than {self.max_length} tokens": f"{long / len(split):.1%}",
+        }
 
     def inputs(self, split: Split) -> list[Record]:
         """Texts, or lists of words."""

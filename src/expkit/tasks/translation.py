@@ -16,11 +16,12 @@ from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedMod
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
-from expkit.metrics.outcomes import Outcomes, digest
+from expkit.metrics.outcomes import Report
 from expkit.metrics.translation import CorpusMetric
 from expkit.models.fit import read_as_text
+from expkit.models.head import Head
 from expkit.tasks.generation import generation_settings, require_generation
-from expkit.tasks.interface import IGNORED, Head, Report, Scores, Tokenizer, scored
+from expkit.tasks.interface import IGNORED, Scores, Task, Tokenizer, logits_of
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
 from expkit.terminal.errors import DataError, UserError, nearest
 
@@ -30,7 +31,7 @@ INPUTS = ("input_ids", "attention_mask")
 REPORTED_SENTENCES = 200
 
 
-class Translation:
+class Translation(Task):
     """Cross-entropy of the target's tokens in training, generation in evaluation.
 
     Args:
@@ -64,14 +65,12 @@ class Translation:
     ) -> None:
         if source_lang == target_lang:
             raise UserError(f"task.target_lang={target_lang!r}: is task.source_lang as well")
-        self.columns = [source_lang]
-        self.max_length = max_length
+        super().__init__([source_lang], max_length, metrics)
         self._cut = {"truncation": True, "max_length": max_length}
         self._source = source_lang
         self._target = target_lang
         self._given_prefix = source_prefix
         self._generation = generation_settings(num_beams, max_new_tokens, length_penalty)
-        self._metrics = metrics
 
     def setup(self, splits: Splits) -> None:
         """Check that every record has a source and a target, and that neither is empty."""
@@ -192,8 +191,7 @@ class Translation:
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log p(token) over the target, and logits (batch, target length, vocabulary)."""
-        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-        logits = model(**inputs, use_cache=False).logits
+        logits = logits_of(model, batch, use_cache=False)
         flat, labels = logits.flatten(0, 1).float(), batch["labels"].flatten()
         return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
 
@@ -208,20 +206,21 @@ class Translation:
         ids = model.generate(**inputs, **self._generation, synced_gpus=False)
         return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
-    def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
-        """All metrics of the config, against all references."""
-        return scored(self._metrics, predictions, list(self._references(split)))
+    def for_metrics(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> tuple[list[str], list[list[str]]]:
+        """All translations and all references."""
+        return predictions, list(self._references(split))
 
-    def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
-        """All translations and references."""
-        inputs, references = digest(self._sources(split)), list(self._references(split))
-        return [Outcomes(inputs, list(self._metrics), predictions, references)]
+    def asked(self, split: Split) -> list[str]:
+        """The source texts."""
+        return self._sources(split)
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of the source text in place of a translation."""
         validation = splits.validation
         references = list(self._references(validation))
-        scores = scored(self._metrics, self._sources(validation), references)
+        scores = self.compute(self._sources(validation), references)
         return {f"copy_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
@@ -234,30 +233,28 @@ class Translation:
         }
         signatures = {
             f"{name}.signature": metric.signature(references)
-            for name, metric in self._metrics.items()
+            for name, metric in self.metrics.items()
             if isinstance(metric, CorpusMetric)
         }
         return Report(tables={"translations": table}, facts=signatures)
 
-    def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
+    def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """Lengths in tokens, without a prefix, the share that is cut, and that of unknown tokens."""
         facts = {}
-        for name, split in splits.named().items():
-            targets = [references[0] for references in self._references(split)]
-            sides = {
-                "source": tokenizer(self._sources(split), verbose=False),
-                "target": tokenizer(text_target=targets, verbose=False),
-            }
-            for side, encoded in sides.items():
-                lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-                median, most = np.percentile(lengths, [50, 95])
-                facts[f"{name}: {side} tokens"] = (
-                    f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
-                    f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
-                )
-                counts = Counter(chain.from_iterable(encoded["input_ids"]))
-                share = unknown_share(counts, tokenizer)
-                facts[f"{name}: unknown {side} tokens"] = f"{share:.1%}"
+        targets = [references[0] for references in self._references(split)]
+        sides = {
+            "source": tokenizer(self._sources(split), verbose=False),
+            "target": tokenizer(text_target=targets, verbose=False),
+        }
+        for side, encoded in sides.items():
+            lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+            median, most = np.percentile(lengths, [50, 95])
+            facts[f"{side} tokens"] = (
+                f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
+                f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
+            )
+            counts = Counter(chain.from_iterable(encoded["input_ids"]))
+            facts[f"unknown {side} tokens"] = f"{unknown_share(counts, tokenizer):.1%}"
         return facts
 
     def inputs(self, split: Split) -> list[Record]:

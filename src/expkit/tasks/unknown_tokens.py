@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from expkit.tasks.interface import Tokenizer
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
 from expkit.terminal.display import say
 
 NOTED_SHARE = 0.01  # below it, rare characters; above it, often a tokenizer of another language

@@ -75,7 +75,7 @@ def score_table(
 
     Args:
         results: metrics by split, `validation` among them.
-        baseline: metrics by names such as `majority_f1`.
+        baseline: metrics by names such as `majority_f1`; a task may have none.
     """
     kind = next(iter(baseline), "").partition("_")[0]
     of_baseline = {name.partition("_")[2]: value for name, value in baseline.items()}
@@ -84,7 +84,7 @@ def score_table(
         [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
         for name in results["validation"]
     ]
-    return ["metric", *results, f"{kind} baseline"], rows
+    return ["metric", *results, f"{kind} baseline".strip()], rows
 
 
 def note_of_run(

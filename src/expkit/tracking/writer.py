@@ -18,12 +18,11 @@ from expkit.config.project import run_folder
 from expkit.data.splits import Split
 from expkit.metrics import outcomes
 from expkit.metrics.names import escaped, key_of
-from expkit.metrics.outcomes import Outcomes
+from expkit.metrics.outcomes import Outcomes, Report
 from expkit.metrics.pictures import drawn
 from expkit.processes.group import from_main
 from expkit.processes.interrupts import ends_first
 from expkit.processes.shortage import shortage
-from expkit.tasks.interface import Report
 from expkit.terminal.display import say
 from expkit.terminal.errors import Pruned, UserError, reason
 from expkit.terminal.secrets import hidden, hidden_in, without_password
@@ -155,8 +154,8 @@ class Run:
     def log_predictions(self, task: Any, predictions: list[Any], data: Any, folder: str) -> None:
         """What a task shows of its predictions on a set of examples, and what its metrics saw."""
         self.log_report(task.report(predictions, data.split, data.encoded), folder)
-        if hasattr(task, "outcomes"):
-            self.log_outcomes(task.outcomes(predictions, data.split, data.encoded), folder)
+        if made := task.outcomes(predictions, data.split, data.encoded):
+            self.log_outcomes(made, folder)
 
     def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
         """What the metrics saw, complete, for `expkit.compare`."""

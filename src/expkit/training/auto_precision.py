@@ -23,7 +23,7 @@ from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
 from expkit.processes.context import job_context
 from expkit.processes.group import from_main
-from expkit.tasks.interface import Task, items
+from expkit.tasks.interface import Task
 from expkit.terminal.display import say
 from expkit.terminal.errors import reason
 from expkit.training.precision import autocast, choose_attention, has_fast_bf16
@@ -127,12 +127,12 @@ def _timed(trial: Trial) -> Figures:
     times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     failed: Figures = {}
     with _untouched(trial.model):
-        batches = [trial.steps[i][0] for i in range(min(WARM_UP + TIMED, len(trial.steps)))]
-        for batch in batches:
+        for step in range(min(WARM_UP + TIMED, len(trial.steps))):
+            batch, examples = trial.steps[step][0], len(trial.steps.indices(step)[0])
             for name in CANDIDATES:  # by turns
                 if name not in failed:
                     try:
-                        times[name].append(_step(trial, name, batch) / len(batch["labels"]))
+                        times[name].append(_step(trial, name, batch) / examples)
                     except (ArithmeticError, RuntimeError, TypeError) as error:
                         failed[name] = reason(error)[:200]
     rounds = list(
@@ -153,7 +153,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
     batch = {key: tensor.to(device) for key, tensor in batch.items()}
     with autocast(model, name):
         total, _ = trial.task.loss(model, batch)
-        loss = total / max(items(batch), 1)
+        loss = total / max(trial.task.count_targets(batch), 1)
     loss.backward()
     shown = loss.item()  # a GPU has finished then
     seconds = perf_counter() - started

@@ -16,7 +16,7 @@ from expkit.data.steps import Batch, Collate, mix
 from expkit.models.head import inner_model
 from expkit.processes.group import gathered
 from expkit.processes.ranks import count, rank
-from expkit.tasks.interface import Task, items
+from expkit.tasks.interface import Task
 from expkit.terminal.errors import UserError
 from expkit.training.precision import autocast
 from expkit.training.sharding import whole
@@ -106,12 +106,12 @@ def evaluate(
             batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)
             made = task.predictions(model, data.tokenizer, batch, logits)
-            own.append((number, loss.item(), items(batch), made))
+            own.append((number, loss.item(), task.count_targets(batch), made))
     predictions: list[Any] = [None] * len(data.encoded)
     total, targets = 0.0, 0
-    for number, of_batch, items_of_batch, made in sorted(gathered(own), key=itemgetter(0)):
+    for number, of_batch, targets_of_batch, made in sorted(gathered(own), key=itemgetter(0)):
         total += of_batch
-        targets += items_of_batch
+        targets += targets_of_batch
         for i, prediction in zip(batches[number], made, strict=True):
             predictions[i] = prediction
     mean = total / max(targets, 1)

@@ -1,5 +1,6 @@
 """What a backend gets and what it has to do; a class of your own needs no base class."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from expkit.data.steps import Batch, Steps
 from expkit.processes.group import summed
-from expkit.tasks.interface import Task, items
+from expkit.tasks.interface import Task
 from expkit.training.loss_scale import LossScale
 from expkit.training.randomness import seed_batch
 
@@ -23,9 +24,8 @@ class Training:
     """All that optimizer steps need; model and optimizer are changed in place.
 
     `precision` is "fp32", "tf32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
-    clipped. The random generators are seeded by `seed_batch(seed, step, position)` before each
-    micro-batch. The first `start` steps were done before the run was cut off. A scaler for fp16 is
-    attached to `loss_scale`.
+    clipped. The first `start` steps were done before the run was cut off. A scaler for fp16 is attached
+    to `loss_scale`.
     """
 
     model: torch.nn.Module
@@ -39,16 +39,21 @@ class Training:
     start: int = 0
     loss_scale: LossScale = field(default_factory=LossScale)
 
-    def targets(self, batches: list[Batch]) -> int:
-        """The number of items of a step in all processes, by which its loss is divided."""
-        return max(int(summed(torch.tensor(sum(map(items, batches))))), 1)
+    def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, float, bool]]:
+        """What this process computes of step `done`, with the random generators seeded for each.
 
-    def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, bool]]:
-        """Those of step `done`, each with the generators seeded for it, and whether it is the last."""
-        own = zip(self.steps.positions(), batches, strict=False)
+        Beside each micro-batch stand what its summed loss is to be divided by, and whether it is the last
+        one. The divisor is the number of targets of the step in all processes. It is infinite for the
+        copy that a process computes when it has no micro-batch of its own left, so that the loss and the
+        gradients of the copy are zeros, whatever its labels are.
+        """
+        count = len(self.steps.indices(done - 1))
+        own = list(zip(self.steps.positions(), batches, strict=False))
+        targets = sum(self.task.count_targets(batch) for at, batch in own if at < count)
+        divisor = max(int(summed(torch.tensor(targets))), 1)
         for number, (position, batch) in enumerate(own, start=1):
             seed_batch(self.seed, done, position)
-            yield batch, number == len(batches)
+            yield batch, divisor if position < count else math.inf, number == len(own)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from expkit.config.components import make_task
 from expkit.config.fingerprint import sources
 from expkit.config.resolved import plain
 from expkit.data.cache import cached, digest_of_tokenizer
@@ -18,6 +19,8 @@ from expkit.models.fit import fit
 from expkit.processes.group import main_first
 from expkit.processes.ranks import count, rank
 from expkit.tasks.interface import Task
+from expkit.tasks.serving import require_served
+from expkit.terminal.errors import UserError
 from expkit.training.evaluation import EvalSet
 from expkit.training.interface import Backend, Training
 
@@ -35,6 +38,25 @@ class Prepared:
     training: Training
     backend: Backend
     trained: int  # parameters that training changes
+
+
+def task_for(cfg: DictConfig, splits: Splits) -> Task:
+    """The task, which has looked at the data.
+
+    Raises:
+        UserError: what `task._target_` names is no task, or its model cannot be served as it says.
+        DataError: the data do not fit the task.
+    """
+    task = make_task(cfg)
+    if not isinstance(task, Task):
+        raise UserError(
+            f"task._target_={cfg.task._target_}: is no task; a class of your own inherits from "
+            "expkit.tasks.interface.Task (docs/add-a-task.md)"
+        )
+    task.setup(splits)
+    if cfg.tracking.log_model:
+        require_served(task)
+    return task
 
 
 def build_base(

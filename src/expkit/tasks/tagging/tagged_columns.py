@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expkit.data.labels import class_names, found_names, label_of, names_of_ids
 from expkit.data.splits import Split, Splits
-from expkit.tasks.labels import class_names, found_names, label_of, names_of_ids
 from expkit.tasks.tagging import tags
 from expkit.terminal.errors import DataError, UserError, nearest
 

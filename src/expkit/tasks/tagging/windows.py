@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from expkit.tasks.interface import Tokenizer
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
 from expkit.tasks.tagging.pretokenized import require_words
 
 Span = tuple[int, int]  # first position, and the one after the last

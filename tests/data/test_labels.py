@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit.data.files import load
+from expkit.data.labels import LabelColumn, label_of, names_of_ids
 from expkit.data.splits import Splits
-from expkit.tasks.labels import LabelColumn, label_of, names_of_ids
 from expkit.terminal.errors import DataError
 from fuzzing import fuzzed, line_in, own_lines
 
