@@ -18,10 +18,10 @@ from expkit.experiment import prepare
 from expkit.metrics.outcomes import Outcomes
 from expkit.models.head import Head
 from expkit.tasks.masked_lm import MaskedLM
+from expkit.tasks.serving import SERVED, require_served
 from expkit.tasks.text_classification import TextClassification
 from expkit.terminal.errors import ConfigError, DataError, UserError
 from expkit.tracking.note import score_table
-from expkit.training.export import SERVED, require_served
 from in_processes import Numbers
 
 NUMBERS = Numbers(["a", "b"], "label", 8)
