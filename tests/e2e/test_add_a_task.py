@@ -16,7 +16,7 @@ from mlflow.entities import Run
 
 import forked
 from conftest import CHECKOUT, SURROUNDINGS
-from expkit.terminal.errors import BAD_INPUT, FAILED
+from expkit.processes.exits import BAD_INPUT, FAILED
 
 PAGE = (CHECKOUT / "docs" / "add-a-task.md").read_text()
 FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
