@@ -3,6 +3,8 @@
 import sys
 
 from expkit import app, commands
+from expkit.processes.exits import exit_codes
+from expkit.terminal.errors import ConfigError, nearest
 
 HELP = ("--help", "-h")
 
@@ -18,6 +20,10 @@ def main() -> None:
         for name, summary in known.items():
             print(f"  {name:<11}{summary}")
         print("Everything else is a run, composed by Hydra:\n")
+    with exit_codes():
+        if word.isidentifier():
+            allowed = nearest(word, known)
+            raise ConfigError(f"{word}: neither a command ({allowed}) nor an override: key=value")
     app.main()
 
 

@@ -63,7 +63,19 @@ def test_a_command_is_a_first_word_and_a_module(name: str, project: Path) -> Non
         assert done.stderr.startswith(f"usage: expkit {name} "), done.stderr
 
 
-def test_any_other_word_is_an_override(expkit: Command, project: Path) -> None:
-    done = expkit("compares")
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            "comparee",
+            "comparee: neither a command (allowed: compare, predict, reproduce, sync, ui; did you mean 'compare'?) nor an override",
+        ),
+        ("seed:1", "seed:1: not an override; write key=value"),
+    ],
+)
+def test_a_word_that_is_nothing_is_one_message(
+    typed: str, message: str, expkit: Command, project: Path
+) -> None:
+    done = expkit(typed)
     assert done.returncode == BAD_INPUT
-    assert "compares" in done.stderr
+    assert done.stderr.startswith(f"expkit: {message}")
