@@ -56,6 +56,17 @@ SMALL = (
     "train.log_every=2",
     "train.eval_every=6",
 )
+# A module that Python imports at the start of every process: it notes which other machines are asked.
+WATCH = """
+import os, sys
+def note(event, arguments):
+    host = {"socket.connect": lambda: arguments[1][0], "socket.getaddrinfo": lambda: arguments[0]}
+    if event in host and not isinstance(arguments[1], str):
+        if str(host[event]()) not in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "None"):
+            with open(os.environ["ASKED"], "a") as file:
+                print(event, arguments, file=file)
+sys.addaudithook(note)
+"""
 ADDRESS = re.compile(r"^(run page|page|table|charts|compare) +http://127.0.0.1:5000/(#\S+)", re.M)
 
 pytestmark = [
@@ -143,7 +154,7 @@ def test_the_ui_at_the_addresses_that_are_printed(
     sweep = stored(project)
     pictures = CHECKOUT / kept if kept else tmp_path / "screenshots"
     pictures.mkdir(parents=True, exist_ok=True)
-    with served(project) as address, browser(tmp_path / "profile") as page:
+    with served(project) as address, browser(tmp_path / "profile") as (page, requests):
         shown = Browser(page, address, pictures)
         the_table_shows_the_jobs_by_their_result(shown, sweep, of_sweep["table"])
         a_click_on_a_run_stays_in_the_mode_and_opens_no_assistant(shown, sweep)
@@ -159,6 +170,10 @@ def test_the_ui_at_the_addresses_that_are_printed(
             shown.go(of_translation["run page"].replace("?", "/artifacts/eval/translations.json?"))
             shown.see("View as table")
             shown.shoot("artifacts")
+    local = ("http://127.0.0.1:", "data:", "blob:", "about:")
+    assert [address for address in requests if not address.startswith(local)] == []
+    asked = project / "asked.txt"
+    assert not asked.exists(), asked.read_text()
 
 
 def the_table_shows_the_jobs_by_their_result(shown: Browser, sweep: Sweep, address: str) -> None:
@@ -289,6 +304,9 @@ def served(project: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = project / "ui.log"
+    (project / "watched").mkdir()
+    (project / "watched" / "sitecustomize.py").write_text(WATCH)
+    watched = {"PYTHONPATH": str(project / "watched"), "ASKED": str(project / "asked.txt")}
     with log.open("w") as stream:
         server = subprocess.Popen(
             [sys.executable, "-m", "expkit.ui", "--port", str(port)],
@@ -296,6 +314,7 @@ def served(project: Path) -> Iterator[str]:
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=os.environ | watched,
         )
     try:
         address = f"http://127.0.0.1:{port}"
@@ -323,8 +342,8 @@ def wait_for(condition: Callable[[], bool], explanation: Callable[[], str]) -> N
 
 
 @contextmanager
-def browser(profile: Path) -> Iterator[Any]:
-    """An empty page in a browser without a past."""
+def browser(profile: Path) -> Iterator[tuple[Any, list[str]]]:
+    """An empty page in a browser without a past, and what its pages ask for."""
     with sync_api.sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile,
@@ -335,6 +354,8 @@ def browser(profile: Path) -> Iterator[Any]:
         try:
             page = context.pages[0]
             page.set_default_timeout(1000 * SHOWS_WITHIN)
-            yield page
+            requests: list[str] = []
+            context.on("request", lambda request: requests.append(request.url))
+            yield page, requests
         finally:
             context.close()
