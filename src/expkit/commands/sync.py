@@ -64,8 +64,6 @@ def _sent(client: "MlflowClient", folder: Path) -> bool:
     except (MlflowException, OSError) as error:
         say(f"run {run_id}: MLflow refuses it: {str(error).splitlines()[0]}")
         return False
-    if not unsent:
-        box.done()
     if box.is_deleted:
         say(f"run {run_id} was deleted in MLflow; {store.restoring(client, 'run', run_id)}")
     say(f"run {run_id}: {f'{unsent} entries could not be sent' if unsent else 'all sent'}")

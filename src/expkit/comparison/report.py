@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
@@ -21,19 +21,6 @@ class Grid:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     best: Sequence[int]
-
-    def without(self, column: int) -> "Grid":
-        """Return the table without one of its columns."""
-        columns, *rows = (
-            [*line[:column], *line[column + 1 :]] for line in (self.columns, *self.rows)
-        )
-        return replace(self, columns=columns, rows=rows)
-
-    @property
-    def width(self) -> int:
-        """Return how many characters a row takes, with the lines between the columns."""
-        widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
-        return sum(widths) + 3 * len(widths) + 1
 
 
 def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
@@ -140,15 +127,16 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 def _fitting(made: Grid, metrics: int) -> tuple[Grid, list[str]]:
     """Leave out columns until the terminal is wide enough: metrics first, then the run."""
-    left_out: list[str] = []
-    last = len(made.columns) - 3
-    while made.width > console.width and metrics > 1:
-        left_out.insert(0, made.columns[last])
-        made, last, metrics = made.without(last), last - 1, metrics - 1
-    if made.width > console.width:
-        left_out.append(made.columns[-1])
-        made = made.without(len(made.columns) - 1)
-    return made, left_out
+    # Each column takes three characters more, for spaces and a line, and the table one for its last line.
+    widths = [max(map(len, cells)) + 3 for cells in zip(made.columns, *made.rows, strict=True)]
+    kept = list(range(len(widths)))
+    run, last = kept[-1], kept[-3]  # the last metric stands before the columns "n" and "run"
+    for column in (*range(last, last - metrics + 1, -1), run):
+        if sum(widths[i] for i in kept) + 1 > console.width:
+            kept.remove(column)
+    left_out = [name for i, name in enumerate(made.columns) if i not in kept]
+    columns, *rows = ([line[i] for i in kept] for line in (made.columns, *made.rows))
+    return Grid(columns, rows, made.best), left_out
 
 
 def _decimals(groups: Sequence[Group], metric: str) -> int:

@@ -116,7 +116,8 @@ class Outbox:
     def close(self, wait: float = WAIT_AT_END) -> int:
         """Send what is left, and return how many entries could not be sent.
 
-        `wait` is how many seconds to wait for an MLflow that is away.
+        `wait` is how many seconds to wait for an MLflow that is away. If all has arrived, the files of a run
+        that has finished are removed; those of a run that may go on are kept, and marked as sent.
         """
         self._give_up_at = min(self._give_up_at, time.monotonic() + wait)
         self._closing.set()
@@ -130,6 +131,8 @@ class Outbox:
         if self._thread.is_alive():  # it still sends, so the lock is kept until this process ends
             return max(self._queue.qsize(), 1)
         self._lock.release()
+        if not self.unsent and self._failure is None:
+            self._tidy_up()
         return self.unsent
 
     def hurry(self, seconds: float) -> None:
@@ -137,8 +140,7 @@ class Outbox:
         self._leave_at = min(self._leave_at, time.monotonic() + seconds)
         self._give_up_at = min(self._give_up_at, self._leave_at)
 
-    def done(self) -> None:
-        """Remove the files, as all has arrived; those of a run that may go on are kept and marked as sent."""
+    def _tidy_up(self) -> None:
         if has_finished(self._path.parent):
             for file in (self._path, self._path.with_suffix(SENT), Path(self._lock.lock_file)):
                 file.unlink(missing_ok=True)

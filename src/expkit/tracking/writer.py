@@ -199,10 +199,8 @@ class Run:
                     f"{self.folder}: resume=auto with the same command sends them again"
                 ) from refused
             raise
-        if not unsent:
-            self._outbox.done()
-            if status == "FAILED":
-                announce_run(self._client, self.id)
+        if status == "FAILED" and not unsent:
+            announce_run(self._client, self.id)
 
     def _say_unsent(self, unsent: int) -> None:
         why, first = "MLflow has not taken all", ""
