@@ -75,7 +75,7 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
     from expkit.comparison.bootstrap import paired_bootstrap
     from expkit.comparison.paired import DifferentExamples, statistics_pairs
     from expkit.metrics.outcomes import FILE, read
-    from expkit.terminal.display import tell
+    from expkit.terminal.display import table, tell
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
 
@@ -106,7 +106,7 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
         tell(f"{word} = {job.name} ({job.run_id[:8]})")
     count = pairs[0][0].values.shape[0]
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
-    report.show_differences(found, title)
+    table(title, *report.difference_cells(found))
     return found
 
 

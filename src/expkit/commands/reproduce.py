@@ -67,7 +67,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    folder = project_root() / tag_of(logged.tags, FOLDER, str(Path.cwd()))
+    folder = project_root() / tag_of(logged.run.data.tags, FOLDER, str(Path.cwd()))
     if folder.is_dir():
         os.chdir(folder)
     try:
@@ -91,7 +91,8 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
-    cfg.precision = logged.tags.get("precision", cfg.precision)  # the format that `auto` chose
+    # The tag says which format `precision=auto` has chosen.
+    cfg.precision = logged.run.data.tags.get("precision", cfg.precision)
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False
@@ -106,7 +107,8 @@ def _environment(logged: "LoggedRun") -> dict[str, str]:
 
     if file := logged.artifact(ENVIRONMENT):
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    return {key: value for key, value in logged.tags.items() if key.startswith(ENVIRONMENT_TAGS)}
+    tags = logged.run.data.tags
+    return {key: value for key, value in tags.items() if key.startswith(ENVIRONMENT_TAGS)}
 
 
 def _use_threads(environment: Mapping[str, str]) -> None:

@@ -79,11 +79,6 @@ def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
                 writer.writerow([*differing, *outcome, *[None] * 2 * len(metrics)])
 
 
-def show_differences(differences: Sequence[Difference], title: str) -> None:
-    """Print what the bootstrap found, with a row for each metric."""
-    table(title, *_difference_cells(differences))
-
-
 def markdown(
     groups: Sequence[Group],
     jobs: Sequence[Job],
@@ -103,11 +98,12 @@ def markdown(
     if unfinished:
         parts.append(_markdown_table(["job", "state", "why", "run"], unfinished))
     if differences:
-        parts.append(_markdown_table(*_difference_cells(differences)))
+        parts.append(_markdown_table(*difference_cells(differences)))
     return "\n".join(parts)
 
 
-def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+def difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table of what the bootstrap found."""
     columns = ["metric", "first", "second", "difference", "95 % interval", "p"]
     rows = []
     for d in differences:

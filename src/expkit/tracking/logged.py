@@ -38,11 +38,6 @@ class LoggedRun:
         """Return the whole id, even if the user gave only its first characters."""
         return str(self.run.info.run_id)
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """Return the tags of the run."""
-        return dict(self.run.data.tags)
-
     def model_uri(self) -> str:
         """Return the address of the logged model, or raise a UserError if there is none."""
         outputs = self.run.outputs.model_outputs if self.run.outputs else []
@@ -79,11 +74,7 @@ class LoggedRun:
 
 
 def logged_run(run_id: str) -> LoggedRun:
-    """Return the run with this id, or the only one whose id starts so.
-
-    Raises:
-        UserError: there is no such run, there are several, or it has no configuration.
-    """
+    """Return the run with this id or these first characters, or raise a UserError if it is no run of expkit."""
     client = connect(None)
     run = find_run(client, run_id)
     if is_sweep(run):

@@ -21,11 +21,7 @@ LOCATIONS = {  # MLflow's tables, and their columns that hold paths of artifacts
 
 
 def follow_project(uri: str) -> None:
-    """Rewrite the paths of artifacts in a sqlite store that has moved together with its project.
-
-    Raises:
-        UserError: a run that still uses the old path is at work.
-    """
+    """Rewrite the paths of artifacts in a sqlite store that has moved together with its project."""
     engine = sqlalchemy.create_engine(uri)
     with engine.begin() as db:
         query = "SELECT artifact_location FROM experiments ORDER BY experiment_id"

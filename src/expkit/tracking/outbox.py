@@ -54,9 +54,6 @@ class Outbox:
     Each value of a metric is sent once, and in order. MLflow says how many values of a metric have arrived,
     and that many are skipped after a request whose answer got lost, or when a run that goes on repeats steps.
     Any other entry may be sent again.
-
-    Raises:
-        UserError: another process has the outbox open.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:

@@ -68,9 +68,6 @@ def open_run(
         identity: what decides the result; expkit.config.fingerprint computes it.
         resume: "auto" goes on with a run of the same identity that was cut off, and an id with that run.
             "never" does so only for a job that its sweep launches again.
-
-    Raises:
-        UserError: there is no such run, or it cannot go on.
     """
     if not is_main():
         silent = SilentRun(*from_main(lambda: ("", "", False)))  # the main process sends the values
@@ -243,14 +240,9 @@ def _explained(tracked: AnyRun, can_go_on: CanGoOn) -> Iterator[None]:
 
 
 def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> bool:
-    """End a run whose process has died: send what it had to say, and that it has failed.
+    """End a run whose process has died, and return whether it had ended by itself.
 
-    Args:
-        why: the reason, unless one of its processes has left a better one.
-        is_certain: whether `why` is better than any reason that the run gives.
-
-    Returns:
-        Whether the run had ended by itself.
+    `why` is the reason, unless one of its processes has left another and `is_certain` is false.
     """
     client = store.connect(settings["uri"])
     found = client.get_run(run_id)

@@ -95,11 +95,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def connect(configured: str | None) -> MlflowClient:
-    """Return a client of the store, which then exists and answers, and close the runs of dead processes.
-
-    Raises:
-        UserError: the store cannot be reached or created.
-    """
+    """Return a client of the store, which then exists and answers, and close the runs of dead processes."""
     uri = tracking_uri(configured)
     remember(uri)
     if without_password(uri) != uri:

@@ -51,7 +51,6 @@ class Run:
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._client = client
-        self._address = str(client.tracking_uri)
         self._command = ""
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
@@ -228,9 +227,10 @@ class Run:
                 self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
 
     def _sync_command(self) -> str:
-        if self._address == store.tracking_uri(None):
+        address = str(self._client.tracking_uri)
+        if address == store.tracking_uri(None):
             return "python -m expkit.sync"
-        uri = shlex.quote(without_password(self._address))
+        uri = shlex.quote(without_password(address))
         return f"MLFLOW_TRACKING_URI={uri} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
