@@ -10,7 +10,6 @@ from expkit.terminal.errors import UserError, nearest
 
 SUFFIXES = (".png", ".svg", ".pdf")
 MOST_NAMED = 100  # groups of a panel; of more, their points are drawn without their names
-HIGHEST = 500.0  # inches; matplotlib makes no picture of more than 65,536 pixels
 
 
 def require_picture(file: Path) -> None:
@@ -30,7 +29,7 @@ def draw(groups: Sequence[Group], file: Path) -> None:
     if not contests:
         raise UserError(f"--plot {file}: no run has a value of its objective, so nothing is drawn")
     heights = [min(len(members), MOST_NAMED) + 1.5 for members in contests.values()]
-    figure = Figure(figsize=(8, min(max(0.4 * sum(heights), 2), HIGHEST)), layout="constrained")
+    figure = Figure(figsize=(8, max(0.4 * sum(heights), 2)), layout="constrained")
     panels = figure.subplots(len(contests), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, ((task, objective, _), members) in zip(panels, contests.items(), strict=True):
         _draw_values(axes, objective, members)
