@@ -15,7 +15,7 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from conftest import TINY, composed, encoded_by
-from expkit.commands.predict import predict
+from expkit.commands import predict
 from expkit.config.checks import check
 from expkit.config.components import make
 from expkit.data.splits import Split, Splits
@@ -456,10 +456,11 @@ def test_a_run_and_its_predictions(project: Path, capsys: pytest.CaptureFixture[
     assert run(cfg, {}).objective == 1.0
     assert "lexicon baseline" in capsys.readouterr().out
     (folder,) = (project / "outputs" / "runs").iterdir()
-    predict(folder.name, ["Ann Lee saw Rome."], None, frozenset())
+    asked = [folder.name, "--text", "Ann Lee saw Rome."]
+    predict.run(predict.parser().parse_args(asked))
     table = [line.split("│")[1:5] for line in capsys.readouterr().out.splitlines() if "│" in line]
     entities = [["PER", "Ann Lee", "0", "7"], ["LOC", "Rome", "12", "16"]]
     assert [[cell.strip() for cell in row] for row in table] == entities
-    predict(folder.name, None, Path("test.bio"), frozenset())
+    predict.run(predict.parser().parse_args([folder.name, "--file", "test.bio"]))
     rows = json.loads(capsys.readouterr().out)["predictions"]
     assert [[r["type"], r["text"], str(r["start"]), str(r["end"])] for r in rows] == entities

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-from expkit.commands.sync import sync
+from expkit.commands import sync
 from expkit.processes.context import VARIABLE, JobContext
 from expkit.sweeps.grid import sum_up
 from expkit.sweeps.plan import PlannedJob
@@ -65,13 +65,13 @@ def test_a_run_that_is_deleted_goes_on_and_is_complete_when_restored(
         open_run(SETTINGS, "a run", {}, resume=run.id[:12]),
     ):
         pass
-    assert not sync([run.id])
+    assert not sync.run(sync.parser().parse_args([run.id]))
     assert "was deleted in MLflow; MLFLOW_TRACKING_URI=" in capsys.readouterr().out
     if delete is with_its_experiment:
         client.restore_experiment(found.info.experiment_id)
     else:
         client.restore_run(run.id)
-    assert sync([run.id])
+    assert sync.run(sync.parser().parse_args([run.id]))
     found = client.get_run(run.id)
     assert (found.info.status, found.data.params) == ("FINISHED", {"seed": "1"})
     assert len(client.get_metric_history(run.id, "train/loss")) == 5

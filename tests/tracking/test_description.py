@@ -48,7 +48,7 @@ def test_one_that_dies_without_a_word_says_so_from_its_start(
         run.start(0, "python -m expkit seed=1")
     text = description(project)
     assert text.startswith(f"**{note.UNFINISHED}**")
-    assert "died without a word" in text
+    assert "died without a message" in text
     assert "python -m expkit seed=1" in text
 
 

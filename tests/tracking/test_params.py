@@ -1,6 +1,6 @@
 """A configuration as parameters: nothing is refused, and what is cut says so."""
 
-from expkit.tracking.params import MARK, PARAM_LIMIT, config_of, params_of, params_of_command
+from expkit.tracking.params import CUT_MARK, PARAM_LIMIT, config_of, params_of, params_of_command
 
 CONFIG = {
     "seed": 1,
@@ -30,7 +30,7 @@ def test_a_value_as_long_as_mlflow_takes_is_whole() -> None:
 def test_a_longer_value_is_cut_with_a_mark() -> None:
     value = params_of({"a": "日" * 7000})["a"]
     assert len(value) == PARAM_LIMIT
-    assert value.endswith(MARK)
+    assert value.endswith(CUT_MARK)
 
 
 def test_a_command_becomes_parameters_that_mlflow_takes() -> None:

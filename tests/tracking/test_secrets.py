@@ -14,7 +14,7 @@ from expkit import __main__ as command
 from expkit import app
 from expkit.config.composition import work_has_begun
 from expkit.processes.context import VARIABLE, JobContext
-from expkit.processes.exits import complain, print_error
+from expkit.processes.exits import _print, complain, print_error
 from expkit.terminal import secrets
 from expkit.terminal.display import say, table, tell
 from expkit.terminal.errors import UserError
@@ -87,7 +87,7 @@ def test_nothing_that_is_shown_holds_a_secret(
             raise RuntimeError(text)
         except RuntimeError as error:
             print_error()
-            secrets._print(type(error), error, error.__traceback__)
+            _print(type(error), error, error.__traceback__)
     assert SECRET not in "".join(capfd.readouterr())
 
 

@@ -1,7 +1,7 @@
-"""The commands beside a run, one file each: `expkit NAME` and `python -m expkit.NAME`.
+"""The commands other than a run: each file NAME.py here is `expkit NAME` and `python -m expkit.NAME`.
 
-The file NAME.py holds a docstring, whose first line `expkit --help` shows, `parser()` and `run(options)`,
-which returns whether what was asked for came out. A new file is a new command.
+A file has `parser()`, which returns an argparse parser, and `run(options)`, which returns whether the command
+succeeded. `expkit --help` shows the first line of its docstring.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from expkit.processes.exits import FAILED, exit_codes, watch_output
 
 
 def summaries() -> dict[str, str]:
-    """What each command is for, read without importing it."""
+    """Return the first line of each command's docstring, by name, without importing the command."""
     files = sorted(Path(__file__).parent.glob("[!_]*.py"))
     docs = {f.stem: ast.get_docstring(ast.parse(f.read_text(encoding="utf-8"))) for f in files}
     return {name: (doc or "").partition("\n")[0] for name, doc in docs.items()}
@@ -24,20 +24,18 @@ def summaries() -> dict[str, str]:
 def main(name: str, arguments: Sequence[str] | None = None) -> None:
     """Carry out a command and end this process with its exit code.
 
-    Args:
-        name: of the command.
-        arguments: what follows it; None: what was typed after `python -m expkit.NAME`.
+    `arguments` follow the name of the command; None stands for those of `python -m expkit.NAME`.
     """
     watch_output()
     with exit_codes(f"expkit.{name}"):
         command = import_module(f"expkit.commands.{name}")
         parser = command.parser()
         parser.prog = f"expkit {name}"
-        is_done = command.run(parser.parse_args(arguments))
-    sys.exit(0 if is_done else FAILED)
+        succeeded = command.run(parser.parse_args(arguments))
+    sys.exit(0 if succeeded else FAILED)
 
 
 def add_trust(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the option `--trust`, which names packages of the user's own."""
+    """Add the option `--trust`, which names packages of the user."""
     about = f"packages of your own from which {what} may come"
     parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help=about)

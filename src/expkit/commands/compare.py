@@ -1,7 +1,7 @@
 """Show the runs of a sweep, or chosen runs, side by side.
 
-The table says what differs, and mean ± standard deviation over seeds. Two runs are also tested example
-by example, on the validation split, by a paired bootstrap.
+The table shows what differs between them, and the mean ± standard deviation over seeds. A paired bootstrap
+also tests two runs example by example, on the validation split.
 """
 
 import argparse
@@ -19,32 +19,28 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    about = "sweeps or runs, by the first characters of their ids; without any the last sweep"
+    about = "ids of sweeps or runs, or their first characters (default: the last sweep)"
     parser.add_argument("ids", nargs="*", metavar="ID", help=about)
     parser.add_argument(
-        "--metrics", nargs="+", default=[], metavar="NAME", help="such as f1 loss test/f1"
+        "--metrics", nargs="+", default=[], metavar="NAME", help="show these, such as loss test/f1"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all metrics to a file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to a file")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the objective to a .png, .svg or .pdf file"
     )
-    parser.add_argument(
-        "--resamples", type=_positive, default=1000, help="of the bootstrap (default: 1000)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    about = "sets of examples that the bootstrap draws (default: 1000)"
+    parser.add_argument("--resamples", type=_positive, default=1000, help=about)
+    about = "seed of the bootstrap (default: 0)"
+    parser.add_argument("--seed", type=int, default=0, help=about)
     add_trust(parser, "the metrics of two runs")
     return parser
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Print the table, and write the files that were asked for.
-
-    Raises:
-        UserError: no such run or metric, or two runs that were not scored on the same examples.
-    """
+    """Print the table, and write the files that were asked for."""
     from expkit.comparison import plot, report
     from expkit.comparison.groups import grouped, metrics_to_show
     from expkit.metrics.pictures import draw_plainly
@@ -74,12 +70,12 @@ def run(options: argparse.Namespace) -> bool:
 
 
 def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Difference]":
-    """Print by how much two runs differ, and how sure that is."""
+    """Print by how much the metrics of two runs differ, and how certain each difference is."""
     from expkit.comparison import report
     from expkit.comparison.bootstrap import paired_bootstrap
     from expkit.comparison.paired import DifferentExamples, statistics_pairs
     from expkit.metrics.outcomes import FILE, read
-    from expkit.terminal.display import tell
+    from expkit.terminal.display import table, tell
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
 
@@ -110,7 +106,7 @@ def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Diff
         tell(f"{word} = {job.name} ({job.run_id[:8]})")
     count = pairs[0][0].values.shape[0]
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
-    report.show_differences(found, title)
+    table(title, *report.difference_cells(found))
     return found
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 RECORDS_AT_ONCE = 64
 OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
-IS_TEXT = "\0"  # no argument of a command can hold it
+IS_TEXT = "\0"  # marks a text; the operating system allows no such character in an argument
 
 
 class _Parser(argparse.ArgumentParser):
-    """Takes what follows `--text` as texts, also where it begins with a hyphen."""
+    """Takes what follows `--text` as texts, even if it begins with a hyphen, such as `-great`."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Mark the texts first, which argparse would take for options."""
+        """Mark the texts first, because argparse takes what begins with a hyphen for an option."""
         given = sys.argv[1:] if args is None else args
         return super().parse_args(list(self._marked(given)), namespace)
 
@@ -38,9 +38,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the parser of the command's arguments."""
     parser = _Parser(description=__doc__)
-    parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
+    parser.add_argument("run_id", metavar="RUN_ID", help="an id, or its first characters")
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument(
         "--text",
@@ -57,20 +57,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Ask, and print the answers."""
-    return predict(options.run_id, options.text, options.file, frozenset(options.trust))
-
-
-def predict(
-    run_id: str, text: Sequence[str] | None, file: Path | None, trusted: frozenset[str]
-) -> bool:
     """Print the predictions for a text as a table, or those for a file as JSON Lines.
 
-    Returns:
-        Whether all of them could be printed.
-
-    Raises:
-        UserError: no such run, a run without a model, or input that does not fit its task.
+    Returns whether all of them could be printed.
     """
     from expkit.config.components import make_task
     from expkit.terminal.display import table
@@ -78,13 +67,14 @@ def predict(
     from expkit.tracking.logged import logged_run
     from expkit.tracking.model import load_model
 
-    run = logged_run(run_id)
+    run = logged_run(options.run_id)
     hush()
-    run.require_trusted("task", trusted)
+    run.require_trusted("task", frozenset(options.trust))
     task = make_task(run.config)
-    model_uri = run.model_uri()
+    model_uri = run.model_uri()  # a run without a model is refused before the file is read
+    text = options.text
     columns = (run.config.data.get("conll") or {}).get("columns")
-    records = [_typed(task.columns, text)] if text else _inputs(task, file, columns)
+    records = [_typed(task.columns, text)] if text else _inputs(task, options.file, columns)
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -98,7 +88,7 @@ def predict(
             for record, rows in zip(chunk, answers, strict=True):
                 print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
         sys.stdout.flush()
-        if 1 in streams.failed:  # `| head`, or a disk that is full
+        if 1 in streams.failed:  # standard output takes no more: `| head`, or a full disk
             return False
     return True
 
@@ -111,12 +101,11 @@ def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
     return dict(zip(columns, texts, strict=True))
 
 
-def _inputs(task: Any, file: Path | None, columns: Sequence[str] | None = None) -> "list[Record]":
-    """What the task can answer, without what else stands in the file. Raises UserError."""
+def _inputs(task: Any, file: Path, columns: Sequence[str] | None = None) -> "list[Record]":
+    """Return what the task needs of each record in the file, or raise a UserError."""
     from expkit.data.files import READERS, read
     from expkit.terminal.errors import nearest
 
-    assert file is not None
     if file.suffix not in READERS:
         raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
     split = read(file, columns=columns)

@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
     from expkit.tracking.logged import LoggedRun
 
-# On the same machine a run gives the same metrics to the last bit. This much lets sums be taken in
-# another order, and is far less than what one example more or less does to any score.
+# On the same machine a run gives the same metrics to the last bit. Another order of summation changes a
+# metric by less than this, and one example more or less changes any score by far more.
 TOLERANCE = 1e-6
-FACTS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")  # tags of before
-REPRODUCES = "expkit.reproduces"  # tag of the new run
+# Earlier versions logged the environment as tags whose names begin so.
+ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")
+REPRODUCES = "expkit.reproduces"  # tag of the new run; its value is the id of the first one
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command takes."""
+    """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run_id", metavar="RUN_ID", help="or the first characters of one")
+    parser.add_argument("run_id", metavar="RUN_ID", help="an id, or its first characters")
     parser.add_argument(
         "--tolerance",
         type=_not_negative,
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Run it again, and return whether all metrics agree."""
+    """Run the configuration again, and return whether all metrics agree."""
     if why := misdescribed():
         raise UserError(why)
     end_on_signals()
@@ -50,11 +51,7 @@ def run(options: argparse.Namespace) -> bool:
 
 
 def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
-    """Whether all final metrics of a run come out again.
-
-    Raises:
-        UserError: no such run, one that has not finished, or one that cannot be run here any more.
-    """
+    """Train as the run did, compare the final metrics, and return whether all of them agree."""
     from expkit import experiment
     from expkit.config.checks import check
     from expkit.models.hub import go_online_if_asked
@@ -70,31 +67,32 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
         )
     hush()
     cfg = _again(logged, trusted)
-    folder = project_root() / tag_of(logged.tags, FOLDER, str(Path.cwd()))
+    folder = project_root() / tag_of(logged.run.data.tags, FOLDER, str(Path.cwd()))
     if folder.is_dir():
         os.chdir(folder)
     try:
-        check(cfg, ["trusted_modules=..."] if trusted else [])  # they were typed as --trust
+        # The check wants trusted modules to have been typed; here the user has typed --trust.
+        check(cfg, ["trusted_modules=..."] if trusted else [])
     except ConfigError as error:
         raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
-    surroundings = _environment(logged)
-    _use_threads(surroundings)
-    changed = _changes(logged, surroundings, cfg)
+    environment = _environment(logged)
+    _use_threads(environment)
+    changed = _changes(logged, environment, cfg)
     for line in changed:
         say(f"differs: {line}")
     again = logged_run(experiment.run(cfg, {}).run_id)
     again.client.set_tag(again.id, REPRODUCES, logged.id)
-    then = logged.scores()
-    return _show(then, again.scores(), tolerance, f"{logged.id[:8]} and {again.id[:8]}", changed)
+    return _show(logged, again, tolerance, changed)
 
 
 def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
-    """Its configuration, to be run from the start and into the store where it was found."""
+    """Return the configuration of the run, changed so that it starts anew in the store of this command."""
     cfg = logged.config.copy()
     for key in cfg:
         logged.require_trusted(str(key), trusted)
-    cfg.precision = logged.tags.get("precision", cfg.precision)  # what auto stood for
+    # The tag says which format `precision=auto` has chosen.
+    cfg.precision = logged.run.data.tags.get("precision", cfg.precision)
     cfg.tracking.uri = None
     cfg.resume = "never"
     cfg.dry_run = False
@@ -104,27 +102,28 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
 
 
 def _environment(logged: "LoggedRun") -> dict[str, str]:
-    """Versions, commit and hardware of a run: a file, or tags of one of an earlier version."""
+    """Return versions, commit and hardware of a run: from a file, or from the tags of earlier versions."""
     from expkit.tracking.writer import ENVIRONMENT
 
     if file := logged.artifact(ENVIRONMENT):
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    return {key: value for key, value in logged.tags.items() if key.startswith(FACTS)}
+    tags = logged.run.data.tags
+    return {key: value for key, value in tags.items() if key.startswith(ENVIRONMENT_TAGS)}
 
 
-def _use_threads(facts: Mapping[str, str]) -> None:
-    """As many as then, because they decide in which order sums are taken."""
+def _use_threads(environment: Mapping[str, str]) -> None:
+    """Use as many threads as the run did, because their number decides the order of summation."""
     import torch
 
     from expkit.processes.cores import cores
 
-    logged = int(facts.get("hardware.threads", 0))
+    logged = int(environment.get("hardware.threads", 0))
     if 0 < logged <= cores():
         torch.set_num_threads(logged)
 
 
 def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") -> list[str]:
-    """What is not as it was: versions, commit, hardware, data."""
+    """Describe each version, commit, hardware and data split that is not what the run had."""
     from expkit.config.components import make
     from expkit.tracking.environment import environment
     from expkit.tracking.logged import data_digests
@@ -148,15 +147,12 @@ def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") ->
 
 
 def _show(
-    then: Mapping[str, float],
-    now: Mapping[str, float],
-    tolerance: float,
-    runs: str,
-    changed: Sequence[str],
+    logged: "LoggedRun", again: "LoggedRun", tolerance: float, changed: Sequence[str]
 ) -> bool:
-    """Print each metric of both runs; whether all of them agree."""
+    """Print each metric of both runs, and return whether all of them agree."""
     from expkit.terminal.display import say, table, tell
 
+    then, now = logged.scores(), again.scores()
     rows, differing = [], []
     for name in dict.fromkeys([*then, *now]):
         old, new = then.get(name), now.get(name)
@@ -165,7 +161,8 @@ def _show(
             differing.append(name)
         difference = "" if old is None or new is None else f"{new - old:+.1e}"
         rows.append([name, _shown(old), _shown(new), difference, "yes" if same else "NO"])
-    table(f"runs {runs}", ["metric", "logged", "again", "difference", "agrees"], rows)
+    title = f"runs {logged.id[:8]} and {again.id[:8]}"
+    table(title, ["metric", "logged", "again", "difference", "agrees"], rows)
     if not differing:
         say(f"reproduced: all {len(rows)} metrics agree")
         return True
@@ -176,7 +173,7 @@ def _show(
 
 
 def agree(then: float | None, now: float | None, tolerance: float) -> bool:
-    """Whether two values of a metric are the same; two that are no numbers are."""
+    """Return whether two values of a metric are the same within the tolerance; NaN agrees with NaN."""
     if then is None or now is None:
         return False
     both_are_nan = math.isnan(then) and math.isnan(now)

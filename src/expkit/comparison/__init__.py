@@ -1,1 +1,1 @@
-"""What stands behind `expkit.compare`."""
+"""What `expkit compare` computes and shows."""

@@ -1,7 +1,7 @@
-"""Whether two systems differ by more than the choice of examples explains.
+"""Test whether two systems differ by more than the choice of examples explains.
 
-The paired bootstrap of Koehn (2004, https://aclanthology.org/W04-3250): draw the examples anew, with
-replacement, score both systems on the same draw, and do so many times.
+The paired bootstrap of Koehn (2004, https://aclanthology.org/W04-3250) draws the examples anew, with
+replacement, scores both systems on the same draw, and repeats this many times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,15 @@ import numpy as np
 
 from expkit.metrics.statistics import Scores, Statistics
 
-CELLS = 5_000_000  # of the weights that are held at a time
+CELLS = 5_000_000  # numbers in memory at a time, in an array of (resamples, examples)
 INTERVAL = (2.5, 97.5)  # percentiles
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of two systems, the second minus the first.
+    """The scores of two systems by one metric, and how certain their difference is.
 
-    `low` and `high` bound the middle 95 % of the resampled differences. `p` is that of sacreBLEU's
+    `low` and `high` bound the middle 95 % of the resampled differences. `p` is computed as in sacreBLEU's
     paired bootstrap.
     """
 
@@ -32,18 +32,17 @@ class Difference:
 
     @property
     def difference(self) -> float:
-        """By how much the second score on all examples is higher than the first."""
+        """Return the second score minus the first, on all examples."""
         return self.second - self.first
 
 
 def paired_bootstrap(
     pairs: Sequence[tuple[Statistics, Statistics]], resamples: int, seed: int
 ) -> list[Difference]:
-    """Every score that both systems have; all metrics see the same draws.
+    """Compare every score that both systems have; all metrics see the same draws.
 
-    Args:
-        pairs: for each metric the statistics of both systems, on the same examples.
-        resamples: how many sets of examples to draw.
+    `pairs` holds for each metric the statistics of both systems on the same examples, and `resamples` is
+    the number of draws.
     """
     examples = pairs[0][0].values.shape[0]
     everything = np.ones((1, examples))
@@ -64,11 +63,11 @@ def paired_bootstrap(
 
 
 def p_value(differences: np.ndarray, real: float) -> float:
-    """How often chance makes a difference larger than the real one, whichever system it favours.
+    """Return how often chance makes a difference larger than the real one, whichever system it favours.
 
-    As sacreBLEU and the script of Moses have it (sacrebleu/significance.py): the absolute resampled
-    differences, moved by their mean to where there is none, against the absolute real one. Only for
-    systems that never differ, where this would give the smallest p there is, p is 1.
+    As in sacreBLEU (sacrebleu/significance.py), the absolute resampled differences are centred on their
+    mean and compared with the absolute real one. Systems that never differ get p = 1, where that formula
+    would give the smallest p possible.
     """
     sizes = np.abs(differences)
     if not sizes.any():
@@ -78,7 +77,7 @@ def p_value(differences: np.ndarray, real: float) -> float:
 
 
 def _draws(examples: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """How often each example is drawn, (some resamples, examples)."""
+    """Yield how often each example is drawn, as arrays of (some resamples, examples)."""
     at_once = max(CELLS // examples, 1)
     chances = np.full(examples, 1 / examples)
     for start in range(0, resamples, at_once):

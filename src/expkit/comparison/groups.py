@@ -1,4 +1,4 @@
-"""Jobs side by side: what differs between them, and means over seeds."""
+"""Group jobs that differ only in their seed, and find what differs between the groups."""
 
 import statistics
 from collections import Counter
@@ -13,18 +13,24 @@ from expkit.terminal.errors import UserError, nearest
 
 FINISHED = "FINISHED"
 TASK = "task._target_"
-SIGNS = {MINIMIZE: 1, MAXIMIZE: -1, "": 0}  # a score with its sign is less where it is better
-DIGEST = "_digest"  # ending of the parameters that stand for the content of the data
+SIGNS = {
+    MINIMIZE: 1,
+    MAXIMIZE: -1,
+    "": 0,
+}  # a better score is less when it is multiplied by its sign
+DIGEST = (
+    "_digest"  # ending of the parameters with the digests of the data, such as data.train_digest
+)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run, as far as it matters for a comparison.
+    """A run, with what a comparison needs of it.
 
     Attributes:
-        state: one of MLflow's, or NOT STARTED.
+        state: a state of MLflow, or NOT STARTED.
         params: the flat configuration, and digests of the data as `data.<split>_digest`.
-        chosen: the overrides that differ within its sweep; empty for a run of its own.
+        chosen: the overrides that differ within its sweep; empty for a run outside of sweeps.
     """
 
     name: str
@@ -37,67 +43,64 @@ class Job:
 
     @property
     def objective(self) -> str:
-        """The metric that decides, by the key of its final value; empty for runs of other programs."""
+        """Return the key of the objective, such as `final/f1`; empty for a run of another program."""
         given = self.params.get("objective")
         return key_of(final_of(given)) if given else ""
 
     @property
     def direction(self) -> str:
-        """Which way the objective gets better; empty for a run of a version that did not log it."""
+        """Return `minimize` or `maximize`; empty for a run of a version that did not log it."""
         given = self.params.get("direction", "")
         return given if given in DIRECTIONS else ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Finished jobs that differ in nothing but their seed.
-
-    `differing` holds what tells the group from the others, by full key.
-    """
+    """Finished jobs that differ only in their seed; `differing` tells the group from the others."""
 
     differing: Mapping[str, str]
     jobs: Sequence[Job]
 
     @property
     def objective(self) -> str:
-        """The same for all of its jobs."""
+        """Return the objective, which all jobs of the group share."""
         return self.jobs[0].objective
 
     @property
     def direction(self) -> str:
-        """Which way the objective gets better; empty if nothing says it."""
+        """Return `minimize` or `maximize`; empty if nothing says which."""
         return self.jobs[0].direction
 
     @property
     def contest(self) -> tuple[str, str, str]:
-        """Groups can be better or worse than each other where this is the same."""
+        """Return what two groups must share for one of them to be the better."""
         return self.jobs[0].params.get(TASK, ""), self.objective, self.direction
 
     @property
     def best_job(self) -> Job:
-        """The job with the best objective; the first one if nothing says what is better."""
+        """Return the job with the best objective; the first one if nothing says what is better."""
         sign = SIGNS[self.direction]
         return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
 
     def values(self, metric: str) -> list[float]:
-        """One for each seed that has it."""
+        """Return the value of each job that has the metric."""
         return [job.metrics[metric] for job in self.jobs if metric in job.metrics]
 
     def mean(self, metric: str) -> float | None:
-        """Over seeds; None without values."""
+        """Return the mean over seeds; None without values."""
         values = self.values(metric)
         return statistics.fmean(values) if values else None
 
     def deviation(self, metric: str) -> float | None:
-        """The sample standard deviation over seeds; None with fewer than two values."""
+        """Return the sample standard deviation over seeds; None with fewer than two values."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 def grouped(jobs: Sequence[Job]) -> list[Group]:
-    """The finished jobs, the best group of each contest first.
+    """Group the finished jobs, and sort the groups of each contest from the best to the worst.
 
-    A seed counts once in a mean: where it was run again, that is a row of its own.
+    A seed counts once in a mean: where it was run twice, the second run starts another group.
     """
     by_config: dict[tuple[int, tuple[tuple[str, str], ...]], list[Job]] = {}
     repetitions: Counter[tuple[tuple[str, str], ...]] = Counter()
@@ -115,7 +118,7 @@ def grouped(jobs: Sequence[Job]) -> list[Group]:
 
 
 def best_of(groups: Sequence[Group]) -> list[Group]:
-    """The best group of each contest that has several, of those whose objective is a number."""
+    """Return the best group of each contest in which several groups compete."""
     several = Counter(group.contest for group in groups)
     ranked = [
         g for g in groups if several[g.contest] > 1 and g.direction and _rank(g) < float("inf")
@@ -125,12 +128,9 @@ def best_of(groups: Sequence[Group]) -> list[Group]:
 
 
 def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
-    """Those that were asked for; else objectives, other scores of the exported model, the loss.
+    """Return the metrics that the user wants; else objectives, then other final scores, then the loss.
 
-    A score that belongs to another one, such as f1_PER to f1, has to be asked for.
-
-    Raises:
-        UserError: no run has a metric that was asked for.
+    A score that is part of another one, such as f1_PER of f1, is only shown if the user wants it.
     """
     known = list(dict.fromkeys(m for group in groups for job in group.jobs for m in job.metrics))
     if wanted:
@@ -143,7 +143,7 @@ def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """`lr` for `optimizer.lr`, and the full key where that would stand for two."""
+    """Shorten `optimizer.lr` to `lr`, unless two keys would become the same."""
     last = [key.removesuffix("._target_").rpartition(".")[2].rpartition("/")[2] for key in keys]
     return [n if last.count(n) == 1 else key for n, key in zip(last, keys, strict=True)]
 
@@ -157,7 +157,7 @@ def _known(name: str, known: Sequence[str]) -> str:
 
 
 def _rank(group: Group) -> float:
-    """Less is better; infinite for what is no number."""
+    """Return a number that is less for a better group, and infinite for one without a result."""
     mean = group.mean(group.objective)
     if mean is None or mean != mean:
         return float("inf")
@@ -165,13 +165,13 @@ def _rank(group: Group) -> float:
 
 
 def _relevant(params: Mapping[str, str]) -> dict[str, str]:
-    """What makes a result what it is, but for the seed."""
+    """Return the parameters that decide the result, without the seed."""
     ignored = (*IRRELEVANT, "seed", "objective", "direction")
     return {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
 
 
 def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
-    """The overrides of a sweep, if they tell the groups apart; they are what was typed."""
+    """Return what the user typed for each group of a sweep, if that tells the groups apart."""
     found = [{k: v for k, v in jobs[0].chosen.items() if k != "seed"} for jobs in groups]
     same_keys = len({tuple(of_group) for of_group in found}) == 1
     different = len({tuple(of_group.items()) for of_group in found}) == len(found)
@@ -180,10 +180,10 @@ def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
 
 
 def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
-    """Parameters that are not the same in all groups.
+    """Return the parameters that are not the same in all groups.
 
-    Where another class was taken, its name is shown, and not the arguments that only one of the
-    classes has. A task brings its own data and model, which are not shown beside it.
+    Where the classes differ, only their names are shown, and not the arguments that just one of them takes.
+    Data and model that come with a task are not shown beside it.
     """
     found = [_relevant(jobs[0].params) for jobs in groups]
     known = dict.fromkeys(key for params in found for key in params)
@@ -193,7 +193,7 @@ def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
 
 
 def _follows(key: str, keys: Sequence[str], found: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a difference is only the consequence of another one that is shown."""
+    """Return whether a difference is only the consequence of another one that is shown."""
     if key.endswith(DIGEST) and any(k.startswith("data.") and not k.endswith(DIGEST) for k in keys):
         return True
     target = f"{key.partition('.')[0]}._target_"

@@ -1,4 +1,4 @@
-"""The metrics of two runs on the same examples, ready for a paired bootstrap."""
+"""Pair the outcomes of two runs on the same examples, for a bootstrap."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ def statistics_pairs(
     second: Sequence[Outcomes],
     settings: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> tuple[list[tuple[Statistics, Statistics]], list[str]]:
-    """For each metric of both runs its statistics, and why others are left out.
+    """Return the statistics of each metric that both runs have, and why other metrics are left out.
 
     Args:
-        settings: `task.metrics` of both runs, whose targets are trusted.
+        settings: `task.metrics` of both runs; the caller has checked that its targets are trusted.
 
     Raises:
         DifferentExamples: the runs were not scored on the same examples.
@@ -64,7 +64,7 @@ def _statistics(metric: Any, outcomes: Outcomes) -> Statistics:
 
 
 def _count(outcomes: Outcomes) -> int:
-    """How many examples there are; those behind the last item have nothing to be scored."""
+    """Return the number of examples; any after the last item have nothing to score."""
     if outcomes.examples is None:
         return len(outcomes.predictions)
     return max(outcomes.examples, default=-1) + 1

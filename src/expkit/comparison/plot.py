@@ -1,13 +1,15 @@
-"""The objective by group, as a picture."""
+"""The values of the objective, drawn for each group."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from expkit.comparison.groups import Group
-from expkit.metrics.pictures import Panel, draw_values
+from expkit.metrics.pictures import label
 from expkit.terminal.errors import UserError, nearest
 
 SUFFIXES = (".png", ".svg", ".pdf")
+MOST_NAMED = 100  # groups of a panel; of more, their points are drawn without their names
 
 
 def require_picture(file: Path) -> None:
@@ -17,21 +19,40 @@ def require_picture(file: Path) -> None:
 
 
 def draw(groups: Sequence[Group], file: Path) -> None:
-    """A panel for each task and objective, with the values of all seeds of each group."""
+    """Draw a panel for each task and objective: the value of each seed, their mean and deviation."""
+    from matplotlib.figure import Figure
+
     contests: dict[tuple[str, str, str], list[Group]] = {}
     for group in groups:
         if group.values(group.objective):
             contests.setdefault(group.contest, []).append(group)
     if not contests:
         raise UserError(f"--plot {file}: no run has a value of its objective, so nothing is drawn")
-    panels = [
-        Panel(task.rpartition(".")[2], name, [(_label(g), g.values(name)) for g in members])
-        for (task, name, _), members in contests.items()
-    ]
-    draw_values(panels, file)
+    heights = [min(len(members), MOST_NAMED) + 1.5 for members in contests.values()]
+    figure = Figure(figsize=(8, max(0.4 * sum(heights), 2)), layout="constrained")
+    panels = figure.subplots(len(contests), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, ((task, objective, _), members) in zip(panels, contests.items(), strict=True):
+        _draw_values(axes, objective, members)
+        axes.set_xlabel(objective)
+        title = task.rpartition(".")[2] if len(contests) > 1 else ""
+        axes.set_title(title, loc="left", fontsize="medium")
+    figure.savefig(file, dpi=120)
 
 
-def _label(group: Group) -> str:
+def _draw_values(axes: Any, objective: str, members: Sequence[Group]) -> None:
+    for row, group in enumerate(members):
+        values = group.values(objective)
+        axes.plot(values, [row] * len(values), "o", color="tab:blue", alpha=0.35)
+        mean, deviation = group.mean(objective), group.deviation(objective)
+        axes.errorbar([mean], [row], xerr=deviation, fmt="D", color="tab:blue", capsize=4)
+    if len(members) <= MOST_NAMED:
+        axes.set_yticks(range(len(members)), [label(_name(group)) for group in members])
+    axes.invert_yaxis()
+    axes.margins(y=0.2)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _name(group: Group) -> str:
     parts = (
         f"{key.removesuffix('._target_').rpartition('.')[2]}={value}"
         for key, value in group.differing.items()

@@ -1,8 +1,8 @@
-"""Groups as a table: in the terminal, in Markdown, in CSV."""
+"""Show groups as a table in the terminal, in Markdown and in CSV."""
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
@@ -10,34 +10,21 @@ from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
 from expkit.metrics.result import FINAL
 from expkit.terminal.display import console, table, tell
 
-VALUE_LIMIT = 24  # characters of a parameter in the terminal
-ID_LENGTH = 8  # of a run; compare finds it by these
+VALUE_LIMIT = 24  # characters of a parameter in a table
+ID_LENGTH = 8  # characters of a run's id in a table; commands find the run by them
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells of a table; `best` are numbers of rows."""
+    """The cells of a table; `best` holds the numbers of the rows with the best groups."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     best: Sequence[int]
 
-    def without(self, column: int) -> "Grid":
-        """One column less."""
-        columns, *rows = (
-            [*line[:column], *line[column + 1 :]] for line in (self.columns, *self.rows)
-        )
-        return replace(self, columns=columns, rows=rows)
-
-    @property
-    def width(self) -> int:
-        """How many characters a row takes, with the lines between the columns."""
-        widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
-        return sum(widths) + 3 * len(widths) + 1
-
 
 def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
-    """Parameters, mean ± standard deviation of each metric, number of seeds, best run."""
+    """Make a row for each group: what differs, mean ± deviation of each metric, seeds, best run."""
     keys = list(groups[0].differing)
     names = short_names(keys) or ["job"]
     best = best_of(groups)
@@ -56,7 +43,7 @@ def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
 
 
 def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequence[str]) -> None:
-    """The table as far as the terminal is wide, and the jobs that are not in it."""
+    """Print as much of the table as the terminal is wide, and then the jobs that have not finished."""
     if groups:
         fitting, left_out = _fitting(grid(groups, metrics), len(metrics))
         table(title, fitting.columns, fitting.rows, bold=fitting.best)
@@ -72,7 +59,7 @@ def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequ
 
 
 def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
-    """All metrics in full precision; jobs that did not finish as rows with their state."""
+    """Write all metrics in full precision; a job that did not finish is a row with its state."""
     keys = list(groups[0].differing) if groups else []
     metrics = sorted({m for group in groups for job in group.jobs for m in job.metrics})
     metrics = [name for name in metrics if not name.startswith("train/")]
@@ -83,18 +70,13 @@ def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
         for group in groups:
             runs = " ".join(job.run_id for job in group.jobs)
             scores = [v for m in metrics for v in (group.mean(m), group.deviation(m))]
-            facts = [FINISHED, len(group.jobs), runs, group.objective, ""]
-            writer.writerow([*group.differing.values(), *facts, *scores])
+            outcome = [FINISHED, len(group.jobs), runs, group.objective, ""]
+            writer.writerow([*group.differing.values(), *outcome, *scores])
         for job in jobs:
             if job.state != FINISHED:
                 differing = [job.chosen.get(key, job.params.get(key, "")) for key in keys]
-                facts = [job.state, 1, job.run_id, job.objective, job.error]
-                writer.writerow([*differing, *facts, *[None] * 2 * len(metrics)])
-
-
-def show_differences(differences: Sequence[Difference], title: str) -> None:
-    """What the bootstrap found, one metric a row."""
-    table(title, *_difference_cells(differences))
+                outcome = [job.state, 1, job.run_id, job.objective, job.error]
+                writer.writerow([*differing, *outcome, *[None] * 2 * len(metrics)])
 
 
 def markdown(
@@ -103,7 +85,7 @@ def markdown(
     metrics: Sequence[str],
     differences: Sequence[Difference],
 ) -> str:
-    """The same tables, the best in bold."""
+    """Return the same tables in Markdown, with the best groups in bold."""
     parts = []
     if groups:
         made = grid(groups, metrics)
@@ -116,11 +98,12 @@ def markdown(
     if unfinished:
         parts.append(_markdown_table(["job", "state", "why", "run"], unfinished))
     if differences:
-        parts.append(_markdown_table(*_difference_cells(differences)))
+        parts.append(_markdown_table(*difference_cells(differences)))
     return "\n".join(parts)
 
 
-def _difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+def difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table of what the bootstrap found."""
     columns = ["metric", "first", "second", "difference", "95 % interval", "p"]
     rows = []
     for d in differences:
@@ -139,20 +122,21 @@ def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def _fitting(made: Grid, metrics: int) -> tuple[Grid, list[str]]:
-    """Narrow enough for the terminal, and what was left out: metrics first, then the run."""
-    left_out: list[str] = []
-    last = len(made.columns) - 3
-    while made.width > console.width and metrics > 1:
-        left_out.insert(0, made.columns[last])
-        made, last, metrics = made.without(last), last - 1, metrics - 1
-    if made.width > console.width:
-        left_out.append(made.columns[-1])
-        made = made.without(len(made.columns) - 1)
-    return made, left_out
+    """Leave out columns until the terminal is wide enough: metrics first, then the run."""
+    # Each column takes three characters more, for spaces and a line, and the table one for its last line.
+    widths = [max(map(len, cells)) + 3 for cells in zip(made.columns, *made.rows, strict=True)]
+    kept = list(range(len(widths)))
+    run, last = kept[-1], kept[-3]  # the last metric stands before the columns "n" and "run"
+    for column in (*range(last, last - metrics + 1, -1), run):
+        if sum(widths[i] for i in kept) + 1 > console.width:
+            kept.remove(column)
+    left_out = [name for i, name in enumerate(made.columns) if i not in kept]
+    columns, *rows = ([line[i] for i in kept] for line in (made.columns, *made.rows))
+    return Grid(columns, rows, made.best), left_out
 
 
 def _decimals(groups: Sequence[Group], metric: str) -> int:
-    """2 for percentages and perplexities, 4 for shares."""
+    """Return 2 for percentages and perplexities, and 4 for shares."""
     values = [abs(mean) for group in groups if (mean := group.mean(metric)) is not None]
     return 2 if values and max(values) >= 10 else 4
 

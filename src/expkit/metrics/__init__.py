@@ -1,1 +1,1 @@
-"""Metrics as `evaluate.Metric` classes that need no network."""
+"""Metrics, which are `evaluate.Metric` classes that need no network, and their names in MLflow."""

@@ -14,18 +14,15 @@ FILE = "outcomes.json.gz"
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Items that some metrics of a task take, and the examples that they belong to.
-
-    All of it must be fit for JSON.
+    """The items that some metrics of a task compare; JSON must be able to hold all of them.
 
     Attributes:
-        inputs: `digest` of what was asked; runs are compared only where it and the references are
-            the same.
-        metrics: their names in `task.metrics`.
+        inputs: the `digest` of the inputs. Runs are compared only if it and the references are equal.
+        metrics: the names of the metrics in `task.metrics`.
         predictions: one for each item, as `compute` takes them.
-        references: the same; None for metrics that take none.
-        examples: for each item the number of its example; None: every item is an example of its
-            own. Examples are what is drawn anew in a bootstrap, so they should be independent.
+        references: one for each item, or None for metrics that take no references.
+        examples: the number of the example that each item belongs to, or None if every item is an example.
+            A bootstrap draws examples, so they should be independent of each other.
         settings: further arguments for the metrics that take them, such as `num_labels`.
     """
 
@@ -51,7 +48,7 @@ class Report:
 
 
 def digest(inputs: Iterable[Any]) -> str:
-    """32 hexadecimal digits for the inputs of a split, in their order."""
+    """Return 32 hexadecimal digits that stand for the inputs of a split, in their order."""
     made = hashlib.sha256()
     for value in inputs:
         made.update(json.dumps(value, ensure_ascii=False).encode() + b"\n")
@@ -65,12 +62,12 @@ def taken_by(function: Callable[..., Any], known: Mapping[str, Any]) -> dict[str
 
 
 def write(outcomes: Sequence[Outcomes], file: Path) -> None:
-    """As compressed JSON."""
+    """Write compressed JSON."""
     with gzip.open(file, "wt", encoding="utf-8") as stream:
         json.dump([asdict(part) for part in outcomes], stream, ensure_ascii=False)
 
 
 def read(file: Path) -> list[Outcomes]:
-    """What `write` wrote."""
+    """Read what `write` has written."""
     with gzip.open(file, "rt", encoding="utf-8") as stream:
         return [Outcomes(**part) for part in json.load(stream)]

@@ -1,7 +1,7 @@
-"""The result of a run: the objective as the exported model scores it on the validation split.
+"""The result of a run: the value of the objective for the exported model on the validation split.
 
-The curve `eval/` decides which weights are kept. Runs of before `final/` hold only the curve, whose
-last value is the score of the exported model.
+It is logged as `final/NAME`, and the values during training, which decide the weights to keep, as
+`eval/NAME`. Earlier versions logged only the latter; their last value is the score of the exported model.
 """
 
 import math
@@ -13,21 +13,21 @@ FINAL, CURVE = "final/", "eval/"
 
 
 def final_of(objective: str) -> str:
-    """`final/f1` for `eval/f1`: the name of the result, not yet a key of MLflow."""
+    """Return the name of the result, such as `final/f1` for `eval/f1`; it is not yet a key of MLflow."""
     return FINAL + objective.removeprefix(CURVE)
 
 
 def result_of(metrics: Mapping[str, float], objective: str) -> float | None:
-    """The value of the objective among the metrics of a run as MLflow holds them; None without one.
+    """Return the result among the metrics that MLflow holds of a run; None if there is none.
 
-    A run that has not finished holds NaN in the place of its result.
+    A run that has not finished holds NaN in place of its result.
     """
     final = metrics.get(key_of(final_of(objective)), math.nan)
     return metrics.get(key_of(objective)) if math.isnan(final) else final
 
 
 def with_final(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics of a run; one of before `final/` gets the last values of its curves by these names."""
+    """Return the metrics of a run; one of an earlier version gets the last values of its curves as final."""
     if any(name.startswith(FINAL) for name in metrics):
         return dict(metrics)
     curves = {name: value for name, value in metrics.items() if name.startswith(CURVE)}

@@ -1,7 +1,7 @@
-"""Words of a text for BLEU, which counts what stands between spaces.
+"""Find the words of a text for BLEU, which counts what stands between spaces.
 
-Unsegmented Japanese or Chinese would be one word a sentence. sacreBLEU segments for itself where it
-can do so without further downloads; Japanese, and Chinese words, are segmented here.
+To BLEU, a sentence of Japanese or Chinese is one word. sacreBLEU segments a text itself if that needs no
+download; this module segments Japanese, and Chinese by words.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from expkit.data.languages import WITHOUT_SPACES, primary_subtag, script_of
 from expkit.data.words import chinese_words, japanese_words
 from expkit.terminal.errors import UserError, nearest
 
-# name: the tokenizer of sacreBLEU that works on the segmented text
+# Each segmentation with the tokenizer that sacreBLEU applies to the segmented text.
 SEGMENTATIONS = {
     "mecab": "none",  # Japanese words, by fugashi with unidic-lite
     "jieba": "none",  # Chinese words
@@ -26,10 +26,10 @@ PACKAGES = {"mecab": ("fugashi", "unidic-lite"), "jieba": ("jieba",)}
 
 
 def segmentation_of(language: str, wanted: str | None = None) -> str:
-    """The name of the segmentation to use for a language code such as ja, zh or pt_BR.
+    """Return the name of the segmentation for a language code such as ja, zh or pt_BR.
 
-    The script decides: sacreBLEU's `zh` for Chinese characters (also of Cantonese, Wu, Classical
-    Chinese), `mecab` for Japanese, characters for others without spaces between words.
+    The script decides: sacreBLEU's `zh` for Chinese characters (Cantonese, Wu and Classical Chinese too),
+    `mecab` for Japanese, and single characters for other scripts without spaces between words.
 
     Raises:
         UserError: `wanted` is none of `SEGMENTATIONS`, or the language is unknown and would be
@@ -56,18 +56,18 @@ def segmentation_of(language: str, wanted: str | None = None) -> str:
 
 
 def segmenter(segmentation: str) -> Callable[[str], str]:
-    """A function that puts spaces between words, where sacreBLEU does not do it."""
+    """Return a function that puts spaces between words, unless sacreBLEU does that itself."""
     return {"mecab": _mecab, "jieba": _jieba}.get(segmentation, lambda text: text)
 
 
 def provenance(segmentation: str) -> str | None:
-    """Name and version of what segments, where that is not sacreBLEU."""
+    """Return names and versions of the packages that segment; None if sacreBLEU does it."""
     packages = PACKAGES.get(segmentation)
     return "+".join(f"{name}-{version(name)}" for name in packages) if packages else None
 
 
 def _mecab(text: str) -> str:
-    line = " ".join(text.replace("\0", " ").split())  # MeCab would stop at NUL
+    line = " ".join(text.replace("\0", " ").split())  # MeCab stops at NUL
     return " ".join(japanese_words(line))
 
 

@@ -1,4 +1,4 @@
-"""Scores of many sets of examples at once, from numbers that can be summed over examples."""
+"""Compute the scores of many sets of examples at once, from numbers that are summed over examples."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,32 +12,28 @@ Scores = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Numbers of each item whose sums over a set of items decide the scores of that set.
+    """Numbers of each item, whose sums over a set of items decide the scores of that set.
 
-    A metric that has them offers `statistics(predictions, references)`; the sums over all items
-    give the scores of its `compute`.
+    For F1, for example, they are the counts of right, predicted and true labels. A metric returns them from
+    `statistics(predictions, references)`, and their sums over all items give the scores of `compute`.
 
     Attributes:
-        values: (items, statistics), an array or a sparse one.
-        scores: from sums (sets, statistics) to scores by name, each (sets,). A score that is not
-            defined for a set counts as `compute` counts it, or as 0.
+        values: an array of (items, statistics), which may be sparse.
+        scores: a function from sums (sets, statistics) to scores by name, each (sets,). A score that is not
+            defined for a set is what `compute` returns for it, or 0.
     """
 
     values: Any
     scores: Callable[[np.ndarray], Scores]
 
     def of_examples(self, examples: np.ndarray, count: int) -> "Statistics":
-        """Summed over the items of each example.
-
-        Args:
-            examples: (items,) the number of the example that an item belongs to, below `count`.
-        """
+        """Sum over the items of each of `count` examples; `examples` has an example's number per item."""
         ones = np.ones(len(examples))
         groups = csr_array((ones, (examples, np.arange(len(examples)))), (count, len(examples)))
         return Statistics(groups @ self.values, self.scores)
 
     def resampled(self, weights: np.ndarray) -> Scores:
-        """The scores of sets that hold each item so many times; `weights` is (sets, items)."""
+        """Return the scores of sets; `weights` (sets, items) says how often a set holds each item."""
         return self.scores(weights @ self.values)
 
 
@@ -48,5 +44,5 @@ def mean(name: str, values: Any) -> Statistics:
 
 
 def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """`part / whole`, and 0 where there is nothing."""
+    """Return `part / whole`, and 0 where `whole` is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)

@@ -1,1 +1,1 @@
-"""Everything that knows MLflow."""
+"""All code that writes into MLflow or reads from it, except the commands."""

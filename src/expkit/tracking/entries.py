@@ -1,6 +1,6 @@
-"""What can be written into an MLflow run, each as a mapping that JSON can hold.
+"""The kinds of entries that an outbox sends to MLflow, each a mapping that JSON can hold.
 
-All may be sent more than once: MLflow then has what it had before.
+An entry may be sent again: MLflow then holds the same as before.
 """
 
 import shutil
@@ -13,20 +13,20 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, 
 
 from expkit.config.project import output_dir, run_folder
 
-Entry = dict[str, Any]  # its kind, and the arguments of the function below with that name
+Entry = dict[str, Any]  # the entry's kind, and the arguments of the function for it in KINDS
 
-PARAM_BATCH = 100  # MLflow's own limit
-LOCK_TIMEOUT = 10.0  # seconds, while somebody else's request takes long; it is tried again
+PARAM_BATCH = 100  # parameters in one request, which is MLflow's own limit
+DATASETS_LOCKED_FOR = 10.0  # seconds to wait for another run; the outbox then tries again
 
 
 def send(client: MlflowClient, run_id: str, entry: Entry) -> None:
-    """Write one entry that holds no metrics."""
+    """Send one entry of any kind but metrics, which the outbox sends itself."""
     arguments = {key: value for key, value in entry.items() if key != "kind"}
     KINDS[entry["kind"]](client, run_id, **arguments)
 
 
 def _params(client: MlflowClient, run_id: str, values: dict[str, str]) -> None:
-    """MLflow keeps the first value of a parameter, and refuses another."""
+    """Log the parameters that the run does not have yet; MLflow refuses to change a value."""
     there = client.get_run(run_id).data.params
     new = [Param(key, value) for key, value in values.items() if key not in there]
     for start in range(0, len(new), PARAM_BATCH):
@@ -40,24 +40,24 @@ def _tags(client: MlflowClient, run_id: str, values: dict[str, str]) -> None:
 
 def _inputs(client: MlflowClient, run_id: str, context: str, values: list[Any]) -> None:
     inputs = [
-        DatasetInput(Dataset(**facts), tags=[InputTag(context, split)]) for split, facts in values
+        DatasetInput(Dataset(**dataset), tags=[InputTag(context, split)])
+        for split, dataset in values
     ]
-    # MLflow looks whether it knows a dataset and then adds it: of two runs that bring the same one
-    # at the same moment it refuses one.
-    with FileLock(output_dir() / ".datasets.lock", timeout=LOCK_TIMEOUT):
+    # MLflow looks up a dataset and then adds it. If two runs add the same one at once, it refuses one.
+    with FileLock(output_dir() / ".datasets.lock", timeout=DATASETS_LOCKED_FOR):
         client.log_inputs(run_id, inputs)
 
 
 def _artifact(
     client: MlflowClient, run_id: str, path: str, folder: str | None, moves: bool
 ) -> None:
-    """A file, or all that is in a folder; one that `moves` is not kept here.
+    """Log a file or the content of a folder, and remove it afterwards if it `moves`.
 
-    Paths of entries are those within the folder of the run: the project may move.
+    `path` is relative to the folder of the run, because the project may be moved before it is sent.
     """
     source = run_folder(run_id) / path
     if moves and not source.exists():
-        return  # it has been sent
+        return  # an earlier attempt has sent it
     if source.is_dir():
         client.log_artifacts(run_id, str(source), folder)
     else:
@@ -67,10 +67,10 @@ def _artifact(
 
 
 def _model(client: MlflowClient, run_id: str, folder: str, **settings: Any) -> None:
-    from expkit.tracking.model import log_model  # what it imports is not needed before
+    from expkit.tracking.model import log_model  # its imports take seconds
 
     logged = client.get_run(run_id).outputs.model_outputs
-    # One whose files did not all arrive is logged once more, and is then the last one.
+    # A model whose files did not all arrive is logged once more; the last one counts.
     if not logged or client.get_logged_model(logged[-1].model_id).status != LoggedModelStatus.READY:
         log_model(run_id, str(run_folder(run_id) / folder), **settings)
 

@@ -1,4 +1,4 @@
-"""Versions, commit and hardware of this process, for the log of a run."""
+"""Versions, commit and hardware: what may explain that a result does not come out again."""
 
 import platform
 import subprocess
@@ -14,9 +14,9 @@ PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow",
 
 
 def environment() -> dict[str, str]:
-    """Versions, commit and hardware: what may be the reason if a result does not come out again."""
+    """Return versions, hardware and, if the project has one, the git commit of this process."""
     accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-    facts = {
+    found = {
         **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
         "version.python": platform.python_version(),
         "hardware.cpu": platform.processor() or platform.machine(),
@@ -26,19 +26,15 @@ def environment() -> dict[str, str]:
         "hardware.accelerator": accelerator,
     }
     if commit := _git("rev-parse", "HEAD"):
-        facts[MLFLOW_GIT_COMMIT] = commit
-        facts["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
-    return facts
+        found[MLFLOW_GIT_COMMIT] = commit
+        found["git.dirty"] = str(bool(_git("status", "--porcelain"))).lower()
+    return found
 
 
 def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(project_root()), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(project_root()), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Find a run that was logged, its configuration and its model."""
+"""Find a logged run by its id, with its configuration, its model and its files."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +22,12 @@ from expkit.tracking.params import leaves
 from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
-SCORED = ("final", "test", "baseline")  # groups of metrics
+SCORED = ("final", "test", "baseline")  # groups of metrics that say how good the exported model is
 
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A run of the past, as it was when it was found."""
+    """A run as MLflow held it when it was found."""
 
     run: MlflowRun
     config: DictConfig
@@ -35,43 +35,34 @@ class LoggedRun:
 
     @property
     def id(self) -> str:
-        """All 32 characters of it."""
+        """Return the whole id, even if the user gave only its first characters."""
         return str(self.run.info.run_id)
 
-    @property
-    def tags(self) -> dict[str, str]:
-        """Versions, commit and hardware among them."""
-        return dict(self.run.data.tags)
-
     def model_uri(self) -> str:
-        """The address of the logged model. Raises UserError if there is none."""
+        """Return the address of the logged model, or raise a UserError if there is none."""
         outputs = self.run.outputs.model_outputs if self.run.outputs else []
         if not outputs:
             raise UserError(f"run {self.id}: has logged no model (state {self.run.info.status})")
         return f"models:/{outputs[-1].model_id}"
 
     def scores(self) -> dict[str, float]:
-        """The value of each metric that says how good the exported model is."""
+        """Return the metrics that say how good the exported model is."""
         metrics = with_final(self.run.data.metrics)
         return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
 
     def artifact(self, path: str) -> Path | None:
-        """A file that the run has logged, or None; a copy of it if it lies elsewhere."""
+        """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
+        uri = f"{self.run.info.artifact_uri}/{path}"
         try:
-            found = mlflow.artifacts.download_artifacts(f"{self.run.info.artifact_uri}/{path}")
+            return Path(mlflow.artifacts.download_artifacts(uri))
         except (MlflowException, OSError):
             return None
-        return Path(found)
 
     def require_trusted(self, key: str, trusted: frozenset[str]) -> None:
-        """Refuse to make what somebody may have written into a store that is shared.
+        """Raise a UserError if the part `key` of the configuration names code that is not trusted.
 
-        Args:
-            key: of the part of the configuration that is to be made.
-            trusted: packages that were named on the command line.
-
-        Raises:
-            UserError: a target comes from another package.
+        Others may share the store and may have changed the configuration. `trusted` holds the packages that
+        the user named on the command line.
         """
         node = OmegaConf.select(self.config, key)
         plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
@@ -83,11 +74,7 @@ class LoggedRun:
 
 
 def logged_run(run_id: str) -> LoggedRun:
-    """The run with that id, or the only one whose id starts so.
-
-    Raises:
-        UserError: no such run, several, or one without a configuration.
-    """
+    """Return the run with this id or these first characters, or raise a UserError if it is no run of expkit."""
     client = connect(None)
     run = find_run(client, run_id)
     if is_sweep(run):
@@ -102,11 +89,11 @@ def logged_run(run_id: str) -> LoggedRun:
 
 
 def _config(run_id: str, text: str) -> DictConfig:
-    """The configuration in a run.yaml; what it says to Hydra is left out.
+    """Return the configuration in a run.yaml, without its settings of Hydra.
 
     Raises:
-        UserError: it is damaged, or not resolved: expkit logs values, so somebody else wrote that a
-            variable of this machine's environment, or another part, is to be put in.
+        UserError: it is damaged, or holds an interpolation such as ${oc.env:TOKEN}. expkit logs values only,
+            so somebody else wrote that, perhaps to read a secret of this environment.
     """
     try:
         whole = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
@@ -125,7 +112,7 @@ def _config(run_id: str, text: str) -> DictConfig:
 
 
 def data_digests(run: MlflowRun) -> dict[str, str]:
-    """Of the inputs of a run, by split."""
+    """Return the digest of each split that the run has logged as an input."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return {
         tag.value: entry.dataset.digest
@@ -136,10 +123,10 @@ def data_digests(run: MlflowRun) -> dict[str, str]:
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
-    """The run with that id, or the only one whose id starts so. Raises UserError."""
+    """Return the run with this id, or the only one whose id starts so, or raise a UserError."""
     newest = partial(client.search_runs, experiment_ids(client))
     found = []
-    if is_file_name(run_id):  # of others MLflow's language for queries may make something else
+    if is_file_name(run_id):  # other text, such as a quote, could change the meaning of the query
         alike = newest(f"attributes.run_id LIKE '{run_id}%'", ViewType.ALL, max_results=100)
         found = [run for run in alike if run.info.run_id.startswith(run_id)]
     if len(found) == 1:

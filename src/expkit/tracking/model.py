@@ -1,4 +1,4 @@
-"""The trained model in MLflow, loadable without expkit."""
+"""Log the trained model so that MLflow can load it without expkit, and load it again."""
 
 import shutil
 from importlib.metadata import version
@@ -25,8 +25,8 @@ REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     """Log the model in a folder as a pipeline with signature and input example; returns its address.
 
-    The requirements are written down rather than found out, which would run the model once more
-    and fails where torchvision is not installed.
+    MLflow would find the requirements by running the model, which takes time and fails without torchvision.
+    So they are given here.
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     if pipeline in SUPPORTED_TASKS:
@@ -36,7 +36,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
     client = MlflowClient()
     run = client.get_run(run_id)
-    # Model.log would make it in the experiment of the active run, and there is none in this thread.
+    # Model.log would create the model in the experiment of the active run, but this thread has no such run.
     logged = client.create_logged_model(
         run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
     )
@@ -47,7 +47,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         run_id=run_id,
         model_id=logged.model_id,
         input_example=example,
-        validate_serving_input=False,  # it would load the model once more
+        validate_serving_input=False,  # the validation would load the model once more
         signature=_signature(example),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
@@ -55,12 +55,12 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
 
 
 def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The model and the tokenizer that were logged, from safetensors, without the code beside them.
+    """Load a logged model and its tokenizer from safetensors, without running code that lies beside them.
 
-    MLflow's own loader would put that code before all modules, and trust it. A store is shared.
+    MLflow's own loader would import that code, which anybody who can write into the store may have changed.
 
     Raises:
-        UserError: it is none of ours.
+        UserError: expkit has not logged this model, or its files are damaged.
     """
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     try:
@@ -80,15 +80,15 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 class _WithOwnLoader:
-    """The flavor of a model for whose pipeline transformers has no name any more.
+    """The MLflow flavor of a model for whose pipeline transformers has no name any more.
 
-    It is that of `mlflow.transformers`, but for pyfunc, which would look for the pipeline. Asked for the
-    pipeline, MLflow says that there is none for models with a processor, and to take the components.
+    It saves what `mlflow.transformers` saves, but lets pyfunc load the model by `text2text.py`. It names the
+    tokenizer a processor too, so that MLflow, asked for a pipeline, tells the user to load the components.
     """
 
     @staticmethod
     def save_model(path: str, mlflow_model: Model, **settings: Any) -> None:
-        """Called by `Model.log`."""
+        """Save the model; `Model.log` calls this method."""
         loader = Path(text2text.__file__)
         mlflow.transformers.save_model(
             path=path, mlflow_model=mlflow_model, code_paths=[str(loader)], **settings
@@ -101,7 +101,7 @@ class _WithOwnLoader:
 
 
 def _signature(example: Any) -> ModelSignature:
-    """Text columns in; what comes out depends on the pipeline and its parameters."""
+    """Return a signature with text columns as inputs; outputs depend on the pipeline's parameters."""
     names = list(example) if isinstance(example, dict) else [None]
     columns = [ColSpec("string", name) if name else ColSpec("string") for name in names]
     return ModelSignature(inputs=Schema(columns))

@@ -1,4 +1,4 @@
-"""A project that was moved or copied: MLflow keeps absolute paths, which have to follow it."""
+"""Correct the absolute paths in MLflow's store after the project was moved or copied."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 from expkit.tracking.outbox import is_written
 
-LOCATIONS = {  # of artifacts, in MLflow's tables
+LOCATIONS = {  # MLflow's tables, and their columns that hold paths of artifacts
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
@@ -21,11 +21,7 @@ LOCATIONS = {  # of artifacts, in MLflow's tables
 
 
 def follow_project(uri: str) -> None:
-    """Let the artifacts of a sqlite store in this project lie in it too, if both have another place now.
-
-    Raises:
-        UserError: a run is at work that knows the old place.
-    """
+    """Rewrite the paths of artifacts in a sqlite store that has moved together with its project."""
     engine = sqlalchemy.create_engine(uri)
     with engine.begin() as db:
         query = "SELECT artifact_location FROM experiments ORDER BY experiment_id"
@@ -48,10 +44,10 @@ def follow_project(uri: str) -> None:
 
 
 def made_in(locations: Sequence[str]) -> Path | None:
-    """The project in which a store was made, by where its experiments keep artifacts.
+    """Return the root of the project in which a store was made, found by the locations of its artifacts.
 
-    The first one is MLflow's own, below the folder in which the store was made. Others may be of other
-    projects that use the store.
+    The first location belongs to MLflow's default experiment and is below the folder in which the store was
+    made. The others may belong to other projects that use the store.
     """
     folders = [local_path(location) for location in locations]
     roots = [f.parents[1] for f in folders if f and f.match("outputs/artifacts")]
@@ -60,12 +56,12 @@ def made_in(locations: Sequence[str]) -> Path | None:
 
 
 def local_path(location: str) -> Path | None:
-    """The folder at an address of artifacts; None if it is on no file system."""
+    """Return the folder at an address of artifacts; None if the address is none of the file system."""
     path = unquote(urlsplit(location).path) if location.startswith("file:") else location
     return Path(path) if Path(path).is_absolute() else None
 
 
 def _is_here(root: Path) -> bool:
-    """Whether this project is meant, be it by another name, as through a link or a mount."""
+    """Return whether a path leads to this project, perhaps through a link or a mount."""
     outputs = root / "outputs"
     return root == project_root() or (outputs.exists() and outputs.samefile(output_dir()))

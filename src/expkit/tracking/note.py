@@ -1,6 +1,6 @@
-"""The descriptions that MLflow shows on top of a run and of a sweep, in Markdown.
+"""Write the descriptions of runs and sweeps, which MLflow shows above them, in Markdown.
 
-The UI folds a description after about six lines, so what matters most comes first.
+The UI hides a description after about six lines, so what matters most comes first.
 """
 
 import re
@@ -18,27 +18,31 @@ from expkit.terminal.errors import shortened
 from expkit.terminal.secrets import without_address
 
 NOTE = "mlflow.note.content"
-NOTE_LIMIT = 7500  # characters; MLflow cuts at 8000, which might be inside a row
-SCORES_LIMIT = 4500  # characters of the table of a run, so that what follows it has room as well
+NOTE_LIMIT = (
+    7500  # characters of a description; MLflow cuts at 8000, perhaps within a row of a table
+)
+SCORES_LIMIT = (
+    4500  # characters of a run's table of scores, so that what follows it has room as well
+)
 LINE_LIMIT = 1000  # characters of a command or of a reason
-ERROR_LIMIT = 120  # characters of a reason in the table; the job has all of it
-NAMED = 5  # jobs that tie, by name; all of them are marked in the table
+ERROR_LIMIT = 120  # characters of a reason in a sweep's table; the job's page has all of it
+MOST_NAMED = 5  # jobs that tie, in a verdict; the table marks all of them
 
 BETTER = {MAXIMIZE: "higher is better", MINIMIZE: "lower is better"}
 
 Scores = tuple[list[str], list[list[str]]]  # the header of a table, and its rows
 
-# What to do next, by what has become of a run.
-AFTER_FAILURE = "Mend that, and run the same command with `resume=auto`: it goes on after the last checkpoint, or begins anew if there is none. `traceback.txt` among the artifacts says where it happened."
-AFTER_SIGNAL = "Without a checkpoint it begins anew."
-AFTER_PRUNING = "Its search ended it early because others were better; it is never gone on with."
-UNFINISHED = "This run has not ended."  # the description from its start
-WHILE_UNFINISHED = "If its state is not RUNNING, its process died without a word, as it does when memory runs out; the same command with `resume=auto` goes on."
+# What the user can do next, for each way in which a run may end.
+AFTER_FAILURE = "Fix that, and run the same command with `resume=auto`: it goes on after the last checkpoint, or starts anew if there is none. `traceback.txt` among the artifacts says where it happened."
+AFTER_SIGNAL = "Without a checkpoint it starts anew."
+AFTER_PRUNING = "Its search ended it early because others were better. Nothing can go on with it."
+UNFINISHED = "This run has not ended."  # the description until a run ends
+WHILE_UNFINISHED = "If its state is not RUNNING, its process died without a message, for example because memory ran out; the same command with `resume=auto` goes on."
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a job. `state` is one of MLflow's, PRUNED, or NOT STARTED."""
+    """What became of a job. `state` is a state of MLflow, PRUNED, DELETED or NOT STARTED."""
 
     name: str
     differing: Mapping[str, str]
@@ -50,36 +54,34 @@ class Row:
     error: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     task: str = ""
-    direction: str = ""  # minimize or maximize; of a row with a value
+    direction: str = ""  # minimize or maximize
 
     @property
     def contest(self) -> tuple[str, str, str]:
-        """Jobs can be better or worse than each other where this is the same."""
+        """Return what two jobs must share for one of them to be the better."""
         return self.task, self.objective, self.direction
 
 
 def command_of(typed: Sequence[str]) -> str:
-    """The command as a shell reads it, without the store's address; empty if nothing was typed."""
+    """Return the command as a shell reads it, without the store's address; empty without overrides."""
     return shlex.join(["python", "-m", "expkit", *without_address(typed)]) if typed else ""
 
 
 def with_direction(metric: str, direction: str) -> str:
-    """`final/f1 (higher is better)`; the metric alone where nobody has said its direction."""
+    """Return `final/f1 (higher is better)`, or the metric alone if its direction is unknown."""
     return f"{metric} ({BETTER[direction]})" if direction in BETTER else metric
 
 
 def score_table(
     results: Mapping[str, Mapping[str, float]], baseline: Mapping[str, float]
 ) -> Scores:
-    """The header and the rows of a table: each metric on each split, and beside it the baseline's.
+    """Return the header and the rows of a table with each metric on each split, and of the baseline.
 
-    Args:
-        results: metrics by split, `validation` among them.
-        baseline: metrics by names such as `majority_f1`; a task may have none.
+    `results` holds metrics by split, and `baseline` metrics with names such as `majority_f1`; a task may have none.
     """
     kind = next(iter(baseline), "").partition("_")[0]
     of_baseline = {name.partition("_")[2]: value for name, value in baseline.items()}
-    # A split may lack a metric that another has: the F1 of a type of entity that it does not hold.
+    # A split may lack a metric of another one, such as the F1 of a type of entity that it does not hold.
     rows = [
         [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
         for name in results["validation"]
@@ -95,13 +97,9 @@ def note_of_run(
     command: str,
     folder: Path,
 ) -> str:
-    """The description of a finished run: its result, the command, all scores, and how to use the model.
+    """Describe a finished run: its result, the command, all scores, and how to use the model.
 
-    Args:
-        scores: what `score_table` has returned.
-        names: of data and model.
-        command: empty if nothing was typed.
-        folder: where the exported model lies.
+    `scores` comes from `score_table`, `names` are those of data and model, and `folder` holds the model.
     """
     header, rows = scores
     objective = config["objective"]
@@ -126,13 +124,13 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
 
 
 def note_of_failure(why: str, what_next: str, command: str) -> str:
-    """The description of a run that has not finished: why, what to do, and the command, if one was typed."""
+    """Describe a run that has not finished: why, what to do, and the command unless it is empty."""
     first = f"**{_text(shortened(why, LINE_LIMIT))}**"
     return "\n\n".join(filter(None, [first, what_next, _code(command)]))
 
 
 def verdicts(best: Sequence[Row]) -> list[str]:
-    """One line for each contest: the best job, or that several tie, with their value."""
+    """Return one line for each contest, with the best job or those that tie, and their value."""
     lines = []
     for (_, objective, direction), tied in groupby(best, key=lambda row: row.contest):
         rows = list(tied)
@@ -141,14 +139,15 @@ def verdicts(best: Sequence[Row]) -> list[str]:
             kind = key.removeprefix("baseline/").partition("_")[0]
             if f"baseline/{kind}_{key_of(objective).removeprefix('eval/')}" == key:
                 scored += f"; {kind} baseline {value:.4f}"
-        names = ", ".join(row.name for row in rows[:NAMED]) + (", …" if len(rows) > NAMED else "")
+        names = ", ".join(row.name for row in rows[:MOST_NAMED])
+        names += ", …" if len(rows) > MOST_NAMED else ""
         tie = f"{len(rows)} jobs tie: " if len(rows) > 1 else ""
         lines.append(f"{tie}{names}: {scored}")
     return lines
 
 
 def figures(rows: Sequence[Row]) -> tuple[str, list[tuple[str, str]]]:
-    """The title of a column with values, and of each row its value and its time, as texts."""
+    """Return the title of a column with values, and the value and the time of each row as texts."""
     finals = [final_of(row.objective) for row in rows]
     title = finals[0] if len(set(finals)) == 1 else "objective"
     shown = []
@@ -165,7 +164,7 @@ def note_of(
     address: Callable[[str], str],
     views: Mapping[str, str],
 ) -> str:
-    """The description of a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
+    """Describe a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
     title, shown = figures(rows)
     cells = []
@@ -179,13 +178,13 @@ def note_of(
     lines = [f"Best: {_text(line)}" for line in verdicts(best)]
     if len(best) == 1:
         lines[0] += f" – [how to load and ask it]({address(best[0].run_id)})"
-    # The UI lays a shade over the end of what it folds, and links below it cannot be clicked.
+    # The links come first, because those under the shade at the end of the visible part cannot be clicked.
     return "\n\n".join([links, *lines, table])
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room: int) -> str:
-    """As many rows as fit into so many characters; then how many more of `what` there are."""
-    # The UI draws the columns of a table without space between them.
+    """Return a table of as many rows as fit into `room` characters, and say how many more there are."""
+    # The UI leaves no space between the columns of a table.
     first, *lines = ["".join(f"| {cell}&emsp;" for cell in row) + "|" for row in (header, *rows)]
     fitting = sum(end <= room for end in accumulate(len(line) + 1 for line in lines))
     more = ["", f"{len(lines) - fitting} more {what}"] if fitting < len(lines) else []
@@ -193,12 +192,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room
 
 
 def _text(text: str) -> str:
-    """One line without what would end a cell, or start a link, an entity or other Markdown."""
+    """Return the text on one line, with escapes where Markdown would end a cell or start a link."""
     return " ".join(re.sub(r"[\\|\[\]*_`<>~&]", r"\\\g<0>", text).splitlines())
 
 
 def _code(text: str, language: str = "") -> str:
-    """A block of code, fenced by more backticks than the text has in a row; empty without text."""
+    """Return a block of code, whose fence has more backticks than any in the text; empty without text."""
     text, fence = "\n".join(shortened(line, LINE_LIMIT) for line in text.splitlines()), "```"
     while fence in text:
         fence += "`"

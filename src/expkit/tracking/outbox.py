@@ -1,7 +1,7 @@
-"""What a run says to MLflow: written down first, sent in order by a thread of its own.
+"""Send what a run logs to MLflow: each entry is first written to a file, and then sent by a thread, in order.
 
-No step waits for MLflow. While it does not answer, entries stay in the run's `outbox.jsonl` and are
-tried again; what is left when the run ends is sent by `python -m expkit.sync`.
+Training never waits for MLflow. While MLflow does not answer, the thread tries again. `python -m expkit.sync`
+sends what is left in the run's `outbox.jsonl` when the run ends.
 """
 
 import json
@@ -26,16 +26,20 @@ from expkit.terminal.errors import UserError, shortened
 from expkit.tracking.entries import Entry, send
 
 FILE = "outbox.jsonl"  # in the folder of a run
-SENT = ".sent"  # beside it: its size when all of it had arrived
-TO_SEND = "to_send"  # in the folder of a run: artifacts until MLflow has them
-BATCH_LIMIT = 1000  # metrics in one request, MLflow's own limit
-FLUSH_AFTER = 1.0  # seconds
+SENT = (
+    ".sent"  # suffix of a file beside it, with the size of outbox.jsonl when all of it had arrived
+)
+TO_SEND = "to_send"  # folder in the folder of a run, for artifacts until MLflow has them
+BATCH_LIMIT = 1000  # metrics in one request, which is MLflow's own limit
+FLUSH_AFTER = 1.0  # seconds for which metrics are gathered into one request
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts while MLflow is away
-TELL_AT = 2  # attempts in a row; one alone may be a clash with somebody else's run
-ATTEMPTS = 6  # after so many an entry is given up, if MLflow answers otherwise
-WAIT_AT_END = 30.0  # seconds, for an MLflow that is away when the run ends
+TELL_AT = (
+    2  # failed attempts after which the user is told; a single one may be a clash with another run
+)
+ATTEMPTS = 6  # failed attempts after which an entry is given up, if MLflow answers other requests
+WAIT_AT_END = 30.0  # seconds to wait for an MLflow that is away when the run ends
 
-# Answers that another attempt would only get again.
+# Codes of errors that another attempt would get again.
 FINAL = (
     "INVALID_PARAMETER_VALUE",
     "RESOURCE_DOES_NOT_EXIST",
@@ -45,14 +49,11 @@ FINAL = (
 
 
 class Outbox:
-    """The entries of one run; only one process at a time may have it open.
+    """The entries of one run; only one process at a time may have them open.
 
-    Each value of a metric is sent once, in order: what MLflow holds of a metric is how many of its
-    values have arrived, so neither an attempt whose answer got lost nor a run that goes on and comes
-    once more to the same steps sends one twice. All other entries may be sent again.
-
-    Raises:
-        UserError: another process has it open.
+    Each value of a metric is sent once, and in order. MLflow says how many values of a metric have arrived,
+    and that many are skipped after a request whose answer got lost, or when a run that goes on repeats steps.
+    Any other entry may be sent again.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, folder: Path) -> None:
@@ -66,57 +67,54 @@ class Outbox:
             raise UserError(f"run {run_id}: another process is writing it") from None
         self._file = self._path.open("a", encoding="utf-8")
         self._queue: queue.Queue[Entry | None] = queue.Queue()
-        self._arrived: Counter[str] | None = None  # values of each metric; None: to be looked up
-        self._passed: Counter[str] = Counter()  # values of each metric that are sent or were there
-        self._is_short = False
+        self._arrived: Counter[str] | None = (
+            None  # values of each metric in MLflow; None: not known
+        )
+        self._passed: Counter[str] = Counter()  # values of each metric that are sent or skipped
+        self._is_short = False  # the file has lost entries
         self._clock = 0
         self._failure: Exception | None = None
         self._give_up_at = self._leave_at = float("inf")
         self._closing = threading.Event()
-        self.unsent = 1  # until the thread says otherwise
-        self.is_deleted = False  # in MLflow, by somebody; the run may be restored
+        self.unsent = 1  # entries that could not be sent; the thread sets it at its end
+        self.is_deleted = False  # somebody has deleted the run in MLflow, and may restore it
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
 
     def start(self, keep: int | None = None) -> None:
-        """Begin to send, with what an earlier process wrote down.
+        """Begin to send, first what the file holds already.
 
-        Args:
-            keep: bytes of the file, from its start, that count; None: all of them.
+        `keep` cuts the file to so many bytes, which a checkpoint has remembered; None keeps all of it.
         """
         content = self._path.read_bytes()[:keep]
         self._is_short = keep is not None and len(content) < keep
-        os.truncate(self._path, content.rfind(b"\n") + 1)  # no line that was cut off
+        os.truncate(self._path, content.rfind(b"\n") + 1)  # the last line may be incomplete
         for entry in read(self._path):
             self._queue.put(entry)
         self._thread.start()
 
     def put(self, entry: Entry) -> None:
-        """Write an entry down and queue it.
-
-        Raises:
-            OSError: it could not be written; it is queued all the same.
-        """
+        """Queue an entry and write it to the file; an OSError says that the latter failed."""
         self._queue.put(entry)
         self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()  # from here on it survives this process
+        self._file.flush()  # from here on the entry survives this process
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """An entry with the metrics of one step."""
-        # MLflow takes two values of one metric, step and millisecond for one.
+        """Put an entry with the metrics of one step."""
+        # MLflow keeps only one of two equal values with the same step and millisecond.
         self._clock = max(int(time.time() * 1000), self._clock + 1)
         values = [(name, float(value), self._clock, step) for name, value in metrics.items()]
         self.put({"kind": "metrics", "values": values})
 
     def position(self) -> int:
-        """Bytes written so far, which now survive a power cut too."""
+        """Return how many bytes are written; from here on they survive a power cut too."""
         os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self, wait: float = WAIT_AT_END) -> int:
-        """Send what is left; returns how many entries could not be sent.
+        """Send what is left, and return how many entries could not be sent.
 
-        Args:
-            wait: seconds, for an MLflow that is away.
+        `wait` is how many seconds to wait for an MLflow that is away. If all has arrived, the files of a run
+        that has finished are removed; those of a run that may go on are kept, and marked as sent.
         """
         self._give_up_at = min(self._give_up_at, time.monotonic() + wait)
         self._closing.set()
@@ -125,20 +123,21 @@ class Outbox:
         self._queue.put(None)
         while self._thread.is_alive() and time.monotonic() < self._leave_at:
             self._thread.join(0.1)
-        with suppress(OSError):  # of a disk that is full, and was complained about
+        with suppress(OSError):  # the disk is full, and `put` has said so
             self._file.close()
-        if self._thread.is_alive():  # it still sends, so nobody else may until this process ends
+        if self._thread.is_alive():  # it still sends, so the lock is kept until this process ends
             return max(self._queue.qsize(), 1)
         self._lock.release()
+        if not self.unsent and self._failure is None:
+            self._tidy_up()
         return self.unsent
 
     def hurry(self, seconds: float) -> None:
-        """Let `close`, now or later, return within that time, whatever is left."""
+        """Make `close` return within so many seconds, even if entries are left."""
         self._leave_at = min(self._leave_at, time.monotonic() + seconds)
         self._give_up_at = min(self._give_up_at, self._leave_at)
 
-    def done(self) -> None:
-        """All has arrived. What a run that was cut off has said is kept: it may go on."""
+    def _tidy_up(self) -> None:
         if has_finished(self._path.parent):
             for file in (self._path, self._path.with_suffix(SENT), Path(self._lock.lock_file)):
                 file.unlink(missing_ok=True)
@@ -148,7 +147,7 @@ class Outbox:
             self._path.with_suffix(SENT).write_text(size, encoding="utf-8")
 
     def raise_failure(self) -> None:
-        """Raise what MLflow has refused."""
+        """Raise the first error by which MLflow has refused an entry."""
         if self._failure is not None:
             raise self._failure
 
@@ -160,7 +159,7 @@ class Outbox:
         self.unsent = len(waiting)
 
     def _batches(self) -> Iterator[Entry]:
-        """Entries as they come, with neighbouring metrics in one."""
+        """Yield entries as they come, and join metrics that follow each other into one entry."""
         values: list[Any] = []
         deadline = float("inf")
         while True:
@@ -185,12 +184,12 @@ class Outbox:
                 yield entry
 
     def _delivered(self, entry: Entry) -> bool:
-        """Send one entry, if need be again and again; False if MLflow stays away at the end."""
+        """Send one entry, repeatedly if need be; returns False if MLflow stays away until the end."""
         wait, attempts = FIRST_WAIT, 0
         while True:
             try:
                 self._send(entry)
-            except Exception as error:  # handed to the training thread, which raises it
+            except Exception as error:  # the training thread raises it, by `raise_failure`
                 attempts += 1
                 tried = attempts >= ATTEMPTS and entry["kind"] != "metrics"
                 if (tried or not may_pass(error)) and self._takes_entries():
@@ -199,13 +198,13 @@ class Outbox:
                 gives_up = time.monotonic() + wait > self._give_up_at
                 gives_up = gives_up or (self.is_deleted and self._closing.is_set())
                 told = attempts == TELL_AT or (gives_up and attempts < TELL_AT)
-                if told and not self.is_deleted:  # that is for the run to say
+                if told and not self.is_deleted:  # the run tells the user that it was deleted
                     shown = shortened(str(error).partition("\n")[0], 200)
                     _tell(
                         f"MLflow does not answer ({shown}); training goes on, and what is "
                         f"to be sent waits in {self._path}"
                     )
-                self._arrived = None  # it may have taken what it did not answer to
+                self._arrived = None  # MLflow may have stored values although it sent no answer
                 if gives_up:
                     return False
                 if self._closing.is_set():
@@ -219,7 +218,7 @@ class Outbox:
                 return True
 
     def _takes_entries(self) -> bool:
-        """Whether it is this entry that MLflow cannot take; it is not away, and the run not deleted."""
+        """Return whether MLflow answers and the run is not deleted, so that the entry itself is wrong."""
         try:
             stage = self._client.get_run(self._run_id).info.lifecycle_stage
         except (MlflowException, OSError):
@@ -229,13 +228,13 @@ class Outbox:
 
     def _send(self, entry: Entry) -> None:
         if entry["kind"] == "end" and self._failure is not None:
-            entry = {**entry, "status": "FAILED"}  # not all of it is there
+            entry = {**entry, "status": "FAILED"}  # the run is not complete
         if entry["kind"] != "metrics":
             send(self._client, self._run_id, entry)
             return
         if self._arrived is None:
             self._arrived = stored_values(self._client, self._run_id)
-            if self._is_short:  # somebody has removed the file: what was sent, was sent
+            if self._is_short:  # somebody has removed the file, so its entries count as sent
                 self._passed, self._is_short = Counter(self._arrived), False
         new, passed = [], Counter(self._passed)
         for name, value, timestamp, step in entry["values"]:
@@ -248,7 +247,7 @@ class Outbox:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """The entries of a file; a last one that was cut off in the middle is left out."""
+    """Yield the entries of a file, without a last one that was cut off in the middle."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
@@ -256,49 +255,49 @@ def read(path: Path) -> Iterator[Entry]:
 
 
 def lock_of(folder: Path) -> FileLock:
-    """What the process holds that writes the run in `folder`."""
+    """Return the lock that a process holds while it writes the run in `folder`."""
     return FileLock(folder / f"{FILE}.lock")
 
 
 def is_written(folder: Path) -> bool | None:
-    """Whether a process has the outbox of the run in `folder` open; None if there is no lock to ask."""
+    """Return whether a process has the run in `folder` open; None if the run has no lock here."""
     lock = lock_of(folder)
     if not Path(lock.lock_file).exists():
         return None
     try:
         with lock.acquire(timeout=0):
             return False
-    except OSError:  # it is held, or nobody can say
+    except OSError:  # the lock is held, or cannot be read
         return True
 
 
 def is_all_sent(folder: Path) -> bool:
-    """Whether MLflow has been told all that the run in `folder` has to say so far."""
+    """Return whether all entries of the run in `folder` have arrived in MLflow."""
     mark, file = (folder / FILE).with_suffix(SENT), folder / FILE
     return mark.exists() and mark.read_text(encoding="utf-8") == str(file.stat().st_size)
 
 
 def has_finished(folder: Path) -> bool:
-    """Whether the run in `folder` came to its end, although MLflow has not been told all of it."""
+    """Return whether the run in `folder` has finished, although MLflow may not know it."""
     file = folder / FILE
     ends = [entry for entry in read(file) if entry["kind"] == "end"] if file.exists() else []
     return bool(ends) and ends[-1]["status"] == "FINISHED"
 
 
 def stored_values(client: MlflowClient, run_id: str) -> Counter[str]:
-    """How many values of each metric a run has in MLflow."""
+    """Return how many values of each metric MLflow has of a run."""
     names = client.get_run(run_id).data.metrics
     return Counter({name: len(client.get_metric_history(run_id, name)) for name in names})
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed: no connection, a server in trouble, a locked database."""
+    """Return whether another attempt may succeed: no connection, a server in trouble, a locked database."""
     if isinstance(error, MlflowException):
         return error.error_code not in FINAL
     return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
 
 
 def _tell(message: str) -> None:
-    """The thread outlives a terminal that is gone."""
+    """Print a message, unless the terminal is gone: that must not end the thread."""
     with suppress(Exception, SystemExit):
         say(message)

@@ -1,4 +1,4 @@
-"""A configuration as MLflow's flat parameters."""
+"""Turn a configuration into MLflow's flat parameters, and back."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,18 +11,19 @@ from expkit.config.trust import typed_value
 from expkit.metrics.names import key_of, param_key
 from expkit.terminal.secrets import hidden
 
-PARAM_LIMIT = 6000  # characters of a value, MLflow's own limit; run.yaml has all of it
-MARK = "… (cut)"
-TYPED = "Typed."  # capitals come before other letters where the UI sorts
-NOT_LOGGED = ("run_name", "resume", "dry_run", "tracking")  # they say nothing about the result
-ROOT_KEYS = {field.name for field in fields(Root)}  # others without a dot name options of groups
+PARAM_LIMIT = 6000  # characters of a value, which is MLflow's own limit; run.yaml has all of it
+CUT_MARK = "… (cut)"
+TYPED = "Typed."  # the UI sorts capitals before other letters
+NOT_LOGGED = ("run_name", "resume", "dry_run", "tracking")  # these do not change the result
+# Any other parameter without a dot is the choice of a group, such as `optimizer`.
+ROOT_KEYS = {field.name for field in fields(Root)}
 
 
 def params_of(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, str]:
-    """What was typed comes first, then the other leaves of a configuration.
+    """Return the parameters of a run: first the overrides, then the other leaves of the configuration.
 
-    What was typed for a group, such as `optimizer=adamw`, is no leaf. At the end all that was typed
-    stands once more by keys which the UI, comparing runs, takes before all others.
+    An override that chooses from a group, such as `optimizer=adamw`, is no leaf. At the end all overrides
+    follow once more under keys that begin with `Typed.`, which the UI shows first when it compares runs.
     """
     overrides = [o for o in overrides if typed_value(o)[0].partition(".")[0] not in NOT_LOGGED]
     typed = params_of_command(overrides)
@@ -36,14 +37,14 @@ def params_of(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[
 
 
 def params_of_command(overrides: Sequence[str]) -> dict[str, str]:
-    """What was typed, such as `optimizer=adamw,sgd`: of a sweep, what its jobs may differ in."""
+    """Return overrides as parameters; those of a sweep, such as `optimizer=adamw,sgd`, say what varies."""
     return {key_of(key): _cut(value) for key, value in map(typed_value, overrides)}
 
 
 def config_of(params: Mapping[str, str]) -> dict[str, str]:
-    """The configuration among the parameters of a run, however its values came to be there.
+    """Return the configuration among the parameters of a run.
 
-    Runs of earlier versions hold classes by their full names; all get the names of today.
+    Earlier versions logged the full names of classes, which are shortened here as they are today.
     """
     return {
         key: short_target(value) if key.endswith("._target_") else value
@@ -53,7 +54,7 @@ def config_of(params: Mapping[str, str]) -> dict[str, str]:
 
 
 def leaves(node: Any, path: tuple[object, ...] = ()) -> Iterator[tuple[tuple[object, ...], Any]]:
-    """(keys that lead to it, value) for each leaf; lists stay whole."""
+    """Yield each leaf of nested mappings as (keys that lead to it, value); a list is a leaf."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from leaves(value, (*path, key))
@@ -63,4 +64,4 @@ def leaves(node: Any, path: tuple[object, ...] = ()) -> Iterator[tuple[tuple[obj
 
 def _cut(value: Any) -> str:
     text = hidden(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= PARAM_LIMIT else text[: PARAM_LIMIT - len(MARK)] + MARK
+    return text if len(text) <= PARAM_LIMIT else text[: PARAM_LIMIT - len(CUT_MARK)] + CUT_MARK

@@ -1,4 +1,4 @@
-"""Runs of an experiment that were made before: by anybody, in any sweep, on any machine."""
+"""Find earlier runs in the store by their tags, also those that earlier versions of expkit logged."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,23 +6,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
-HIDDEN = "mlflow."  # the UI does not show tags that begin so; those of earlier versions lack it
+HIDDEN = "mlflow."  # the UI hides tags with this prefix; earlier versions of expkit used none
 FINGERPRINT = "mlflow.expkit.fingerprint"
-FOLDER = "mlflow.expkit.folder"  # within the project: where the command was typed, for paths that it names
-SWEEP = "expkit.sweep"  # of a job, the id of its parent run
-OVERRIDES = "mlflow.expkit.overrides"  # as they were typed
-TRIAL = "mlflow.expkit.trial"  # of a job of a search, the number of its trial
-PRUNED = "expkit.pruned"  # "true" on runs that a search ended early: neither finished nor cut off
+FOLDER = "mlflow.expkit.folder"  # the working directory within the project, for relative paths
+SWEEP = "expkit.sweep"  # on a job, the id of its parent run
+OVERRIDES = "mlflow.expkit.overrides"  # what the user typed
+TRIAL = "mlflow.expkit.trial"  # on a job of a search, the number of its trial
+PRUNED = "expkit.pruned"  # "true" on runs that a search ended early, which are neither finished nor cut off
 KIND = "mlflow.expkit.kind"  # "sweep" on parent runs
-DATA_CONTEXT = "mlflow.data.context"  # tag of an input: the split that it is
+DATA_CONTEXT = "mlflow.data.context"  # on an input of a run, the name of its split
 ERROR = "expkit.error"  # why a run failed or was killed, in one line
 INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"
 
-MOST = 50_000  # runs; MLflow sends no more at once
+MOST_RUNS = 50_000  # MLflow returns no more in one answer
 
 
 def tag_of(tags: Mapping[str, str], name: str, default: str = "") -> str:
-    """The value of one of the tags above, also of a run that has it by the name of before."""
+    """Return the value of one of the tags above, or of the same tag without the hidden prefix."""
     return tags.get(name, tags.get(name.removeprefix(HIDDEN), default))
 
 
@@ -34,34 +34,35 @@ def runs_with(
     view: int = ViewType.ACTIVE_ONLY,
     also: str = "",
 ) -> Iterator[MlflowRun]:
-    """Runs with that value of a tag, the newest first; those that were deleted only if asked for.
+    """Yield the runs with this value of a tag, the newest first.
 
-    Args:
-        also: a condition that goes before the one of the tag.
+    `view` says whether deleted runs count, and `also` is a further condition that ends in "and".
     """
-    found: dict[str, MlflowRun] = {}  # one that an earlier version began has both names
-    for name in sorted({tag, tag.removeprefix(HIDDEN)}):  # MLflow's queries know no "or"
+    found: dict[
+        str, MlflowRun
+    ] = {}  # a run that two versions have written has both names of the tag
+    for name in sorted({tag, tag.removeprefix(HIDDEN)}):  # MLflow's query language has no "or"
         condition = f"{also}tags.`{name}` = '{value}'"
-        runs = client.search_runs(experiments, condition, view, max_results=MOST)
+        runs = client.search_runs(experiments, condition, view, max_results=MOST_RUNS)
         found |= {r.info.run_id: r for r in runs if tag_of(r.data.tags, tag) == value}
     yield from sorted(found.values(), key=lambda run: -run.info.start_time)
 
 
 def newest_run(client: MlflowClient, experiment: str, fingerprint: str) -> MlflowRun | None:
-    """The newest run of an experiment, whatever became of it."""
+    """Return the newest run with this fingerprint, whatever its state; None if there is none."""
     return next(runs_with(client, [experiment], FINGERPRINT, fingerprint), None)
 
 
 def was_cut_off(run: MlflowRun) -> bool:
-    """Whether a run was killed or interrupted."""
+    """Return whether a run was killed or interrupted, and not ended by its search."""
     return bool(run.info.status == "KILLED") and not is_pruned(run)
 
 
 def is_sweep(run: MlflowRun) -> bool:
-    """Whether it is the parent run of a sweep."""
+    """Return whether this is the parent run of a sweep."""
     return tag_of(run.data.tags, KIND) == "sweep"
 
 
 def is_pruned(run: MlflowRun) -> bool:
-    """Whether a search ended it early."""
+    """Return whether a search ended this run early."""
     return bool(run.data.tags.get(PRUNED) == "true")

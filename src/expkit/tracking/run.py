@@ -28,66 +28,94 @@ from expkit.terminal.errors import ConfigError, Pruned, UserError
 from expkit.terminal.secrets import hidden
 from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
-from expkit.tracking.writer import FACTS, Run, SilentRun
+from expkit.tracking.writer import IDENTITY, Run, SilentRun
 
 AnyRun = Run | SilentRun
+CanGoOn = Callable[[Path], bool]  # says whether the folder of a run holds a state to go on from
 
 
 def finished_before(cfg: DictConfig, fingerprint: str) -> Outcome | None:
-    """The outcome of the newest run of that experiment that came to its end, after saying so."""
-    return from_main(lambda: _finished_before(cfg, fingerprint))
+    """Return the outcome of the newest finished run with this fingerprint, after saying its name."""
 
+    def look() -> Outcome | None:
+        client = store.connect(cfg.tracking.uri)
+        experiments = [store.experiment_id(client, cfg.tracking.experiment)]
+        for run in past.runs_with(client, experiments, past.FINGERPRINT, fingerprint):
+            if run.info.status == "FINISHED":
+                named = f"{run.info.run_name} ({run.info.run_id})"
+                say(f"finished before: run {named}, so not run again")
+                value = result_of(run.data.metrics, cfg.objective)
+                return Outcome("finished", run.info.run_id, math.nan if value is None else value)
+        return None
 
-def _finished_before(cfg: DictConfig, fingerprint: str) -> Outcome | None:
-    client = store.connect(cfg.tracking.uri)
-    experiments = [store.experiment_id(client, cfg.tracking.experiment)]
-    for run in past.runs_with(client, experiments, past.FINGERPRINT, fingerprint):
-        if run.info.status == "FINISHED":
-            say(f"finished before: run {run.info.run_name} ({run.info.run_id}), so not run again")
-            value = result_of(run.data.metrics, cfg.objective)
-            return Outcome("finished", run.info.run_id, math.nan if value is None else value)
-    return None
+    return from_main(look)
 
 
 @contextmanager
 def open_run(
     settings: Mapping[str, Any],
     name: str,
-    facts: Mapping[str, Any],
+    identity: Mapping[str, Any],
     resume: str,
-    can_go_on: Callable[[Path], bool] = lambda folder: False,
+    can_go_on: CanGoOn = lambda folder: False,
 ) -> Iterator[AnyRun]:
-    """A run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
+    """Open a run that ends as FINISHED, as FAILED with the traceback, or as KILLED when interrupted.
 
-    One that is pruned ends as KILLED with a tag that says so. The run has to be started. Of several
-    processes the main one opens it.
+    A run that its search prunes ends as KILLED, with a tag that says so. Of several processes only the main
+    one opens the run. The caller has to start it.
 
     Args:
-        facts: what decides the result; see expkit.config.fingerprint.
-        resume: "never", but a job that its sweep launches again goes on; "auto": a run of the same
-            facts that was cut off goes on; or its id.
-        can_go_on: whether the folder of a run that has failed holds a state to go on from.
-
-    Raises:
-        UserError: there is no such run, or it cannot go on.
+        identity: what decides the result; expkit.config.fingerprint computes it.
+        resume: "auto" goes on with a run of the same identity that was cut off, and an id with that run.
+            "never" does so only for a job that its sweep launches again.
     """
     if not is_main():
-        silent = SilentRun(*from_main(lambda: ("", "", False)))  # which the main one makes
+        silent = SilentRun(*from_main(lambda: ("", "", False)))  # the main process sends the values
         with failures_told(silent.folder), _explained(silent, can_go_on):
             yield silent
         return
+    run = _opened(settings, name, identity, resume, can_go_on)
+    try:
+        if not (run.folder / IDENTITY).exists():
+            run.keep_facts(identity)
+        from_main(lambda: (run.id, run.name, run.goes_on))
+        with failures_told(run.folder), _explained(run, can_go_on):
+            say(f"run {run.name} ({run.id})")
+            yield run
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | Pruned)
+        try:
+            ignore_termination()  # a launcher sends it to all processes as soon as one has failed
+            run.close("KILLED" if interrupted else "FAILED", error)
+        except (MlflowException, OSError, UserError) as second:
+            say(f"the end of the run could not be logged: {second}")  # the first error is raised
+        raise
+    run.close("FINISHED")
+
+
+def _opened(
+    settings: Mapping[str, Any],
+    name: str,
+    identity: Mapping[str, Any],
+    resume: str,
+    can_go_on: CanGoOn,
+) -> Run:
+    """Create the run in MLflow, or take the one to go on with."""
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
-    cut_off = _to_go_on(client, experiment, facts, resume, can_go_on)
+    if resume in ("never", "auto"):
+        earlier = _cut_off_before(client, experiment, identity, resume, can_go_on)
+    else:
+        earlier = _chosen(client, resume, identity)
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        past.FINGERPRINT: digest_of_facts(facts),
+        past.FINGERPRINT: digest_of_facts(identity),
         past.FOLDER: os.path.relpath(Path.cwd(), project_root()),
-        **sweep_tags(),
+        **_job_tags(),
     }
-    if cut_off:
-        run = _gone_on_with(client, cut_off, tags, can_go_on)
+    if earlier:
+        run = _gone_on_with(client, earlier, tags, can_go_on)
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
         try:
@@ -97,27 +125,102 @@ def open_run(
             raise
     if file := job_context().announce_in:
         Path(file).write_text(run.id, encoding="utf-8")
-    try:
-        if not (run.folder / FACTS).exists():
-            run.keep_facts(facts)
-        from_main(lambda: (run.id, run.name, run.goes_on))
-        with failures_told(run.folder), _explained(run, can_go_on):
-            say(f"run {run.name} ({run.id})")
-            yield run
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Pruned)
-        try:
-            ignore_termination()  # by a launcher that ends the others of a run that fails
-            run.close("KILLED" if interrupted else "FAILED", error)
-        except (MlflowException, OSError, UserError) as second:
-            say(f"the end of the run could not be logged: {second}")  # the first error matters
-        raise
-    run.close("FINISHED")
+    return run
+
+
+def _cut_off_before(
+    client: MlflowClient,
+    experiment: str,
+    identity: Mapping[str, Any],
+    resume: str,
+    can_go_on: CanGoOn,
+) -> MlflowRun | None:
+    """Return the newest run of the same identity if this one goes on with it."""
+    newest = past.newest_run(client, experiment, digest_of_facts(identity))
+    if newest is None:
+        return None
+    has_state = can_go_on(run_folder(newest.info.run_id))
+    # Of a job of a sweep, this is an earlier attempt if it belongs to the same sweep.
+    is_ours = newest.data.tags.get(past.SWEEP, "") == job_context().sweep
+    if resume == "never" and not (is_ours and has_state):
+        return None
+    if newest.info.status == "RUNNING":
+        say(
+            f"run {newest.info.run_id} of the same experiment is running on "
+            f"{past.tag_of(newest.data.tags, store.HOST)}, so a new one begins; if it is dead, "
+            f"resume={newest.info.run_id} goes on with it"
+        )
+    has_failed = newest.info.status == "FAILED" and has_state
+    return newest if past.was_cut_off(newest) or has_failed else None
+
+
+def _chosen(client: MlflowClient, resume: str, identity: Mapping[str, Any]) -> MlflowRun:
+    """Return the run that the user wants to go on with, or raise a UserError if it cannot."""
+    run = find_run(client, resume)
+    run_id, folder = run.info.run_id, run_folder(run.info.run_id)
+    # Whether a process on another machine is alive cannot be known; the user who names its run says it is not.
+    is_running = run.info.status == "RUNNING" and bool(outbox.is_written(folder))
+    refusals = {
+        f"was deleted; {store.restoring(client, 'run', run_id)}": store.is_deleted(run),
+        "is a sweep; it goes on with the same command and resume=auto": past.is_sweep(run),
+        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
+        f"model=checkpoint model.path={folder / 'model'}"
+        " in place of all other options of model": run.info.status == "FINISHED",
+        "is running": is_running,
+        "was ended by its search": past.is_pruned(run),
+        f"has no folder {folder}": not (folder / IDENTITY).is_file(),
+    }
+    for why, holds in refusals.items():
+        if holds:
+            raise UserError(f"resume={resume}: run {run_id} {why}")
+    then = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    if identity.get("precision") == "auto":
+        identity = {**identity, "precision": then.get("precision")}  # the run keeps its format
+    if changed := differences(then, identity):
+        raise ConfigError(
+            [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
+        )
+    return run
+
+
+def _gone_on_with(
+    client: MlflowClient, earlier: MlflowRun, tags: Mapping[str, str], can_go_on: CanGoOn
+) -> Run:
+    run_id, folder = earlier.info.run_id, run_folder(earlier.info.run_id)
+    # A run that was killed while it sent its last entries still has its checkpoint, and sends them again.
+    is_unsent = earlier.info.status == "KILLED" and outbox.has_finished(folder)
+    if is_unsent and not can_go_on(folder):
+        raise UserError(
+            f"run {run_id} has finished, but MLflow does not know all of it: "
+            "python -m expkit.sync sends the rest"
+        )
+    run = Run(
+        client, run_id, earlier.info.run_name, goes_on=True
+    )  # from here on no other process writes it
+    for key, value in tags.items():
+        client.set_tag(run_id, key, value)
+    if past.ERROR in earlier.data.tags:
+        client.delete_tag(run_id, past.ERROR)
+    client.update_run(run_id, status="RUNNING")
+    return run
+
+
+def _job_tags() -> dict[str, str]:
+    """Return the tags of a job: the sweep it belongs to, its trial, and its overrides."""
+    job = job_context()
+    if not job.sweep:
+        return {}
+    tags = {
+        "mlflow.parentRunId": job.sweep,
+        past.SWEEP: job.sweep,
+        past.OVERRIDES: hidden(job.overrides),
+    }
+    return {**tags, past.TRIAL: job.trial} if job.trial else tags
 
 
 @contextmanager
-def _explained(tracked: AnyRun, can_go_on: Callable[[Path], bool]) -> Iterator[None]:
-    """Say what to do after an interruption, and when the machine was too small."""
+def _explained(tracked: AnyRun, can_go_on: CanGoOn) -> Iterator[None]:
+    """Tell the user what to do after an interruption, and when disk or memory was too small."""
     try:
         yield
     except KeyboardInterrupt:
@@ -137,14 +240,9 @@ def _explained(tracked: AnyRun, can_go_on: Callable[[Path], bool]) -> Iterator[N
 
 
 def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> bool:
-    """End a run whose process cannot: send what it had to say, and that it has failed.
+    """End a run whose process has died, and return whether it had ended by itself.
 
-    Args:
-        why: what is known, unless another of its processes has left word.
-        is_certain: whether `why` is better than what the run says itself.
-
-    Returns:
-        Whether it had ended by itself.
+    `why` is the reason, unless one of its processes has left another and `is_certain` is false.
     """
     client = store.connect(settings["uri"])
     found = client.get_run(run_id)
@@ -157,90 +255,3 @@ def end_for(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool
     elif is_certain and found.info.status == "FAILED":
         client.set_tag(run_id, past.ERROR, why)
     return has_ended
-
-
-def _gone_on_with(
-    client: MlflowClient,
-    earlier: MlflowRun,
-    tags: Mapping[str, str],
-    can_go_on: Callable[[Path], bool],
-) -> Run:
-    run_id, folder = earlier.info.run_id, run_folder(earlier.info.run_id)
-    # One that was killed while it sent its last entries has its last checkpoint, and sends them again.
-    is_unsent = earlier.info.status == "KILLED" and outbox.has_finished(folder)
-    if is_unsent and not can_go_on(folder):
-        raise UserError(
-            f"run {run_id} has finished, but MLflow does not know all of it: "
-            "python -m expkit.sync sends the rest"
-        )
-    # From here nobody else writes it.
-    run = Run(client, run_id, earlier.info.run_name, goes_on=True)
-    for key, value in tags.items():
-        client.set_tag(run_id, key, value)
-    if past.ERROR in earlier.data.tags:
-        client.delete_tag(run_id, past.ERROR)
-    client.update_run(run_id, status="RUNNING")
-    return run
-
-
-def _to_go_on(
-    client: MlflowClient,
-    experiment: str,
-    facts: Mapping[str, Any],
-    resume: str,
-    can_go_on: Callable[[Path], bool],
-) -> MlflowRun | None:
-    if resume in ("never", "auto"):
-        newest = past.newest_run(client, experiment, digest_of_facts(facts))
-        if newest is None:
-            return None
-        has_state = can_go_on(run_folder(newest.info.run_id))
-        # A job of a sweep, which is an earlier attempt at the one that this process carries out.
-        is_ours = newest.data.tags.get(past.SWEEP, "") == job_context().sweep
-        if resume == "never" and not (is_ours and has_state):
-            return None
-        if newest.info.status == "RUNNING":
-            say(
-                f"run {newest.info.run_id} of the same experiment is running on "
-                f"{past.tag_of(newest.data.tags, store.HOST)}, so a new one begins; if it is dead, "
-                f"resume={newest.info.run_id} goes on with it"
-            )
-        has_failed = newest.info.status == "FAILED" and has_state
-        return newest if past.was_cut_off(newest) or has_failed else None
-    run = find_run(client, resume)
-    run_id = run.info.run_id
-    refusals = {
-        f"was deleted; {store.restoring(client, 'run', run_id)}": store.is_deleted(run),
-        "is a sweep; it goes on with the same command and resume=auto": past.is_sweep(run),
-        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
-        f"model=checkpoint model.path={run_folder(run_id) / 'model'}"
-        " in place of all other options of model": run.info.status == "FINISHED",
-        # Of a folder that is not shared nobody here can know; its name says that the user does.
-        "is running": run.info.status == "RUNNING" and bool(outbox.is_written(run_folder(run_id))),
-        "was ended by its search": past.is_pruned(run),
-        f"has no folder {run_folder(run_id)}": not (run_folder(run_id) / FACTS).is_file(),
-    }
-    for why, holds in refusals.items():
-        if holds:
-            raise UserError(f"resume={resume}: run {run_id} {why}")
-    then = json.loads((run_folder(run_id) / FACTS).read_text(encoding="utf-8"))
-    if facts.get("precision") == "auto":
-        facts = {**facts, "precision": then.get("precision")}  # it goes on in what it has taken
-    if changed := differences(then, facts):
-        raise ConfigError(
-            [f"resume={resume}: what decides the result of run {run_id} has changed", *changed]
-        )
-    return run
-
-
-def sweep_tags() -> dict[str, str]:
-    """Of a job: where it belongs, and its overrides. Both come to it in the environment."""
-    job = job_context()
-    if not job.sweep:
-        return {}
-    tags = {
-        "mlflow.parentRunId": job.sweep,
-        past.SWEEP: job.sweep,
-        past.OVERRIDES: hidden(job.overrides),
-    }
-    return {**tags, past.TRIAL: job.trial} if job.trial else tags

@@ -1,8 +1,8 @@
-"""MLflow's server with another start page, which `python -m expkit.ui` names by `--app-name expkit`.
+"""MLflow's server with another start page; `python -m expkit.ui` starts it by `--app-name expkit`.
 
-The UI keeps in the browser which mode it is in, and whether its assistant has opened by itself. The start
-page sets both where nobody has chosen yet: the mode for training models, and an assistant that stays
-closed. No setting of the server does that in MLflow 3.17; another version may ignore these names.
+The browser remembers in which mode the UI is, and whether its assistant has opened by itself. Unless the user
+has chosen already, the start page selects the mode for training models and keeps the assistant closed. MLflow
+3.17 has no setting for that; another version may ignore the names below.
 """
 
 from pathlib import Path
@@ -22,11 +22,11 @@ for (const [key, value] of Object.entries({
 
 
 def start_page(request: Request) -> HTMLResponse:
-    """MLflow's own page, with a script that runs before the UI does."""
+    """Return MLflow's own page with a script that runs before the UI starts."""
     page = Path(mlflow.server.app.static_folder, "index.html").read_text(encoding="utf-8")
     changed = page.replace("<head>", f"<head>{DEFAULTS}", 1)
     return HTMLResponse(changed, headers={"cache-control": "no-cache"})
 
 
-# A route stays behind MLflow's check of the host's name; a middleware would answer before it.
+# A route is reached after MLflow has checked the name of the host; a middleware would answer before.
 app.router.routes.insert(0, Route("/", start_page))

@@ -1,4 +1,4 @@
-"""Where runs are kept: find the store, make it if it is new, close what dead processes left open."""
+"""Open the store of runs, create it if it is new, and close the runs that dead processes left open."""
 
 import getpass
 import os
@@ -15,11 +15,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import psutil
 
-# Before MLflow is imported: it would otherwise report its use over the network.
+# MLflow reads these when it is imported. Without the first one it reports its use over the network.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# It would stand between a command and its message.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-# The outbox tries again itself, and says so; MLflow's own attempts take minutes.
+# The outbox tries again itself and tells the user; MLflow's own attempts take minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
@@ -43,28 +42,24 @@ from expkit.tracking.past import runs_with, tag_of
 
 HOST, PID = "mlflow.expkit.host", "mlflow.expkit.pid"
 STARTED = "mlflow.expkit.process_started"
-BOOT = "mlflow.expkit.boot"  # boot and process namespace, where STARTED counts clock ticks since that boot
-REACHABLE_WITHIN = 5.0  # seconds
-# What SQLAlchemy and the system raise for an address that is none.
+BOOT = "mlflow.expkit.boot"  # boot and process namespace; STARTED then counts clock ticks since that boot
+REACHABLE_WITHIN = 5.0  # seconds in which a server or a database has to answer
+# SQLAlchemy and the system raise these for a wrong address.
 REFUSED = (SQLAlchemyError, SAWarning, ImportError, OSError, RuntimeError, TypeError, ValueError)
-DATABASES = ("postgresql", "mysql", "mssql")  # MLflow writes into them without a server of its own
+DATABASES = ("postgresql", "mysql", "mssql")  # MLflow can write into these without a server
 
 
 def tracking_uri(configured: str | None) -> str:
-    """The configured store, else MLFLOW_TRACKING_URI, else the project's own sqlite file.
-
-    Raises:
-        UserError: no run can be kept there.
-    """
+    """Return the configured store, else MLFLOW_TRACKING_URI, else the project's own sqlite file."""
     key, given = given_address(configured)
     return kept_address(given or "sqlite:///outputs/mlflow.db", key)
 
 
 def kept_address(given: str, key: str) -> str:
-    """The address, given under `key`, of something to keep; a sqlite file belongs to the project.
+    """Return the address of a store, in which a relative sqlite file is one of the project.
 
     Raises:
-        UserError: nothing can be kept there.
+        UserError: the address, which the user gave under `key`, is none that keeps anything.
     """
     why = wrong_address(given)
     if not why and given.startswith("sqlite"):
@@ -74,7 +69,7 @@ def kept_address(given: str, key: str) -> str:
                 parse_qsl(given.partition("?")[2], strict_parsing=True)
             url.get_dialect().import_dbapi()
             with warnings.catch_warnings():
-                warnings.simplefilter("error", SAWarning)  # ?mode=memory would only be left out
+                warnings.simplefilter("error", SAWarning)  # SQLAlchemy ignores ?mode=memory
                 url.get_dialect()().create_connect_args(url)
             name = url.database or ""
             file = project_root() / Path(name).expanduser()
@@ -95,20 +90,17 @@ def kept_address(given: str, key: str) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file behind an address of a store, if it is one of sqlite."""
+    """Return the file at an address of sqlite; None for any other store."""
     return Path(make_url(uri).database or "") if uri.startswith("sqlite") else None
 
 
 def connect(configured: str | None) -> MlflowClient:
-    """A client of the store, which exists and answers.
-
-    Raises:
-        UserError: the store cannot be reached or made.
-    """
+    """Return a client of the store, which then exists and answers, and close the runs of dead processes."""
     uri = tracking_uri(configured)
     remember(uri)
     if without_password(uri) != uri:
-        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # of the run, at its end
+        # MLflow would print the address of a run, and the password in it.
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     if uri.startswith("http"):
         _require_server(uri)
     elif uri.startswith(DATABASES):
@@ -126,9 +118,9 @@ def connect(configured: str | None) -> MlflowClient:
 
 
 def _use(uri: str) -> None:
-    """Make it the store of this process; MLflow would also write it into the environment.
+    """Make this the store of MLflow's functions, without changing the environment.
 
-    There the next run of the process would take it for the user's choice.
+    MLflow also writes it into MLFLOW_TRACKING_URI, where the next run would take it for the user's choice.
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI")
     mlflow.set_tracking_uri(uri)
@@ -145,8 +137,8 @@ def _opened(uri: str) -> MlflowClient:
         client.search_experiments(max_results=1)
         return client
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Making a client makes the tables; processes that do so at the same time break each other, and
-    # one that is killed meanwhile leaves half of them. So the file gets its name when it is whole.
+    # A new client creates the tables. Processes that do so at once disturb each other, and a process that is
+    # killed meanwhile leaves half of them. So the file gets its name when it is complete.
     with FileLock(f"{file}.lock"):
         if not file.exists():
             unfinished = file.with_suffix(".unfinished")
@@ -161,9 +153,9 @@ def _opened(uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment of that name, made if it is new.
+    """Return the id of the experiment with this name, and create it if it is new.
 
-    Only a server of MLflow takes artifacts; with a database they stay in this project.
+    A server of MLflow takes artifacts too; with any other store they stay in this project.
     """
     shown = f"tracking.experiment={shortened(name, 100)!r}"
     local = str(client.tracking_uri).startswith(("sqlite", *DATABASES))
@@ -189,12 +181,12 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def experiment_ids(client: MlflowClient) -> list[str]:
-    """Of all experiments that are not deleted."""
+    """Return the ids of all experiments that are not deleted."""
     return [e.experiment_id for e in client.search_experiments(max_results=50_000)]
 
 
 def end(client: MlflowClient, run_id: str, status: str) -> None:
-    """Set how a run has ended; one that somebody has deleted is restored for a moment."""
+    """Set the state in which a run has ended; a deleted one is restored for this moment."""
     if deleted := is_deleted(client.get_run(run_id)):
         client.restore_run(run_id)
     client.set_terminated(run_id, status)
@@ -203,13 +195,13 @@ def end(client: MlflowClient, run_id: str, status: str) -> None:
 
 
 def is_deleted(found: MlflowRun) -> bool:
-    """Whether a run is deleted, by itself or with its experiment; nothing can be written into it."""
+    """Return whether a run was deleted, alone or with its experiment; MLflow then lets nobody write it."""
     return bool(found.info.lifecycle_stage == "deleted")
 
 
 @contextmanager
 def unless_deleted(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """What is written within is left out, with a line that says so, if the run was deleted."""
+    """Skip the rest of the block, and say so, if the run turns out to be deleted."""
     try:
         yield
     except MlflowException:
@@ -221,30 +213,30 @@ def unless_deleted(client: MlflowClient, run_id: str) -> Iterator[None]:
 
 
 def restoring(client: MlflowClient, kind: str, which: str) -> str:
-    """Says which command brings back a `run` or an `experiment` that was deleted, given by its id."""
+    """Say which command restores a deleted `run` or `experiment`, given by its id."""
     uri = shlex.quote(without_password(str(client.tracking_uri)))
     command = f"python -m mlflow {kind}s restore --{kind}-id {which}"
     return f"MLFLOW_TRACKING_URI={uri} {command} restores it"
 
 
 def owner_tags() -> dict[str, str]:
-    """Tags that say which process writes a run."""
+    """Return tags that say which process writes a run."""
     here = {HOST: socket.gethostname(), PID: str(os.getpid()), STARTED: _start("self")}
     return here | ({BOOT: _boot()} if _boot() else {})
 
 
 def source_tags() -> dict[str, str]:
-    """Tags for the UI's columns User and Source."""
+    """Return tags for the UI's columns User and Source."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
+    except (KeyError, OSError):  # in a container, the number of the user may have no name
         user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
     source = {"mlflow.source.name": "expkit", "mlflow.source.type": "LOCAL"}
     return {"mlflow.user": user, **source}
 
 
 def close_abandoned(client: MlflowClient) -> None:
-    """Mark runs as KILLED that are RUNNING although their process on this host is gone."""
+    """Mark as KILLED the runs that are RUNNING although their process on this host is gone."""
     running, here = "attributes.status = 'RUNNING' and ", socket.gethostname()
     for run in runs_with(client, experiment_ids(client), HOST, here, also=running):
         if not is_at_work(run):
@@ -252,18 +244,18 @@ def close_abandoned(client: MlflowClient) -> None:
 
 
 def is_at_work(run: MlflowRun) -> bool:
-    """Whether a process writes a run of a machine of this name, as far as can be known.
+    """Return whether a process still writes this run, whose host has the name of this one.
 
-    Containers may share the name of their host, and machines that of each other, so the lock of the
-    run's files is asked. Where there is none, a process that this one cannot see counts as alive.
+    Another container or machine may have the same name, so a process that is not visible here may live. The
+    lock of the run's files decides; if there is no lock here, such a process counts as alive.
     """
     held = is_written(run_folder(run.info.run_id))
-    hidden_from_here = tag_of(run.data.tags, BOOT, _boot()) != _boot()
-    return is_alive(run.data.tags) or (hidden_from_here if held is None else held)
+    is_elsewhere = tag_of(run.data.tags, BOOT, _boot()) != _boot()
+    return is_alive(run.data.tags) or (is_elsewhere if held is None else held)
 
 
 def is_alive(tags: Mapping[str, str]) -> bool:
-    """Whether this process sees the one that `owner_tags` describe, be it in a container of its own."""
+    """Return whether the process that `owner_tags` describe is visible here and alive."""
     try:
         process = psutil.Process(int(tag_of(tags, PID)))
         is_elsewhere = tag_of(tags, BOOT, _boot()) != _boot()
@@ -275,7 +267,7 @@ def is_alive(tags: Mapping[str, str]) -> bool:
 
 
 def _boot() -> str:
-    """This boot of this machine and this process namespace; empty where the system names none."""
+    """Return what identifies this boot and this process namespace; empty on systems other than Linux."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -284,7 +276,7 @@ def _boot() -> str:
 
 
 def _start(pid: int | str) -> str:
-    """When a process began: in ticks since the boot, which no setting of the clock changes."""
+    """Return when a process began, in ticks since the boot: setting the clock does not change them."""
     if not _boot():
         return f"{psutil.Process(None if pid == 'self' else int(pid)).create_time():.0f}"
     try:
@@ -294,26 +286,26 @@ def _start(pid: int | str) -> str:
 
 
 def is_other_process_here(tags: Mapping[str, str]) -> bool:
-    """Whether a living process that this one sees, but not this one, owns a run with these tags."""
+    """Return whether the owner that these tags describe is another living process visible here."""
     is_here = tag_of(tags, HOST) == socket.gethostname()
     return is_here and tag_of(tags, PID) != str(os.getpid()) and is_alive(tags)
 
 
 def terminate_owner(tags: Mapping[str, str]) -> None:
-    """Send SIGTERM to the process that owns a run."""
+    """Send SIGTERM to the process that these tags of a run describe."""
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int(tag_of(tags, PID))).terminate()
 
 
 def _require_server(uri: str) -> None:
-    """MLflow itself would try for minutes."""
+    """Raise a UserError if no server answers; MLflow itself would try for minutes."""
     try:
         address = urlsplit(uri)
         host, path = address.netloc.rpartition("@")[2], address.path.rstrip("/")
         health = f"{address.scheme}://{host}{path}/health"
         urllib.request.urlopen(health, timeout=REACHABLE_WITHIN).close()
     except urllib.error.HTTPError:
-        return  # something answers; whether it lets us in is MLflow's to find out
+        return  # a server answers; MLflow finds out whether it allows the request
     except (OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise UserError(
@@ -323,7 +315,7 @@ def _require_server(uri: str) -> None:
 
 
 def _require_database(uri: str) -> None:
-    """MLflow itself would try for minutes, and end with a traceback."""
+    """Raise a UserError if the database cannot be opened; MLflow would try for minutes."""
     shown = f"tracking.uri={without_password(uri)}"
     waits = {} if uri.startswith("mssql") else {"connect_timeout": int(REACHABLE_WITHIN)}
     try:

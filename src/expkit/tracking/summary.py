@@ -1,4 +1,4 @@
-"""The table at the end of a run."""
+"""Print the table at the end of a run."""
 
 from mlflow import MlflowClient
 
@@ -12,7 +12,7 @@ from expkit.training.export import Exported
 def show_summary(
     name: str, run_id: str, scores: Scores, trainable: int, exported: Exported
 ) -> None:
-    """Metrics of each split beside the baseline, and what to do next; the main process says it."""
+    """Print in the main process the metrics beside the baseline, and what the user can do next."""
     if not is_main():
         return
     table(name, *scores)

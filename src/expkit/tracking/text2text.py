@@ -1,7 +1,7 @@
-"""Serves a model that turns text into text; MLflow keeps this file beside the model.
+"""Serve a model that turns text into text; MLflow stores a copy of this file beside the model.
 
-Transformers 5 has no pipeline for translation any more, so nothing in MLflow could ask such a model.
-The file is imported from the logged model's folder, without expkit.
+Transformers 5 has no pipeline for translation any more, so MLflow alone could not use such a model. MLflow
+imports the copy where expkit may not be installed, so this file imports nothing of expkit.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from transformers import Pipeline
 
 
 class Text2TextPipeline(Pipeline):
-    """Texts in, generated texts out, with the prefix and the settings that the model was saved with."""
+    """Generates a text from a text, with the prefix and the settings that were saved with the model."""
 
     def _sanitize_parameters(
         self, **generation: Any
@@ -20,7 +20,7 @@ class Text2TextPipeline(Pipeline):
         return {}, generation, {}
 
     def preprocess(self, input_: str, **_: Any) -> Any:
-        """Token ids of prefix and text, cut to the tokenizer's maximum length."""
+        """Return the token ids of prefix and text, cut to the tokenizer's maximum length."""
         prefix = getattr(self.model.config, "prefix", None) or ""
         return self.tokenizer(prefix + input_, truncation=True, return_tensors="pt")
 
@@ -29,24 +29,24 @@ class Text2TextPipeline(Pipeline):
         return self.model.generate(**inputs, **generation)
 
     def postprocess(self, model_outputs: torch.Tensor, **_: Any) -> str:
-        """The first generated text."""
+        """Return the first generated text."""
         return str(self.tokenizer.decode(model_outputs[0], skip_special_tokens=True))
 
 
 class Served:
-    """What `mlflow.pyfunc.load_model` wraps."""
+    """The object that `mlflow.pyfunc.load_model` wraps."""
 
     def __init__(self, pipeline: Text2TextPipeline) -> None:
         self.pipeline = pipeline
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Sequence[str]:
-        """Generated texts; `params` are those of `generate`."""
+        """Return generated texts; `params` are arguments of the model's `generate`."""
         texts = model_input if isinstance(model_input, list) else model_input.iloc[:, 0].tolist()
         return [self.pipeline(text, **(params or {})) for text in texts]
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Served:
-    """The entry point that MLflow looks for."""
+    """Load the model; MLflow looks for a function with this name."""
     import mlflow.transformers
 
     parts = mlflow.transformers.load_model(path, return_type="components")

@@ -1,7 +1,7 @@
-"""Addresses of the MLflow UI, and the views that it keeps: columns, order, filter and charts.
+"""Write views into MLflow, with columns, order, filter and charts, and return their addresses in the UI.
 
-A view is a tag of the experiment, so everybody who opens its address sees it. Metrics are logged as they
-are, and the UI does not round them: the widths of the columns decide how many digits are seen.
+A view is a tag of the experiment, so everybody who opens its address sees it. The UI does not round metrics:
+the width of a column decides how many digits it shows.
 """
 
 import base64
@@ -25,22 +25,22 @@ from expkit.tracking.note import Row, with_direction
 from expkit.tracking.params import TYPED
 from expkit.tracking.store import experiment_ids
 
-# Without it the UI opens in its mode for language models, which hides runs among traces.
+# Without this the UI opens in its mode for language models, which shows traces rather than runs.
 MODE = "workflowType=machine_learning"
 LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves a store that has no server
 TAG = "mlflow.sharedViewState."
-ALL_RUNS = "expkit"  # the key of an experiment's view; of a sweep's: expkit-ID
-KEPT_SWEEPS = 20  # views; all of them travel with each request for the experiment
+ALL_RUNS = "expkit"  # the key of an experiment's view; that of a sweep is expkit-ID
+KEPT_SWEEPS = 20  # views of sweeps; MLflow sends all of them with each request for the experiment
 NEWEST = 50  # runs of an experiment that decide what its view shows
-SIDE_BY_SIDE = 10  # runs at most in an address that compares them
-NAMES = ("task", "model", "data")  # tags expkit.*
-# All runs have this parameter. A sweep has what was typed, and hardly anybody types this one.
+SIDE_BY_SIDE = 10  # most runs in an address that compares them
+NAMES = ("task", "model", "data")  # tags of a run, such as expkit.task
+# All runs have this parameter. Sweeps have what the user typed, which hardly ever includes it.
 IS_A_RUN = "params.`task._target_` LIKE '%'"
 MOST_VARIED = 5  # parameters in a chart
-TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; further ones can be chosen there
+TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; the user can add further ones there
 FIRST = {"attributes.`Run Name`": 220}
 LAST = {"tags.`expkit.error`": 160, "duration": 80, "runDateAndNestInfo": 120}
-# Smoothed, a curve that nobody has measured is drawn above the real one.
+# Without smoothing: the UI would draw a curve that nobody has measured above the real one.
 LINE = {"type": "LINE", "lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear",
         "ignoreOutliers": False, "xAxisScaleType": "linear", "xAxisKey": "step", "range": {},
         "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True, "yAxisKey": "metric",
@@ -49,16 +49,16 @@ DIFFERENCE = {"type": "DIFFERENCE", "chartName": "What differs", "showChangeFrom
               "compareGroups": ["Parameters", "Model metrics"], "showDifferencesOnly": True,
               "baselineColumnUuid": ""}  # fmt: skip
 
-Results = Mapping[str, tuple[str, str]]  # by key: its curve, and its direction
+Results = Mapping[str, tuple[str, str]]  # the key of each result with its curve and its direction
 
 
 def page_of(experiment: str, run_id: str) -> str:
-    """The page of a run. Like all addresses here it begins behind the host, so it is a link too."""
+    """Return the address of a run's page, without the host, so that a description can link to it."""
     return f"#/experiments/{experiment}/runs/{run_id}?{MODE}"
 
 
 def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> None:
-    """Say addresses by their names; for a store that has no server also how to start one."""
+    """Print addresses with their names, and for a store without a server how to start one."""
     uri = str(client.tracking_uri)
     host = LOCAL
     if uri.startswith("http"):
@@ -70,7 +70,7 @@ def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> Non
 
 
 def announce_run(client: MlflowClient, run_id: str) -> None:
-    """Say where a run's page is and the view of all runs, which is kept; nothing if MLflow is away."""
+    """Print the addresses of a run's page and of the view of all runs, unless MLflow is away."""
     try:
         experiment = client.get_run(run_id).info.experiment_id
         places = {"run page": page_of(experiment, run_id), "compare": keep_all(client, experiment)}
@@ -80,13 +80,13 @@ def announce_run(client: MlflowClient, run_id: str) -> None:
 
 
 def start_page(client: MlflowClient) -> str:
-    """The view of the experiment with the newest run; a list of experiments without any run."""
+    """Return the view of the experiment with the newest run, or the list of experiments without runs."""
     newest = client.search_runs(experiment_ids(client), max_results=1)
     return keep_all(client, newest[0].info.experiment_id) if newest else f"#/experiments?{MODE}"
 
 
 def keep_all(client: MlflowClient, experiment: str) -> str:
-    """Keep the view of all runs of an experiment; returns the address of its table."""
+    """Write the view of all runs of an experiment, and return the address of its table."""
     newest = client.search_runs([experiment], IS_A_RUN, max_results=NEWEST)
     return _keep(client, experiment, ALL_RUNS, "All runs", of_experiment(newest))
 
@@ -94,7 +94,7 @@ def keep_all(client: MlflowClient, experiment: str) -> str:
 def keep_sweep(
     client: MlflowClient, experiment: str, run_id: str, name: str, rows: Sequence[Row]
 ) -> dict[str, str]:
-    """Keep the view of a sweep's jobs; returns `table`, `charts`, and `compare` if they are few."""
+    """Write the view of a sweep; returns its addresses `table`, `charts` and, for few jobs, `compare`."""
     state = of_sweep(run_id, rows)
     table = _keep(client, experiment, f"{ALL_RUNS}-{run_id}", f"{name} ({run_id[:8]})", state)
     places = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
@@ -106,7 +106,7 @@ def keep_sweep(
 
 
 def of_sweep(run_id: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """The view of the jobs of a sweep, given by the id of its run."""
+    """Return the view of the jobs of a sweep, given by the id of its parent run."""
     seen = {key for row in rows for key in row.metrics}
     results = _results(((row.objective, row.direction) for row in rows), seen)
     varied = list(dict.fromkeys(key_of(key) for row in rows for key in row.differing))
@@ -114,7 +114,7 @@ def of_sweep(run_id: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
-    """The view of all runs but sweeps of an experiment; the newest ones decide what it shows."""
+    """Return the view of all runs of an experiment; the newest ones decide what it shows."""
     params = [run.data.params for run in runs]
     seen = {key for run in runs for key in run.data.metrics}
     told = ((p["objective"], p.get("direction", "")) for p in params if "objective" in p)
@@ -124,7 +124,10 @@ def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
 
 
 def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
-    """From (objective, direction) of each run; without any `final/`, the ends of the curves."""
+    """Find the results from (objective, direction) of each run.
+
+    Where no run has the result, as before its end, the curve takes its place.
+    """
     found: dict[str, tuple[str, str]] = {}
     for objective, direction in told:
         final, curve = key_of(final_of(objective)), key_of(objective)
@@ -136,13 +139,13 @@ def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
 def _view(
     results: Results, seen: Collection[str], varied: list[str], names: Sequence[str], chosen: str
 ) -> dict[str, Any]:
-    """The state that the UI reads, as MLflow 3.17 shares it.
+    """Return the state of a view, as the UI of MLflow 3.17 reads it.
 
     Args:
-        results: the first of them decides the order.
+        results: the results to show, the first of which decides the order.
         seen: all metrics that the runs have.
-        varied: parameters that may differ.
-        names: tags of ours that are columns before them.
+        varied: parameters that differ between the runs.
+        names: tags that get columns before the parameters.
         chosen: the filter.
     """
     columns = FIRST | {f"metrics.`{key}`": _width(key) for key in results}
@@ -161,24 +164,24 @@ def _view(
         for key, (_, direction) in results.items()
     ]
     return {
-        "selectedColumns": list(columns)[1:-2],  # the others are always there
-        "columnOrder": list(columns),  # without it, no width counts
+        "selectedColumns": list(columns)[1:-2],  # the UI always shows the others
+        "columnOrder": list(columns),  # without an order, the UI ignores the widths
         "columnWidths": columns,
         **(orders[0] if orders else {}),
         "searchFilter": chosen,
-        "runsHiddenMode": "SHOW_ALL",  # otherwise the charts show ten
+        "runsHiddenMode": "SHOW_ALL",  # otherwise the charts show ten runs
         "isAccordionReordered": True,
         **_charts(results, seen, varied[:MOST_VARIED]),
     }
 
 
 def _width(key: str) -> int:
-    """Pixels of a column: as wide as its title needs, within reason."""
+    """Return the pixels that a column needs for its title, within limits."""
     return min(max(90, 8 * len(key)), 130)
 
 
 def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> dict[str, Any]:
-    """A section for each result, whose name says its direction, and one with the curves."""
+    """Return a section of charts for each result, and one with the curves and what differs."""
     charts: list[dict[str, Any]] = []
     for number, key in enumerate(results):
         place = {"metricSectionId": f"{number}"}
@@ -191,7 +194,7 @@ def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> d
     for keys in [["train/loss", "eval/loss"], *([curve] for curve in curves)]:
         charts.append({**place, **LINE, "metricKey": keys[0], "selectedMetricKeys": keys})
     charts.append({**place, **DIFFERENCE})
-    # The UI adds a chart for each metric that is not mentioned.
+    # The UI adds a chart for each metric that has none, unless that chart is marked as deleted.
     for key in sorted({*seen} - {*results, *curves, "train/loss", "eval/loss"}):
         hidden = {"deleted": True, "isGenerated": True}
         charts.append({**place, "type": "BAR", "metricKey": key, **hidden})
@@ -208,10 +211,10 @@ def _charts(results: Results, seen: Collection[str], varied: Sequence[str]) -> d
 def _keep(
     client: MlflowClient, experiment: str, key: str, name: str, view: Mapping[str, Any]
 ) -> str:
-    """Keep a view unless it is there already; returns the address of its table.
+    """Write a view unless it is there already, and return the address of its table.
 
-    A server may refuse it, as it may be too long or the user may not be allowed to. The address then
-    holds filter and order, which is all that an address can hold.
+    A server may refuse the view because it is too long, or because the user lacks the permission. Then the
+    address itself holds filter and order; it can hold no more.
     """
     state = base64.b64encode(zlib.compress(json.dumps(view).encode())).decode()
     table = f"#/experiments/{experiment}/runs?{MODE}"

@@ -1,10 +1,10 @@
-"""What a run writes into MLflow, and the files that it keeps."""
+"""Write a run into MLflow through its outbox, and keep its files."""
 
 import json
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from expkit.config.project import run_folder
 from expkit.data.splits import Split
 from expkit.metrics import outcomes
 from expkit.metrics.names import escaped, key_of
-from expkit.metrics.outcomes import Outcomes, Report
+from expkit.metrics.outcomes import Report
 from expkit.metrics.pictures import drawn
 from expkit.processes.group import from_main
 from expkit.processes.interrupts import ends_first
@@ -33,15 +33,15 @@ from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
 from expkit.tracking.views import announce_run
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
-DIGEST_LENGTH = 32  # characters; MLflow takes 36
-ENVIRONMENT = "environment.json"  # an artifact
-FACTS = "facts.json"  # in the folder of a run: what decides its result
+DIGEST_LENGTH = 32  # characters; MLflow allows 36
+ENVIRONMENT = "environment.json"  # an artifact of the run
+IDENTITY = "facts.json"  # a file in the folder of the run, with what decides its result
 
 
 class Run:
     """Writes one MLflow run, and keeps its files in `folder`.
 
-    Nothing here waits for MLflow; all is there when the run is closed, if MLflow can be reached.
+    No method waits for MLflow, except `close`, which returns when all has arrived or MLflow stays away.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, name: str, goes_on: bool = False) -> None:
@@ -51,61 +51,62 @@ class Run:
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._client = client
-        self._address = str(client.tracking_uri)
         self._command = ""
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
         self._pictures: list[tuple[str, str, Callable[[Path], None]]] = []
 
     def start(self, position: int | None = 0, command: str = "") -> None:
-        """Begin to write.
+        """Begin to send.
 
         Args:
-            position: what `position()` said at the moment from which a run goes on; None: its end.
-            command: as it was typed, for the description; empty if nothing was.
+            position: what `position()` returned at the checkpoint from which the run goes on. 0 stands for a
+                new run, and None for one that goes on from its end.
+            command: the command that the user typed, for the description; it may be empty.
         """
         self._outbox.start(keep=position)
         self._command = command
         self.describe(note.note_of_failure(note.UNFINISHED, note.WHILE_UNFINISHED, command))
 
-    def keep_facts(self, facts: Mapping[str, Any]) -> None:
-        """What decides the result, for a run that is to go on."""
-        file = self.folder / FACTS
+    def keep_facts(self, identity: Mapping[str, Any]) -> None:
+        """Keep what decides the result, so that a later process can check whether the run may go on."""
+        file = self.folder / IDENTITY
         unfinished = file.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+        unfinished.write_text(json.dumps(identity, ensure_ascii=False), encoding="utf-8")
         unfinished.replace(file)
 
     def fact(self, name: str, default: Any) -> Any:
-        """One of those that were kept, in all processes of the run."""
-        kept = json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+        """Return in all processes one of the values that `keep_facts` has kept."""
+        kept = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
         return from_main(lambda: kept.get(name, default))
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Metrics of a step. Raises what MLflow has refused so far."""
+        """Log the metrics of a step, or raise what MLflow has refused so far."""
         self._outbox.raise_failure()
         self._outbox.log({key_of(name): value for name, value in metrics.items()}, step)
 
     def position(self) -> int:
-        """How much has been logged; all of it is on disk when this returns."""
+        """Return how much has been logged; when this returns, all of it is on disk."""
         return self._outbox.position()
 
     def is_deleted(self) -> bool:
-        """Whether somebody has deleted it in MLflow."""
+        """Return whether somebody has deleted the run in MLflow."""
         return self._outbox.is_deleted
 
     def tag(self, name: str, value: str) -> None:
-        """A fact about the run."""
+        """Set a tag of the run."""
         self._outbox.put({"kind": "tags", "values": {key_of(name): value}})
 
     def describe(self, text: str) -> None:
-        """The description of the run, in Markdown, in place of the one that it had."""
+        """Replace the description of the run by this text in Markdown."""
         self.tag(note.NOTE, hidden(text)[: note.NOTE_LIMIT])
 
     def log_config(self, params: Mapping[str, str], runnable: Mapping[str, Any]) -> None:
-        """The config as parameters, and as a file that `--config-name run` runs again.
+        """Log the config as parameters, and as a run.yaml that `--config-name run` runs again.
 
-        Called once more when it is known what `precision=auto` stands for. MLflow would refuse to
-        change a parameter, and of two files of one place the thread might send the second one only.
+        The caller logs it twice if `precision=auto` has to be resolved first. MLflow refuses to change a
+        parameter, so `auto` is not logged as one. The two files get different paths, because the thread that
+        sends them could otherwise find the second file twice.
         """
         values = dict(params)
         if values.get("precision") == "auto":
@@ -115,14 +116,14 @@ class Run:
         self._log_text(text, f"{runnable.get('precision')}/run.yaml")
 
     def log_environment(self) -> None:
-        """Versions and hardware, which `expkit.reproduce` holds against those of its own run."""
-        facts = environment()
-        if MLFLOW_GIT_COMMIT in facts:
-            self.tag(MLFLOW_GIT_COMMIT, facts[MLFLOW_GIT_COMMIT])
-        self._log_text(json.dumps(facts, indent=2), ENVIRONMENT)
+        """Log versions and hardware, which `expkit.reproduce` compares with its own."""
+        found = environment()
+        if MLFLOW_GIT_COMMIT in found:
+            self.tag(MLFLOW_GIT_COMMIT, found[MLFLOW_GIT_COMMIT])
+        self._log_text(json.dumps(found, indent=2), ENVIRONMENT)
 
     def log_data(self, splits: Mapping[str, Split]) -> None:
-        """Name, source and digest of each split as an input of the run."""
+        """Log name, source and digest of each split as an input of the run."""
         values = []
         for name, split in splits.items():
             source, profile = {"uri": split.source}, {"num_rows": len(split)}
@@ -132,7 +133,7 @@ class Run:
         self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
     def log_report(self, report: Report, folder: str) -> None:
-        """Tables, which the UI shows as such, and facts; pictures wait for `draw`."""
+        """Log the report's tables, which the UI shows as such, and its tags; `draw` logs the pictures."""
         for name, columns in report.tables.items():
             file = self._file(f"{folder}/{escaped(name)}.json")
             DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
@@ -145,44 +146,36 @@ class Run:
             self.tag(name, fact)
 
     def draw(self) -> None:
-        """The pictures of all reports, when nothing else is left to be logged."""
+        """Log the pictures of all reports; call this last, because drawing may take long."""
         for folder, name, draw in self._pictures:
             file = self._file(f"{folder}/{escaped(name)}.png")
             if drawn(draw, file):
                 self._log_file(file, folder)
 
     def log_predictions(self, task: Any, predictions: list[Any], data: Any, folder: str) -> None:
-        """What a task shows of its predictions on a set of examples, and what its metrics saw."""
+        """Log a task's report on a split, and the outcomes that its metrics compare, for `expkit.compare`."""
         self.log_report(task.report(predictions, data.split, data.encoded), folder)
         if made := task.outcomes(predictions, data.split, data.encoded):
-            self.log_outcomes(made, folder)
-
-    def log_outcomes(self, made: Sequence[Outcomes], folder: str) -> None:
-        """What the metrics saw, complete, for `expkit.compare`."""
-        file = self._file(f"{folder}/{outcomes.FILE}")
-        outcomes.write(made, file)
-        self._log_file(file, folder)
+            file = self._file(f"{folder}/{outcomes.FILE}")
+            outcomes.write(made, file)
+            self._log_file(file, folder)
 
     def log_folder(self, folder: Path, name: str) -> None:
-        """A folder of files as artifacts; it stays."""
+        """Log the files of a folder, and keep the folder."""
         path = str(folder.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
     def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
-        """The model in a folder, as one that MLflow can load and serve."""
+        """Log the model in a folder as one that MLflow can load and serve."""
         path = str(folder.relative_to(self.folder))
         self._outbox.put(
             {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
         )
 
     def close(self, status: str, error: BaseException | None = None) -> None:
-        """Send what is left, and how the run ended.
+        """Send what is left, and the state in which the run ended; raise what MLflow has refused.
 
-        After a signal it takes half a minute at most, and after a Ctrl-C then no time at all.
-
-        Raises:
-            UserError: the disk or the memory was too small for what was to be sent.
-            Exception: what MLflow has refused.
+        A signal limits the time for that to half a minute, and a Ctrl-C after it ends the sending at once.
         """
         with ends_first(self._outbox.hurry):
             self._close(status, error)
@@ -190,7 +183,7 @@ class Run:
     def _close(self, status: str, error: BaseException | None) -> None:
         if error is not None:
             self._say_why(error)
-        with suppress(OSError):  # of a full disk: that it has ended is queued all the same
+        with suppress(OSError):  # if the disk is full, the entry is queued and sent nevertheless
             now = int(time.time() * 1000)
             self._outbox.put({"kind": "end", "status": status, "time": now})
         unsent = self._outbox.close()
@@ -205,10 +198,8 @@ class Run:
                     f"{self.folder}: resume=auto with the same command sends them again"
                 ) from refused
             raise
-        if not unsent:
-            self._outbox.done()
-            if status == "FAILED":
-                announce_run(self._client, self.id)
+        if status == "FAILED" and not unsent:
+            announce_run(self._client, self.id)
 
     def _say_unsent(self, unsent: int) -> None:
         why, first = "MLflow has not taken all", ""
@@ -222,7 +213,7 @@ class Run:
         )
 
     def _say_why(self, error: BaseException) -> None:
-        """The disk may be full; what is put into the outbox is then sent all the same."""
+        """Log why the run ended; a full disk stops no entry, as the outbox sends what it cannot write."""
         is_pruned, is_interrupted = isinstance(error, Pruned), isinstance(error, KeyboardInterrupt)
         why = INTERRUPTED if is_interrupted else hidden(reason(error))
         what_next = note.AFTER_SIGNAL if is_interrupted else note.AFTER_FAILURE
@@ -236,13 +227,14 @@ class Run:
                 self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
 
     def _sync_command(self) -> str:
-        if self._address == store.tracking_uri(None):
+        address = str(self._client.tracking_uri)
+        if address == store.tracking_uri(None):
             return "python -m expkit.sync"
-        uri = shlex.quote(without_password(self._address))
+        uri = shlex.quote(without_password(address))
         return f"MLFLOW_TRACKING_URI={uri} python -m expkit.sync"
 
     def _file(self, artifact: str) -> Path:
-        """Where an artifact is written before it is sent."""
+        """Return the path at which an artifact waits until it is sent."""
         file = self.folder / outbox.TO_SEND / artifact
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
@@ -258,7 +250,7 @@ class Run:
 
 
 class SilentRun:
-    """The run in a process that is not the main one: all that the main process does, it leaves out."""
+    """The run in a process that is not the main one: it has the methods of `Run`, which do nothing."""
 
     def __init__(self, run_id: str, name: str, goes_on: bool) -> None:
         self.id = run_id
@@ -267,7 +259,7 @@ class SilentRun:
         self.folder = run_folder(run_id)
 
     def fact(self, name: str, default: Any) -> Any:
-        """One of those that the main process keeps."""
+        """Return the value that the main process has kept."""
         return from_main(lambda: default)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
