@@ -1,4 +1,4 @@
-"""`data=hub`: a data set of the Hugging Face hub."""
+"""`data=hub`: a data set from the Hugging Face hub."""
 
 from datasets import Dataset, load_dataset
 
