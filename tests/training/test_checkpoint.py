@@ -246,16 +246,15 @@ def dying(function: Callable[..., Any], left: list[int], before: bool) -> Callab
 
 def test_a_loss_scale_goes_on(small: Training, tmp_path: Path) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    small.loss_scale.attach(scaler)
+    scaler.scale(torch.ones(()))
+    small.loss_scale.update(scaler.state_dict())
     checkpoint.save(small, 1, {"step": 1}, tmp_path, keep=1)
-    small.loss_scale.attach(None)
-    small.loss_scale.load_state_dict({})
+    small.loss_scale.clear()
     found = checkpoint.newest(tmp_path)
     assert found is not None
     checkpoint.restore(small, found)
     fresh = torch.amp.GradScaler("cpu")
-    small.loss_scale.attach(fresh)
+    fresh.load_state_dict(small.loss_scale)
     assert fresh.state_dict() == scaler.state_dict()
     assert fresh.get_scale() == 8.0
-    small.loss_scale.attach(None)
-    small.loss_scale.load_state_dict({})
+    small.loss_scale.clear()

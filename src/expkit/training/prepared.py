@@ -1,4 +1,4 @@
-"""The components of a run that take several steps to make: tokens, the base model, steps."""
+"""The components of a run, and how those are made that take several steps."""
 
 import inspect
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
+from accelerate.utils import set_seed  # that of transformers imports PEFT, which takes 0.2 s
 from datasets import Dataset
 from omegaconf import DictConfig, OmegaConf
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,7 +41,7 @@ class Prepared:
 def build_base(
     cfg: DictConfig, task: Task, builder: Any, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
-    """The model before training; random weights are the same ones at each call."""
+    """The model before training. Its random weights are the same at each call."""
     set_seed(cfg.seed)
     head = task.head()
     model = builder.build(head, tokenizer)
@@ -58,8 +58,8 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     config: PretrainedConfig,
 ) -> dict[str, Dataset]:
-    """The model inputs of each split, out of the cache where they have been made before."""
-    facts = {
+    """The model inputs of each split, taken from the cache if they are there."""
+    identity = {
         **read_by(cfg, task, splits),
         "tokenizer": digest_of_tokenizer(tokenizer),
         "model": config.model_type,
@@ -67,26 +67,26 @@ def encode(
     with main_first():
         return {
             name: cached(
-                {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+                {**identity, "split": split.digest}, partial(task.encode, split, tokenizer, config)
             )
             for name, split in splits.named().items()
         }
 
 
 def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
-    """What decides which texts and labels the task finds in records."""
+    """Everything that decides which texts and labels the task finds in records."""
     settings = OmegaConf.to_container(cfg.task, resolve=True)
     assert isinstance(settings, dict)
     source = inspect.getsourcefile(type(task))
     return {
         "task": {key: value for key, value in settings.items() if key != "metrics"},
         "source": digest_of(Path(source)) if source else "",
-        "train": splits.train.digest,  # labels are found there
+        "train": splits.train.digest,  # has the labels
     }
 
 
 def steps_of(cfg: DictConfig, encoded: Dataset, collate: Collate) -> Steps:
-    """What this process trains on."""
+    """The steps on which this process trains."""
     return Steps(
         encoded,
         encoded["length"][:],
