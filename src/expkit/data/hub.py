@@ -25,7 +25,8 @@ def load(
         splits = load_dataset(path, name, revision=revision)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: {reason(error)}"
+            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: "
+            f"{reason(error)}"
         ) from None
 
     def split(key: str, wanted: str, limit: int | None) -> Split:

@@ -39,7 +39,8 @@ def exit_codes(speaker: str = "expkit") -> Iterator[None]:
 def complain(error: UserError, speaker: str = "expkit") -> int:
     """Print the message, once for all processes of a run, and return the exit code."""
     message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
-    if is_main() or misdescribed():  # a misdescribed process does not know whether it is the main one
+    # A misdescribed process does not know whether it is the main one.
+    if is_main() or misdescribed():
         print(f"{speaker}: {message}", file=sys.stderr)
     else:
         time.sleep(MAIN_PRINTS_WITHIN)  # torchrun ends all processes as soon as one has ended

@@ -68,9 +68,7 @@ def joined() -> Iterator[None]:
         timer.start()
         leave(is_failing=True)
         if _has_left_note:
-            time.sleep(
-                MAIN_ENDS_WITHIN
-            )  # the launcher ends this process as soon as the main one ends
+            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends it earlier if the main process ends
         raise
     finally:
         leave()

@@ -20,7 +20,7 @@ def say(message: str) -> None:
     message = hidden(message)
     for recorder in _recorders:
         recorder.append(message)
-    console.print(message, markup=False, soft_wrap=True)
+    console.print(message, soft_wrap=True)
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def recorded() -> Iterator[list[str]]:
 
 def tell(message: str) -> None:
     """Print a message in lines that are as wide as the terminal."""
-    console.print(hidden(message), markup=False)
+    console.print(hidden(message))
 
 
 class Progress:

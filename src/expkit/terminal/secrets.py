@@ -16,11 +16,7 @@ VARIABLES = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|API_KEY|ACCESS_KEY)$", re
 # urlsplit would not find passwords with / or #, which databases allow.
 ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*)://[^\s'\"<>]*@", re.IGNORECASE)
 PARAMETER = re.compile(r"(?i)([?&](?:password|passwd|pwd|token)=)[^&\s'\"]*")
-FILES = (
-    "sqlite",
-    "file",
-    "pkg",
-)  # addresses of files, in whose names an @ is no mark of a password
+FILES = ("sqlite", "file", "pkg")  # addresses of files; an @ in their names marks no password
 
 _of_addresses: set[str] = set()
 

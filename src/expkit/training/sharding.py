@@ -43,9 +43,8 @@ def shard_if_asked(model: nn.Module, launch: Any, precision: str) -> None:
     mesh = init_device_mesh(device().type, (count(),))
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     for module in list(model.modules()):
-        is_tied = any(
-            uses[id(p)] > 1 for p in module.parameters()
-        )  # stays with the outermost module
+        # A tied weight belongs to several modules, so it stays with the outermost one.
+        is_tied = any(uses[id(p)] > 1 for p in module.parameters())
         if type(module).__name__ in layers and not is_tied:
             fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)

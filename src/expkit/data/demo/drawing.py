@@ -26,7 +26,7 @@ def vocabulary(name: str) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def generator_for(name: str, split: str, size: int, seed: int) -> random.Random:
+def seeded(name: str, split: str, size: int, seed: int) -> random.Random:
     """The random numbers for a split of the data set `name`.
 
     Raises:

@@ -27,22 +27,13 @@ from faker.providers.person.en_GB import Provider as BritishPerson
 from faker.providers.person.en_US import Provider as AmericanPerson
 from faker.providers.person.fr_FR import Provider as FrenchPerson
 
-from expkit.data.demo.drawing import (
-    OWNERS,
-    SPLITS,
-    distinct,
-    generator_for,
-    owner,
-    vocabulary,
-)
+from expkit.data.demo.drawing import OWNERS, SPLITS, distinct, owner, seeded, vocabulary
 
 _TRIES = 100
 
 _VOCABULARY = vocabulary("entities")
 FRAMES: tuple[str, ...] = tuple(_VOCABULARY["frames"])
-ENTITIES: Mapping[str, tuple[str, str]] = {  # slot: type, patterns
-    slot: (kind, patterns) for slot, (kind, patterns) in _VOCABULARY["entities"].items()
-}
+ENTITIES: Mapping[str, list[str]] = _VOCABULARY["entities"]  # slot: type, patterns
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -62,7 +53,7 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` distinct records, each {"id", "tokens", "ner_tags"} with BIO tags."""
-    rng = generator_for("entities", split, size, seed)
+    rng = seeded("entities", split, size, seed)
     # Frames are dealt out like names, except that all splits use the training frames.
     users = ("train", split)
     frames = [text for index, text in enumerate(FRAMES) if OWNERS[index % len(OWNERS)] in users]
@@ -88,7 +79,7 @@ def _fill(
     tokens: list[str] = []
     tags: list[str] = []
     for part in frame.split():
-        kind, patterns = ENTITIES.get(part.strip("{}"), ("", part))
+        kind, patterns = ENTITIES.get(part.strip("{}"), ["", part])
         pieces = rng.choice(patterns.split("|")).split()
         filled = [rng.choice(words[p[1:-1]]) if p.startswith("{") else p for p in pieces]
         tokens += filled

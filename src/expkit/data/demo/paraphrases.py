@@ -24,7 +24,7 @@ from typing import Any
 from faker.providers.geo import Provider as Geo
 from faker.providers.person.en_US import Provider as People
 
-from expkit.data.demo.drawing import distinct, generator_for, vocabulary
+from expkit.data.demo.drawing import distinct, seeded, vocabulary
 
 # Names are dealt out by their rank in one list; three fifths go to the training data.
 RANKS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
@@ -188,7 +188,7 @@ def _record(
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` distinct pairs, labelled 1 (same meaning) or 0."""
-    rng = generator_for("paraphrases", split, size, seed)
+    rng = seeded("paraphrases", split, size, seed)
     pool = {**_COMMON, **names(split)}
     return distinct(
         size, lambda: rng.sample(BLOCK, len(BLOCK)), lambda plan: _record(rng, pool, *plan), _TRIES

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from expkit.data.demo.drawing import distinct, generator_for, owner, vocabulary
+from expkit.data.demo.drawing import distinct, owner, seeded, vocabulary
 
 _TRIES = 300
 
@@ -39,7 +39,7 @@ TABLES = {name: _rows(**table) for name, table in _VOCABULARY["tables"].items()}
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` distinct passages, each {"text"}, that no other split can contain."""
-    rng = generator_for("passages", split, size, seed)
+    rng = seeded("passages", split, size, seed)
 
     def draw(frame: str) -> tuple[str, dict[str, Any]] | None:
         text = _fill(frame, rng)

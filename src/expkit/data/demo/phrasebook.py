@@ -18,7 +18,7 @@ from babel import Locale, dates
 from babel.numbers import format_currency
 from babel.units import format_unit
 
-from expkit.data.demo.drawing import distinct, generator_for, owner, vocabulary
+from expkit.data.demo.drawing import distinct, owner, seeded, vocabulary
 
 _WORDS = vocabulary("phrasebook")
 TERRITORIES: str = _WORDS["territories"]  # CLDR's codes
@@ -43,7 +43,7 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
 
     No sentence of one split occurs in another, whatever the sizes and seeds.
     """
-    rng = generator_for("phrasebook", split, size, seed)
+    rng = seeded("phrasebook", split, size, seed)
 
     def draw(frame: Pair) -> tuple[str, dict[str, Any]] | None:
         zh, ja = _fill(frame, rng)
