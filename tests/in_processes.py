@@ -22,7 +22,7 @@ from expkit.terminal.quiet import hush
 from expkit.training import checkpoint
 from expkit.training.evaluation import evaluate
 from expkit.training.interface import StepResult
-from expkit.training.sharding import whole
+from expkit.training.sharding import unsharded
 
 
 class Numbers(Task):
@@ -84,7 +84,7 @@ def fitted(task: str, *overrides: str) -> Fitted:
     training = prepared.training
     prepared.backend.fit(training, lambda result: bool(steps.append(result)))
     scored = evaluate(training.model, training.task, prepared.eval_sets["validation"])
-    with whole(training.model):
+    with unsharded(training.model):
         weights = {
             n: p.detach().clone() for n, p in training.model.named_parameters() if p.requires_grad
         }

@@ -3,18 +3,20 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from conftest import SMALL_TASKS, composed, encoded_by
 from expkit.config.components import make
-from expkit.data import files, splits
+from expkit.data import files, splits, table
 from expkit.experiment import build_base
 from expkit.tasks import masked_lm, token_classification, translation
 from expkit.terminal.errors import DataError
 
 
 def use_chunks_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (files, splits, masked_lm, token_classification, translation):
+    for module in (files, table, splits, masked_lm, token_classification, translation):
         monkeypatch.setattr(module, "CHUNK", size)
 
 
@@ -72,6 +74,18 @@ def test_a_file_is_read_chunk_by_chunk(tmp_path: Path, monkeypatch: pytest.Monke
     assert read.rows.to_dict() == whole.rows.to_dict()
     assert read.where(17) == whole.where(17) == f"{tmp_path / 'a.jsonl'}, line 18"
     assert list(read.values("text")) == whole.column("text")
+
+
+def test_a_parquet_file_is_read_chunk_by_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{"text": f"text {i}", "words": ["a"] * i} for i in range(20)]
+    file = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(pa.Table.from_pylist(records), file)
+    use_chunks_of(6, monkeypatch)
+    split = files.read(file, limit=17)
+    assert list(split) == records[:17]
+    assert split.where(16) == f"{file}, record 17"
 
 
 def test_an_empty_first_chunk_of_a_column_takes_the_type_of_the_next(

@@ -103,7 +103,7 @@ def test_nobody_comes_to_the_meeting(
 
     for name, value in {**WHOLE, "MASTER_PORT": str(free_port())}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(processes, "MEETING", timedelta(seconds=2))
+    monkeypatch.setattr(processes, "MEET_WITHIN", timedelta(seconds=2))
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(UserError, match="the other processes did not come"), processes.joined():

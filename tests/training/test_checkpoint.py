@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from conftest import SMALL_TASKS, composed
+from expkit.backends.torch_loop import TorchLoop
 from expkit.experiment import Prepared, prepare
 from expkit.training import checkpoint
 from expkit.training.interface import StepResult, Training
@@ -244,18 +245,15 @@ def dying(function: Callable[..., Any], left: list[int], before: bool) -> Callab
     return call
 
 
-def test_a_loss_scale_goes_on(small: Training, tmp_path: Path) -> None:
-    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
-    small.loss_scale.attach(scaler)
-    checkpoint.save(small, 1, {"step": 1}, tmp_path, keep=1)
-    small.loss_scale.attach(None)
-    small.loss_scale.load_state_dict({})
-    found = checkpoint.newest(tmp_path)
+def test_a_loss_scale_goes_on(project: Path) -> None:
+    training = replace(prepared("lora=none").training, precision="fp16")
+    state = torch.amp.GradScaler("cpu", init_scale=8.0).state_dict()
+    training.loss_scale.update(state)
+    checkpoint.save(training, 0, {}, project, keep=1)
+    training.loss_scale.clear()
+    found = checkpoint.newest(project)
     assert found is not None
-    checkpoint.restore(small, found)
-    fresh = torch.amp.GradScaler("cpu")
-    small.loss_scale.attach(fresh)
-    assert fresh.state_dict() == scaler.state_dict()
-    assert fresh.get_scale() == 8.0
-    small.loss_scale.attach(None)
-    small.loss_scale.load_state_dict({})
+    checkpoint.restore(training, found)
+    assert training.loss_scale == state
+    TorchLoop().fit(training, lambda result: result.done == 2)
+    assert training.loss_scale == {**state, "_growth_tracker": 2}

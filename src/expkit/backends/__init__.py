@@ -1,1 +1,1 @@
-"""How optimizer steps are carried out."""
+"""Backends, which carry out the optimizer steps."""

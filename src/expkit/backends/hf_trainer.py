@@ -1,8 +1,7 @@
 """`backend=trainer`: Hugging Face Trainer carries out the same steps.
 
-Trainer gets one "batch" for each optimizer step: the list of its micro-batches. So it never groups
-batches itself, and its accumulation, which normalises the loss of some models wrongly (transformers
-#47688), is not used.
+Trainer gets one "batch" for each optimizer step, which is the list of its micro-batches. So it does
+not accumulate gradients itself, which normalises the loss of some models wrongly (transformers #47688).
 """
 
 import inspect
@@ -19,7 +18,7 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 from expkit.data.steps import Batch
 from expkit.processes.group import summed
 from expkit.processes.ranks import count
-from expkit.training.interface import MIXED_PRECISION, OnStep, StepResult, Training
+from expkit.training.interface import OnStep, StepResult, Training
 from expkit.training.sharding import full, is_sharded, sync_on_last
 
 
@@ -50,20 +49,23 @@ class HFTrainer:
                 disable_tqdm=True,
                 ddp_find_unused_parameters=False,
             )
-            # Without it, a variable of the environment would make fp32 something else.
-            arguments.mixed_precision = MIXED_PRECISION[training.precision]
+            # Otherwise, a variable of the environment could turn fp32 into another precision.
+            is_mixed = training.precision in ("bf16", "fp16")
+            arguments.mixed_precision = training.precision if is_mixed else "no"
             _ = arguments.device  # looks for GPUs
             arguments._n_gpu = min(arguments.n_gpu, 1)  # with more, Trainer would split each batch
             trainer = _StepTrainer(training, on_step, arguments)
-            training.loss_scale.attach(trainer.accelerator.scaler)
             trainer.train()
         if use_cache is not None:
             config.use_cache = use_cache  # Trainer turns it off
         _unwrap(trainer.accelerator, training.model)
 
 
-class _StepTrainer(Trainer):
-    """A Trainer whose batches are whole optimizer steps and whose loss is the task's."""
+class _StepTrainer(Trainer, TrainerCallback):
+    """A Trainer whose batches are whole optimizer steps and whose loss is that of the task.
+
+    It is its own callback, which reports each step.
+    """
 
     def __init__(self, training: Training, on_step: OnStep, arguments: TrainingArguments) -> None:
         super().__init__(
@@ -73,13 +75,17 @@ class _StepTrainer(Trainer):
             optimizers=(training.optimizer, training.scheduler),
         )
         self.training = training
+        self.on_step = on_step
         self.grad_norm = torch.zeros(())
-        self.loss_is_scaled_for_ga = True  # over all items of the step, below
+        self.loss_is_scaled_for_ga = True  # compute_loss divides by all targets of the step
+        self.scaler = self.accelerator.scaler
+        if self.scaler is not None and training.loss_scale:
+            self.scaler.load_state_dict(training.loss_scale)
         if is_sharded(training.model):  # so there is nothing to wrap
             prepare = self.accelerator.prepare_model
             self.accelerator.prepare_model = partial(prepare, evaluation_mode=True)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_Report(self, on_step))
+        self.add_callback(self)
 
     def get_train_dataloader(self) -> "DataLoader[list[Batch]]":
         return self.training.steps.loader(self.training.start)
@@ -109,36 +115,27 @@ class _StepTrainer(Trainer):
         return (loss, logits) if return_outputs else loss
 
     def floating_point_ops(self, inputs: Any) -> int:
-        return 0  # nobody reads it, and it cannot count a list of batches
+        return 0  # the real method cannot count a list of batches, and nobody reads the result
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         self.grad_norm = full(super()._get_grad_norm(model, full(grad_norm)))
         return self.grad_norm
 
-
-class _Report(TrainerCallback):
-    """Reports each step when it is done."""
-
-    def __init__(self, trainer: _StepTrainer, on_step: OnStep) -> None:
-        self._trainer = trainer
-        self._on_step = on_step
-
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        trainer = self._trainer
-        examples = trainer.training.steps.examples(trainer.done - 1)
-        result = StepResult(
-            trainer.done, trainer.loss, trainer.grad_norm, trainer.learning_rate, examples
-        )
-        control.should_training_stop |= self._on_step(result)
+        if self.scaler is not None:
+            self.training.loss_scale.update(self.scaler.state_dict())
+        examples = self.training.steps.examples(self.done - 1)
+        result = StepResult(self.done, self.loss, self.grad_norm, self.learning_rate, examples)
+        control.should_training_stop |= self.on_step(result)
 
 
 def _unwrap(accelerator: Accelerator, model: torch.nn.Module) -> None:
     """Give `model` back its own `forward`, without mixed precision.
 
-    Accelerate's own unwrapping leaves a mark that the model is prepared, so that it would train in
-    fp32 the next time, and a `forward` without the decorators of its class.
+    Accelerate's own unwrapping leaves two things behind: a mark that the model is prepared, so that it
+    would train in fp32 the next time, and a `forward` without the decorators of its class.
     """
     accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     vars(model).pop("_is_accelerate_prepared", None)

@@ -13,10 +13,10 @@ from expkit.training.sharding import full, is_sharded, sync_on_last
 
 
 class TorchLoop:
-    """One optimizer step a turn: seed, forward and backward for each micro-batch, clip, update.
+    """For each step: seed, forward and backward for each micro-batch, then clip and update.
 
-    Several processes each have some of the micro-batches; DistributedDataParallel (or FSDP) adds up the
-    gradients in the backward pass of the last one.
+    Each of several processes has some of the micro-batches. DistributedDataParallel or FSDP sums the
+    gradients of all processes in the backward pass of the last one.
     """
 
     def fit(self, training: Training, on_step: OnStep) -> None:
@@ -26,7 +26,8 @@ class TorchLoop:
         if count() > 1 and not is_sharded(model):
             model = DistributedDataParallel(model, gradient_as_bucket_view=True)
         scaler = GradScaler(device.type, enabled=training.precision == "fp16")
-        training.loss_scale.attach(scaler if scaler.is_enabled() else None)
+        if training.loss_scale:
+            scaler.load_state_dict(training.loss_scale)
         clip_at = training.max_grad_norm or float("inf")
         model.train()
         start = training.start
@@ -47,6 +48,7 @@ class TorchLoop:
             scale = scaler.get_scale()
             scaler.step(optimizer)
             scaler.update()
+            training.loss_scale.update(scaler.state_dict())
             if scaler.get_scale() >= scale:  # lower after an overflow of fp16, which skips the step
                 training.scheduler.step()
             optimizer.zero_grad()

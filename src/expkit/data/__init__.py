@@ -1,1 +1,1 @@
-"""Where examples come from, how they are kept, and in which order they are trained on."""
+"""Where examples come from, how they are kept, and the order in which a model is trained on them."""

@@ -1,8 +1,9 @@
-"""Tokenised examples and trained tokenizers, kept by what they were made from: nothing is made twice.
+"""A cache of tokenised examples and of trained tokenizers, so that nothing is made twice.
 
-An entry is a folder whose name is a digest of data, settings and tokenizer, so it never has to be
-invalidated: whatever changes gets another name. An entry is written beside its place and renamed,
-so that processes that make the same one at the same time do not see half of it.
+An entry is a folder whose name is a digest of everything that decides its content, such as data,
+settings and tokenizer. So no entry is ever invalidated: when one of these changes, the name changes
+too. An entry is written under another name and then renamed, so no process sees half of an entry
+that another one is writing.
 """
 
 import json
@@ -28,45 +29,48 @@ from expkit.terminal.errors import DataError
 
 T = TypeVar("T")
 
-LIMIT = 10 * 2**30  # bytes of all entries; the ones that were not used for longest go first
+LIMIT = 10 * 2**30  # bytes of all entries; the least recently used ones are removed first
 LIBRARIES = ("transformers", "tokenizers", "datasets", "sentencepiece")
 CONTENT = "content"  # a table of examples, or a tokenizer's pieces
-SAID = "said.json"  # what was said while an entry was made
+SAID = "said.json"  # the messages that were shown while the entry was made
 
 
-def cached(facts: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> Dataset:
-    """The chunks that `make` yields as one table, or what it yielded for the same `facts` before.
+def cached(identity: Mapping[str, Any], make: Callable[[], Iterable[Columns]]) -> Dataset:
+    """All chunks that `make` yields as one table, which is taken from the cache if it is there.
 
-    They are written as they come, and mapped into memory from the file.
+    Each chunk is written as it comes. The table is then mapped into memory from the file.
+
+    Args:
+        identity: everything that decides what `make` yields.
 
     Raises:
         DataError: there is no chunk.
     """
-    return _entry(facts, partial(_write, make), lambda file: Dataset.from_file(str(file)))
+    return _entry(identity, partial(_write, make), lambda file: Dataset.from_file(str(file)))
 
 
 def learned(texts: Iterable[str], settings: Mapping[str, Any], learn: Callable[[], bytes]) -> bytes:
-    """What `learn` makes of texts, or what it made of the same ones with the same settings before.
+    """What `learn` makes of the texts, which is taken from the cache if it is there.
 
-    Only of `Texts` it is known, without reading them, whether they are the same.
+    The cache is used for `Texts` only, as these have a digest: others would have to be read first.
     """
     if not isinstance(texts, Texts):
         return learn()
-    facts = {"learned with": settings, "texts": texts.digest}
-    return _entry(facts, lambda file: file.write_bytes(learn()), Path.read_bytes)
+    identity = {"learned with": settings, "texts": texts.digest}
+    return _entry(identity, lambda file: file.write_bytes(learn()), Path.read_bytes)
 
 
 def _entry(
-    facts: Mapping[str, Any], write: Callable[[Path], object], read: Callable[[Path], T]
+    identity: Mapping[str, Any], write: Callable[[Path], object], read: Callable[[Path], T]
 ) -> T:
-    """What can be read from a file that was written for the same `facts`, now or before.
+    """Read the entry with this identity, after writing it if it is not there yet.
 
-    What was said while it was written is said again. An entry also depends on the source of expkit and
-    the versions of the libraries that do the work.
+    Messages that were shown while it was written are shown again. Its name also depends on the source
+    of expkit and on the versions of the libraries that do the work.
     """
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
-    entry = output_dir() / "cache" / "tokens" / digest_of_facts({**facts, "made by": made_by})
+    entry = output_dir() / "cache" / "tokens" / digest_of_facts({**identity, "made by": made_by})
     if (found := _read(entry, read)) is not None:
         return found
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")
@@ -85,7 +89,7 @@ def _entry(
     except OSError:  # another process was faster
         shutil.rmtree(unfinished, ignore_errors=True)
     _make_room(entry)
-    return _read(entry, read, silent=True) or made
+    return made
 
 
 def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -95,15 +99,15 @@ def digest_of_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
         return digest_of(Path(folder))
 
 
-def _read(entry: Path, read: Callable[[Path], T], silent: bool = False) -> T | None:
-    """The content of an entry that is there; None if it is not, or is removed meanwhile."""
+def _read(entry: Path, read: Callable[[Path], T]) -> T | None:
+    """The content of an entry; None if there is no such entry, or another process removes it."""
     try:
         said = json.loads((entry / SAID).read_text(encoding="utf-8"))
-        os.utime(entry)  # it was used now
+        os.utime(entry)  # marks it as used now
         content = read(entry / CONTENT)
     except OSError:
         return None
-    for message in [] if silent else said:
+    for message in said:
         say(message)
     return content
 
@@ -119,7 +123,7 @@ def _write(make: Callable[[], Iterable[Columns]], file: Path) -> None:
 
 
 def _make_room(newest: Path) -> None:
-    """Remove the oldest entries until the others fit; also what killed processes left."""
+    """Remove the oldest entries, and those that killed processes left unfinished, until all fit."""
     entries = sorted((*_measured(entry), entry) for entry in newest.parent.iterdir())
     total = sum(size for _, size, _ in entries)
     for _, size, entry in entries:
@@ -131,7 +135,7 @@ def _make_room(newest: Path) -> None:
 
 
 def _measured(entry: Path) -> tuple[float, int]:
-    """When it was used or written, and its bytes; nothing if another process removes it meanwhile."""
+    """When an entry was last used or written, and its bytes; zeros if another process removes it."""
     try:
         files = [file.stat() for file in entry.rglob("*") if file.is_file()]
         used = max(file.st_mtime for file in [entry.stat(), *files])

@@ -1,7 +1,7 @@
-"""Files of words and tags in columns, as those of the CoNLL shared tasks.
+"""Files with words and tags in columns, such as those of the CoNLL shared tasks.
 
-`data.conll.columns` names the columns. Without it the first one holds the words and the last one the
-tags (CoNLL-2003). If the file looks as if that were wrong, a message asks for the names.
+`data.conll.columns` names the columns. Without it, the first column holds the words and the last one
+the tags, as in CoNLL-2003. If the file looks as if that were wrong, a message asks for the names.
 """
 
 import re
@@ -13,23 +13,23 @@ from pathlib import Path
 from expkit.data.splits import Record
 from expkit.terminal.errors import DataError
 
-Numbered = tuple[int, str]  # a line with its number
-Row = tuple[int, list[str]]  # the cells of a line with its number
+Numbered = tuple[int, str]  # the number of a line, and its text
+Row = tuple[int, list[str]]  # the number of a line, and its cells
 
 TAG = re.compile(r"O|[BIESLUMW]-\S+")
 GAP = re.compile(r"[ \t]+")  # between the columns of a line
-METADATA = re.compile(r"#[ \w]+ = ")  # of a sentence in CoNLL-U
-# Of CoNLL-2000. A column of other tags may hold the entities that are meant.
+METADATA = re.compile(r"#[ \w]+ = ")  # CoNLL-U describes a sentence in such comments
+# The chunk types of CoNLL-2000. A column with other types of tags may hold the entities.
 CHUNKS = {"NP", "VP", "PP", "ADVP", "SBAR", "ADJP", "PRT", "CONJP", "INTJ", "LST", "UCP"}
 NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
-# CoNLL-U: the words 1 and 2 are written as one in line 1-2; the word 1.1 is in no text.
+# In CoNLL-U, line 1-2 says how the words 1 and 2 are written together, and word 1.1 is in no text.
 NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 
 
 def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Record]]:
-    """A word and its tag a line; a blank line or -DOCSTART- ends a sentence.
+    """Read sentences: each line has a word and its tag; a blank line or -DOCSTART- ends a sentence.
 
-    Comments before a sentence are skipped, and lines whose word number is no whole number.
+    Comments before a sentence are skipped, and so are lines whose word number is no whole number.
 
     Args:
         columns: a name for each column, among them `word`, `tag` and, for word numbers, `id`.
@@ -38,7 +38,7 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
         the number of the first line of each sentence, and its record.
 
     Raises:
-        DataError: a line without a tag, or a doubt which columns hold the words and the tags.
+        DataError: a line has no tag, or it is not clear which columns hold the words and the tags.
     """
     tag = columns.index("tag") - len(columns) if columns else -1
     with file.open(encoding="utf-8-sig") as lines:
@@ -53,19 +53,19 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
             words = [cells[names.index("word")] for _, cells in sentence]
             if "" in words:
                 raise DataError(f"{file}, line {sentence[words.index('')][0]}: its word is empty")
-            # Counted from the last one: lines may have different numbers of columns before it.
+            # Counted from the end, because lines may differ in their columns before the tag.
             tags = [cells[names.index("tag") - len(names)] for _, cells in sentence]
             yield sentence[0][0], {"id": str(count), "tokens": words, "ner_tags": tags}
             count += 1
 
 
 def _sentences(lines: Iterable[str], tag: int) -> Iterator[list[Numbered]]:
-    """The lines of each sentence; `tag` counts from the end."""
+    """The lines of each sentence; `tag` is the column of the tags, counted from the end."""
     sentence: list[Numbered] = []
     for number, line in enumerate(chain(lines, [""]), start=1):
-        # Not str.strip(): a no-break space or an ideographic space can be a word.
+        # str.strip() would remove a no-break or ideographic space, which can be a word.
         line = line.rstrip("\r\n ")
-        if not line.strip(" \t") or "-DOCSTART-" in _at_gaps(line)[:2]:  # it may be numbered
+        if not line.strip(" \t") or "-DOCSTART-" in _at_gaps(line)[:2]:  # after a word number
             if sentence:
                 yield sentence
             sentence = []
@@ -74,7 +74,7 @@ def _sentences(lines: Iterable[str], tag: int) -> Iterator[list[Numbered]]:
 
 
 def _is_comment(line: str, tag: int) -> bool:
-    """A `#` is a word if a tag is in the column of tags, but not in `# key = value`."""
+    """A line that starts with `#` is no comment if it has a tag; but `# key = value` always is one."""
     is_word = any(map(TAG.fullmatch, _at_gaps(line)[tag:][:1])) and not METADATA.match(line)
     return line.startswith("#") and not is_word
 
@@ -88,11 +88,10 @@ def _at_tabs(line: str) -> list[str]:
 
 
 def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None) -> list[list[Row]]:
-    """The cells of the lines, all of which are divided in the same way.
+    """Divide all lines into cells, either at tabs or at tabs and spaces.
 
-    A file with tabs may have words with a space in them, or columns some of which are separated by
-    spaces. It is taken as the latter if that gives all lines equally many columns, or at least more
-    of them than tabs do.
+    In a file with tabs, a space may be part of a word or separate two columns. It separates columns
+    if all lines then have equally many, or at least more lines than after dividing at tabs.
     """
     lines = list(chain.from_iterable(sentences))
     with_tab = next((number for number, line in lines if "\t" in line), None)
@@ -117,19 +116,19 @@ def _divided(file: Path, sentences: Sequence[list[Numbered]], width: int | None)
 
 
 def _most(counts: Iterable[int], width: int | None) -> int:
-    """How many lines have `width` columns; without it, the number of columns that most lines have."""
+    """How many lines have `width` columns, or if it is None, the most frequent number of columns."""
     found = Counter(count for count in counts if count > 1)
     return found[width] if width else max(found.values(), default=0)
 
 
 def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
-    """The names of the columns, by what they hold. Raises DataError if that leaves a doubt."""
+    """Name the columns by what they hold, or raise a DataError if that is not clear."""
     rows = list(chain.from_iterable(sentences))
     columns = list(zip(*(cells for _, cells in rows), strict=False))
     last = max(len(cells) for _, cells in rows) - 1
     tags = {k: set(column) for k, column in enumerate(columns) if all(map(TAG.fullmatch, column))}
     types = {k: {tag[2:] for tag in found} - {""} for k, found in tags.items()}
-    # Words can look like tags; in the first column they do not count where the last one holds tags.
+    # Words can look like tags: the first column is no rival if the last one holds tags.
     rivals = [k for k in types if k != last and (k or last not in types) and types[k] - CHUNKS]
     first = _first_column(sentences) if last > 1 else "word"
     word, tag = int(first != "word"), rivals[0] if rivals else last
@@ -151,9 +150,12 @@ def _seen(file: Path, sentences: Sequence[list[Row]]) -> list[str]:
 
 
 def _first_column(sentences: Sequence[list[Row]]) -> str:
-    """`word`; `id` for numbers, which may count the words; `_` for what all words of a sentence share.
+    """Name the first column by what it holds.
 
-    `_` is also what is empty or differs in nothing but numbers, such as 1:1 or w2.
+    Returns:
+        `id` for numbers, which may count the words; `_` if it is the same for all words of each
+        sentence, if it is empty somewhere, or if its cells differ in numbers only, such as w1 and
+        w2; else `word`.
     """
     cells = [[found[0] for _, found in sentence] for sentence in sentences]
     everywhere = list(chain.from_iterable(cells))

@@ -1,4 +1,4 @@
-"""`data=hub`: a data set of the Hugging Face hub."""
+"""`data=hub`: a data set from the Hugging Face hub."""
 
 from typing import Annotated
 
@@ -28,7 +28,8 @@ def load(
         splits = load_dataset(path, name, revision=revision)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: {reason(error)}"
+            f"data.path={path!r}: cannot be loaded from the Hugging Face hub or its local cache: "
+            f"{reason(error)}"
         ) from None
 
     def split(key: str, wanted: str, limit: int | None) -> Split:

@@ -8,9 +8,9 @@ from babel.core import get_global
 
 from expkit.terminal.errors import UserError
 
-# ISO 15924 codes of the scripts in which no spaces stand between words: those whose lines may break
+# ISO 15924 codes of the scripts without spaces between words. Lines in these scripts may break
 # between any two characters, or only where a dictionary says so (classes ID and SA of
-# https://www.unicode.org/reports/tr14), and Tibetan, Balinese and Javanese.
+# https://www.unicode.org/reports/tr14); Tibetan, Balinese and Javanese belong to them too.
 WITHOUT_SPACES = (
     *("Bali", "Bopo", "Hani", "Hans", "Hant", "Hira", "Hrkt", "Java", "Jpan", "Kana", "Khmr"),
     *("Kits", "Lana", "Laoo", "Mymr", "Nshu", "Tale", "Talu", "Tang", "Tavt", "Thai", "Tibt"),
@@ -20,10 +20,10 @@ WITHOUT_SPACES = (
 
 @cache
 def primary_subtag(code: str, key: str = "language") -> str:
-    """The language of a code such as zh_CN, zh-Hans or JA, in its shortest form: jpn is ja.
+    """The language in a code such as zh_CN, zh-Hans or JA, in its shortest form: jpn becomes ja.
 
     Args:
-        key: where the code was given, for the message.
+        key: the config key that has the code, for the message.
 
     Raises:
         UserError: there is no such language in CLDR (https://cldr.unicode.org), as Babel has it.
@@ -44,9 +44,10 @@ def primary_subtag(code: str, key: str = "language") -> str:
 
 @cache
 def script_of(code: str, key: str = "language") -> str:
-    """The script that a code names, as zh_Latn does, else the usual one of language and country.
+    """The script in which a language is written, as a code of ISO 15924 such as Thai or Hant.
 
-    It is a code of ISO 15924 such as Thai or Hant, or empty if CLDR knows none.
+    A code such as zh_Latn names its script; other languages have a usual one, which may depend on the
+    country. The result is empty if CLDR knows none.
 
     Raises:
         UserError: see `primary_subtag`.
@@ -60,7 +61,7 @@ def script_of(code: str, key: str = "language") -> str:
 
 
 def _meant(given: str) -> str | None:
-    """The code for the name of a language, for a country (jp) or for a misspelt code."""
+    """The code that was probably meant by the name of a language, a country (jp) or a misspelt code."""
     if likely := get_global("likely_subtags").get(f"und_{given.upper()}"):
         return str(likely).split("_")[0]
     codes = {name.lower(): code for code, name in Locale("en").languages.items()}

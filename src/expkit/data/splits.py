@@ -1,4 +1,4 @@
-"""The examples of one run: training, validation and, where there is one, test."""
+"""The examples of one run, in the splits train, validation and perhaps test."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,14 +12,14 @@ from expkit.terminal.errors import DataError, nearest
 Record = dict[str, Any]
 Columns = dict[str, list[Any]]
 
-CHUNK = 5_000  # examples that are in Python's memory at once
+CHUNK = 5_000  # so many examples are Python objects at a time
 
 
 @dataclass(frozen=True)
 class Split:
-    """Examples with the name and the digest under which MLflow lists them as an input.
+    """Examples, with the name and the digest under which MLflow lists them as an input.
 
-    `where` says for the i-th example where it comes from (file and line), for error messages.
+    `where(i)` says for error messages where example `i` comes from, such as `a.csv, line 7`.
     """
 
     rows: Dataset
@@ -44,12 +44,12 @@ class Split:
         return list(self.rows[name][:])
 
     def values(self, name: str) -> Iterator[Any]:
-        """The values of one column, a chunk of them in memory at a time."""
+        """Iterate over the values of one column, with one chunk of them in memory at a time."""
         for start in range(0, len(self), CHUNK):
             yield from self.rows[name][start : start + CHUNK]
 
     def chunks(self, names: Sequence[str]) -> Iterator[Columns]:
-        """Some columns, a chunk of the examples at a time."""
+        """Iterate over chunks of the examples with only these columns."""
         rows = self.rows.select_columns(list(names))
         for start in range(0, len(self), CHUNK):
             yield rows[start : start + CHUNK]
@@ -91,7 +91,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts that can be read again; `digest` is another one whenever they may differ."""
+    """Texts that can be read more than once; different texts have different digests."""
 
     read: Callable[[], Iterator[str]]
     digest: str

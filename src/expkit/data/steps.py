@@ -1,7 +1,7 @@
-"""What every optimizer step trains on: a pure function of the seed and the step's number.
+"""The examples of every optimizer step, as a pure function of the seed and the step's number.
 
-Both backends draw from the same `Steps`, so they see the same batches in the same order, and a
-resumed run goes on at any step without replaying what came before.
+Both backends draw from the same `Steps`, so they see the same batches in the same order. A resumed
+run can go on at any step without replaying the ones before.
 """
 
 import math
@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 Batch = dict[str, torch.Tensor]
 Example = dict[str, Any]
-# A collator gets the examples and a seed for each, for what it draws at random (masks): what is
-# drawn for an example does not depend on the batch that it is in.
+# A collator gets the examples and a seed for each of them. So what it draws at random for an example,
+# such as masks, does not depend on the batch.
 Collate = Callable[[list[Example], Sequence[int]], Batch]
 
 BATCHES_SORTED_TOGETHER = 50
@@ -26,8 +26,8 @@ BATCHES_SORTED_TOGETHER = 50
 class Steps(Dataset[list[Batch]]):
     """The optimizer steps of a run; each is a list of at most `accumulation` micro-batches.
 
-    An epoch has ceil(batches / accumulation) steps: the last one of an epoch may be short, no
-    example is dropped and none is carried over into the next epoch.
+    An epoch has ceil(batches / accumulation) steps. Its last step may be short: no example is dropped
+    or carried over into the next epoch.
 
     Where several processes train together, process r of n gets the micro-batches r, r + n, r + 2n, ... of
     a step. A process that would get one less than the others, in a short step, gets a copy of the first one
@@ -80,7 +80,7 @@ class Steps(Dataset[list[Batch]]):
     def _collated(self, step: int, indices: list[int]) -> Batch:
         epoch = step // self.steps_per_epoch
         seeds = [mix(self._seed, epoch, i) for i in indices]
-        # All at once: one after another they would take 1 % of a step.
+        # Reading the examples one by one would take 1 % of a step.
         return self._collate(self._examples.__getitems__(indices), seeds)
 
     def indices(self, step: int) -> list[list[int]]:
@@ -104,15 +104,15 @@ class Steps(Dataset[list[Batch]]):
             batch_size=None,
             sampler=range(start, self._total),
             pin_memory=torch.cuda.is_available(),  # so that copying does not wait
-            # A generator of its own: drawing a worker seed must not move the global random state.
+            # The loader draws a seed for its workers, which must not move the global random state.
             generator=torch.Generator().manual_seed(self._seed),
         )
 
     def _batches_of_epoch(self, epoch: int) -> list[np.ndarray]:
-        """Shuffled batches; with `group_by_length`, of examples of similar length.
+        """Shuffled batches, each of examples of similar length if `group_by_length` is set.
 
-        Windows of 50 batches are sorted by length and cut, then the batches are shuffled, so that
-        batches hold little padding and an epoch still has no order by length.
+        For that, windows of 50 batches are sorted by length and cut into batches, which are shuffled
+        again. So there is little padding, and the epoch as a whole is not ordered by length.
         """
         rng = np.random.default_rng((self._seed, epoch))
         order = rng.permutation(len(self._lengths))

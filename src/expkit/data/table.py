@@ -1,61 +1,149 @@
-"""A table that is made chunk by chunk; a long one lies in a file, and is mapped into memory."""
+"""Records become one table. A value that does not fit is named by its file and line."""
 
+import json
+import reprlib
 import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from expkit.config.project import output_dir
+from expkit.data.splits import CHUNK, Record
+from expkit.terminal.errors import DataError
+
+# Each record with the number of its line, so that a message can name the place of a mistake.
+Located = Iterator[tuple[int, Record]]
+
+DEEPEST = 32  # levels of lists and objects in a value; Arrow takes 64
+# What pyarrow raises for a value that it does not take.
+UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError)
 
 
-class GrowingTable:
-    """Takes chunks whose types may become wider: null to any type, whole numbers to fractions.
+def table_of(file: Path, unit: str, located: Located) -> tuple[pa.Table, "array[int]"]:
+    """Put all records into a table, and return it with the line number of each record.
 
-    One chunk alone stays in memory. The file has no name any more once the table is made, so it goes
-    with the table.
+    Python holds one chunk of the records at a time, and all chunks but the first are kept on disk. A
+    later chunk may widen the type of a column: null to any type, whole numbers to fractions.
+
+    Args:
+        unit: what the numbers count, `line` or `record`.
+
+    Raises:
+        DataError: the file has no records, or they differ in their columns or types.
     """
+    lines: array[int] = array("q")
+    parts: list[pa.Table] = []
+    first: Record = {}  # the first value of each column that is not null
+    while chunk := list(islice(located, CHUNK)):
+        first = first or dict.fromkeys(chunk[0][1])
+        _require_columns(file, unit, first, chunk)
+        for column, known in first.items():
+            if known is None:
+                values = (record[column] for _, record in chunk)
+                first[column] = next((v for v in values if v is not None), None)
+        try:
+            part = pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
+            if any(_is_deeper(column, DEEPEST) for column in part.schema.types):
+                raise _odd_one(file, unit, first, chunk)
+            _append(parts, part)
+        except UNFIT:
+            raise _odd_one(file, unit, first, chunk) from None
+        lines.extend(line for line, _ in chunk)
+    if not parts:
+        raise DataError(f"{file}: is empty; expected one example a line")
+    return pa.concat_tables(parts), lines
 
-    def __init__(self) -> None:
-        self._first: pa.Table | None = None
-        self._file: Path | None = None
-        self._writer: pa.RecordBatchStreamWriter | None = None
-        self.schema: pa.Schema | None = None
 
-    def append(self, chunk: pa.Table) -> None:
-        """Raises pa.ArrowInvalid or pa.ArrowTypeError if the types do not go together."""
-        if self.schema is None:
-            self._first, self.schema = chunk, chunk.schema
-            return
-        schema = pa.unify_schemas([self.schema, chunk.schema], promote_options="permissive")
-        if self._writer is None or schema != self.schema:
-            self._begin(schema)
-        assert self._writer is not None
-        self._writer.write_table(chunk.select(schema.names).cast(schema))
+def _append(parts: list[pa.Table], part: pa.Table) -> None:
+    """Give all parts the types that suit the new one too."""
+    if parts:
+        part = _on_disk(part)
+        before = parts[0].schema
+        schema = pa.unify_schemas([before, part.schema], promote_options="permissive")
+        if schema != before:
+            parts[:] = [earlier.cast(schema) for earlier in parts]
+        part = part.cast(schema)
+    parts.append(part)
 
-    def _begin(self, schema: pa.Schema) -> None:
-        """A file of these types, with what there is already."""
-        before = self.table().cast(schema)
-        folder = output_dir() / "cache"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow", delete=False) as file:
-            self._file = Path(file.name)
-        self._writer = pa.ipc.new_stream(str(self._file), schema)
-        self._writer.write_table(before)
-        self.schema, self._first = schema, None
 
-    def table(self) -> pa.Table:
-        """All chunks."""
-        if self._writer is None or self._file is None:
-            assert self._first is not None
-            return self._first
-        self._writer.close()
-        table = pa.ipc.open_stream(pa.memory_map(str(self._file))).read_all()
-        self.discard()
-        return table
+def _on_disk(table: pa.Table) -> pa.Table:
+    """The same table, mapped into memory from a file without a name, which goes with the table."""
+    folder = output_dir() / "cache"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".arrow") as file:
+        with pa.ipc.new_stream(file.name, table.schema) as writer:
+            writer.write_table(table)
+        return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
 
-    def discard(self) -> None:
-        """Leave no file behind; also after an error."""
-        if self._writer is not None and self._file is not None:
-            self._writer.close()
-            self._file.unlink()
-            self._writer = None
+
+def _is_deeper(kind: pa.DataType, levels: int) -> bool:
+    """Whether values of this type have more levels of lists and objects."""
+    inner = (kind.field(i).type for i in range(kind.num_fields))
+    return levels < 0 or any(_is_deeper(one, levels - 1) for one in inner)
+
+
+def _require_columns(
+    file: Path, unit: str, columns: Record, located: list[tuple[int, Record]]
+) -> None:
+    for name in columns:
+        if "\0" in name or not is_encodable(name):
+            raise DataError(
+                f"{file}: the column {name!r:.60} has a NUL in its name, or half of a character; "
+                "is the file UTF-8 text?"
+            )
+    for line, record in located:
+        if not record:
+            raise DataError(f"{file}, {unit} {line}: is an object without columns")
+        if record.keys() != columns.keys():
+            differing = sorted(record.keys() ^ columns.keys())
+            raise DataError(
+                f"{file}, {unit} {line}: columns differ from those of the first one in "
+                f"{', '.join(f'{name!r:.60}' for name in differing[:5])}"
+            )
+
+
+def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Record]]) -> DataError:
+    """An error that names the first value that does not fit the first one of its column."""
+    for column, known in first.items():
+        for line, record in located:
+            value = record[column]
+            place = f"{file}, {unit} {line}: {column:.60}={shown(value)}"
+            if _is_nested(value, DEEPEST):
+                return DataError(f"{place} is nested more than {DEEPEST} levels deep")
+            if not is_encodable(value):
+                return DataError(f"{place} holds a lone surrogate, which is half of a character")
+            if value is not None and type(value) is not type(known):
+                return DataError(
+                    f"{place} is of type {type(value).__name__}, but the first value is of type "
+                    f"{type(known).__name__}"
+                )
+            try:
+                pa.array([known, value])
+            except UNFIT as error:
+                return DataError(f"{place} does not fit the type of the first value: {error}")
+    return DataError(f"{file}: the values of one of its columns do not fit one type")
+
+
+def is_encodable(value: object) -> bool:
+    """Whether all texts in a value can be written as UTF-8: they hold no half of a character."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_nested(value: object, levels: int) -> bool:
+    """Whether a value has more levels of lists and objects."""
+    inner: Iterable[object] = value.values() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        inner = value
+    return levels < 0 or any(_is_nested(one, levels - 1) for one in inner)
+
+
+def shown(value: object) -> str:
+    """The beginning of a value, for a message; `repr` fails for deeply nested lists."""
+    return f"{reprlib.repr(value):.60}"

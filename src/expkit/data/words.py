@@ -1,4 +1,4 @@
-"""Where the words of a text are, for languages with and without spaces between them."""
+"""Finds the words of a text, in languages with and without spaces between words."""
 
 import re
 import unicodedata
@@ -11,22 +11,22 @@ from expkit.terminal.errors import UserError
 
 Span = tuple[int, int]  # first character, and the one after the last
 
-# What belongs to the character before it, for a character class of `re`, which has no \p{M}: accents,
-# vowel signs of Hindi, the voicing mark of kana, variation selectors, and the joiners of Persian and
-# Hindi. Of the marks above U+FFFF only the selectors: each further range would cost time at each word.
+# Characters that belong to the one before: accents, vowel signs of Hindi, the voicing mark of kana,
+# variation selectors, and the joiners of Persian and Hindi. They are listed for character classes of
+# `re`, which has no \p{M}. Above U+FFFF the list has the selectors only, because every further range
+# takes time at each word.
 MARKS = (
     "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c).startswith("M"))
     + "\u200c\u200d\U000e0100-\U000e01ef"
 )
 MARK = re.compile(f"[{MARKS}]")
 LETTER = re.compile(f"(?s:.)[{MARKS}]*")
-# A run of letters and digits is a word, any other visible character a word of its own; each with
-# its marks.
+# A word is a run of letters and digits, or any other single visible character; marks belong to it.
 RUN = re.compile(rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*|(?:[^\s\w]|_)[{MARKS}]*")
 
 
 def word_spans(text: str, language: str) -> list[Span]:
-    """Words in the order of the text; punctuation marks are words of their own.
+    """The places of all words, in the order of the text; a punctuation mark is a word too.
 
     Args:
         language: a code such as en, zh or ja_JP. Chinese is cut by jieba, Japanese by MeCab
@@ -47,10 +47,10 @@ def word_spans(text: str, language: str) -> list[Span]:
 
 
 def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]] | None:
-    """What finds words that have no spaces between them; None for a language that has.
+    """A function that divides a text into words; None for a language that has spaces between them.
 
     Raises:
-        UserError: there is no such language, or nothing here finds its words (jieba knows Mandarin only).
+        UserError: the language is unknown, or it needs a segmenter that expkit does not have.
     """
     script = script_of(language, key)
     if script not in WITHOUT_SPACES:
@@ -64,9 +64,12 @@ def segmenter(language: str, key: str = "language") -> Callable[[str], list[str]
 
 
 def _letters(text: str) -> tuple[str, Sequence[int]]:
-    """One character for each letter with its marks, as dictionaries have it, and where it starts.
+    """Compose each letter with its marks to one character, as dictionaries have it.
 
-    NUL becomes a space: MeCab would stop there.
+    A NUL becomes a space, because MeCab would stop there.
+
+    Returns:
+        the composed text, and for each of its characters where it starts in the original.
     """
     text = text.replace("\0", " ")
     if not MARK.search(text):
@@ -77,7 +80,7 @@ def _letters(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _found(text: str, words: list[str]) -> Iterator[Span]:
-    """Segmenters drop white space, so each word is looked for behind the one before."""
+    """The place of each word in the text. Segmenters drop white space, so the words are searched for."""
     position = 0
     for word in words:
         position = text.index(word, position)
@@ -91,7 +94,7 @@ def chinese_words(text: str) -> list[str]:
 
 
 def japanese_words(text: str) -> list[str]:
-    """The words that MeCab finds, without white space; it stops at a NUL."""
+    """The words that MeCab finds, without white space, up to the first NUL of each line."""
     return [word.surface for line in text.splitlines() for word in _mecab()(line)]
 
 

@@ -1,4 +1,4 @@
-"""One attempt at a run: in this process, in one of its own, or in several."""
+"""One attempt at a run, in this process or in a new one."""
 
 import gc
 import multiprocessing
@@ -21,15 +21,15 @@ Work = Callable[[DictConfig], Outcome]  # carries out one configuration; it can 
 
 
 def attempt(cfg: DictConfig, work: Work) -> Outcome:
-    """Carry out `work` and return its outcome, also where it fails.
+    """Carry out `work` and return its outcome, even if it fails.
 
-    The message or the traceback of a failure is printed. The process is left as the next job wants to
-    find it.
+    The message or the traceback of a failure is printed. Afterwards the process is ready for the next
+    job.
 
     Raises:
         KeyboardInterrupt: a signal has come.
     """
-    gc.disable()  # until training begins: what is made before stays, and is no garbage
+    gc.disable()  # until training begins, because hardly anything that is made before is garbage
     import torch
     from accelerate.state import AcceleratorState
 
@@ -37,7 +37,7 @@ def attempt(cfg: DictConfig, work: Work) -> Outcome:
     end_on_signals()
     before = torch.get_num_threads()
     torch.set_num_threads(threads())
-    os.environ.setdefault("RAYON_NUM_THREADS", str(threads()))  # of tokenizers
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads()))  # tokenizers reads it
     try:
         return work(cfg)
     except Pruned as reason:
@@ -53,7 +53,7 @@ def attempt(cfg: DictConfig, work: Work) -> Outcome:
         gc.enable()
         gc.collect()
         if not gc.get_freeze_count():
-            gc.freeze()  # the libraries: looking at them once more takes half a second a job
+            gc.freeze()  # or else looking through the libraries takes half a second for each job
         raise_late()
     return Outcome("failed")
 
@@ -66,7 +66,7 @@ def threads() -> int:
 
 
 def in_own_process(cfg: DictConfig, work: Work) -> Outcome:
-    """`attempt` in a new process: one that dies of a signal takes nothing with it, nor keeps memory."""
+    """Do `attempt` in a new process, which gives back all memory and can die without ending this one."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     plain = OmegaConf.to_container(cfg, resolve=True)
@@ -78,7 +78,7 @@ def in_own_process(cfg: DictConfig, work: Work) -> Outcome:
     except EOFError:
         return Outcome("failed")
     except KeyboardInterrupt:
-        process.terminate()  # which ends its run as KILLED
+        process.terminate()  # its run then ends as KILLED
         raise
     finally:
         process.join()

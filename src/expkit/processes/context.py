@@ -1,11 +1,11 @@
-"""What the process that starts a job of a sweep tells the job, in one variable of its environment."""
+"""How a process that starts a job tells it about its surroundings, in one environment variable."""
 
 import json
 import os
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-VARIABLE = "EXPKIT_JOB"  # expkit sets it in the processes that it starts, and users do not
+VARIABLE = "EXPKIT_JOB"  # expkit sets it for the processes that it starts; users never set it
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class JobContext:
     Args:
         project: the root of the project.
         sweep: the id of the parent run in MLflow.
-        overrides: what tells the job from others, as it was typed.
-        trial: the number of its trial, in a search.
+        overrides: the overrides in which the job differs from others, as they were typed.
+        trial: the number of its trial in a search.
         search: the arguments of `work`, for a worker of a search.
         threads: how many threads it may use.
         announce_in: a file that gets the id of the run as soon as it is open.
@@ -31,10 +31,10 @@ class JobContext:
     announce_in: str | None = None
 
     def variables(self, **changes: Any) -> dict[str, str]:
-        """The environment that gives this context, with changes, to another process."""
+        """The environment variable that gives this context, with changes, to another process."""
         return {VARIABLE: json.dumps(asdict(replace(self, **changes)))}
 
 
 def job_context() -> JobContext:
-    """The context that this process was given, or an empty one."""
+    """The context that this process has got, or an empty one."""
     return JobContext(**json.loads(os.environ.get(VARIABLE, "{}")))

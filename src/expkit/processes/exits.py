@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from expkit.processes.ranks import is_main
+from expkit.processes.ranks import is_main, misdescribed
 from expkit.terminal.errors import ConfigError, UserError, shortened
 from expkit.terminal.secrets import hidden
 from expkit.terminal.streams import outlive_readers
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
-SPEAKS_WITHIN = 5.0  # seconds that the main process has to print what is wrong
+MAIN_PRINTS_WITHIN = 5.0  # seconds that the main process has to print its message
 
 
 @contextmanager
 def exit_codes(speaker: str = "expkit") -> Iterator[None]:
-    """End this process by SystemExit if the block fails, after the one message that says why.
+    """Print one message and raise SystemExit if the block fails.
 
     Args:
-        speaker: the name of the command, which begins the message.
+        speaker: the name of the command, with which the message begins.
     """
     try:
         yield
@@ -39,10 +39,11 @@ def exit_codes(speaker: str = "expkit") -> Iterator[None]:
 def complain(error: UserError, speaker: str = "expkit") -> int:
     """Print the message, once for all processes of a run, and return the exit code."""
     message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
-    if is_main():
+    # A misdescribed process does not know whether it is the main one.
+    if is_main() or misdescribed():
         print(f"{speaker}: {message}", file=sys.stderr)
     else:
-        time.sleep(SPEAKS_WITHIN)  # torchrun ends all processes as soon as one has ended
+        time.sleep(MAIN_PRINTS_WITHIN)  # torchrun ends all processes as soon as one has ended
     return BAD_INPUT if isinstance(error, ConfigError) else FAILED
 
 
@@ -53,7 +54,7 @@ def print_error() -> None:
 
 
 def watch_output() -> None:
-    """From here on, output that nobody reads ends nothing, and tracebacks show no secrets."""
+    """Let the process go on if nobody reads its output, and hide secrets in tracebacks."""
     outlive_readers()
     sys.excepthook = _print
 

@@ -1,6 +1,6 @@
 """One training in several processes: how they join, and what they tell each other.
 
-Where there is one process alone, everything here is trivial.
+With one process alone, none of these functions waits or sends anything.
 """
 
 import os
@@ -26,12 +26,12 @@ from expkit.terminal.secrets import hidden
 
 T = TypeVar("T")
 
-MEETING = timedelta(seconds=45)  # for all processes to have found each other
-PATIENCE = timedelta(hours=2)  # with the main process, while it sends a model or reads data
-GRACE = 45.0  # seconds that the main process has to end its run when another one has failed
-NOTES = "failures"  # in the folder of a run, one of each process that has failed
-_has_left_word = False
-_cpu_group: Any = None  # for objects, whatever the tensors of training go through
+MEET_WITHIN = timedelta(seconds=45)  # the time in which all processes have to find each other
+WAIT_AT_MOST = timedelta(hours=2)  # for the main process, which may send a model or read data
+MAIN_ENDS_WITHIN = 45.0  # seconds that the main process has to end its run after another has failed
+NOTES = "failures"  # a folder in that of the run, with a note from each process that has failed
+_has_left_note = False
+_cpu_group: Any = None  # sends objects, also where training sends tensors between GPUs
 
 
 def device() -> torch.device:
@@ -49,59 +49,65 @@ def require_gpus(processes: int) -> None:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Belong to the processes that a launcher has started, and leave them at the end.
+    """Join the other processes that a launcher has started, and leave them at the end.
 
     Raises:
         UserError: the others did not come.
         ConfigError: there are more processes than GPUs.
     """
-    global _cpu_group
     if count() == 1:
         yield
         return
-    require_gpus(local_count())
-    # Accelerate would give each process its share of the whole machine, also of what others have.
-    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(device())
-        backend = "cpu:gloo,cuda:nccl"
-    try:
-        store, *_ = next(dist.rendezvous("env://", timeout=MEETING))
-    except (dist.DistError, OSError) as error:
-        seconds = MEETING.total_seconds()
-        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
-        if not is_main():  # nobody else may be there to say it
-            print(f"expkit: {why}", file=sys.stderr)
-        raise UserError(why) from error
-    console.quiet = not is_main()
-    store.set_timeout(PATIENCE)
-    store = dist.PrefixStore("expkit", store)
-    dist.init_process_group(backend, store=store, rank=rank(), world_size=count(), timeout=PATIENCE)
-    _cpu_group = dist.new_group(backend="gloo", timeout=PATIENCE)
+    _join()
     try:
         yield
     except BaseException:
-        # Leaving may wait for GPUs that wait for this process.
-        timer = Timer(2 * GRACE, os._exit, (EXIT_FAILED,))
+        # Leaving may wait for GPUs, and these for this process.
+        timer = Timer(2 * MAIN_ENDS_WITHIN, os._exit, (EXIT_FAILED,))
         timer.daemon = True
         timer.start()
         leave(is_failing=True)
-        if _has_left_word:
-            time.sleep(GRACE)  # or until the main process has ended, and the launcher ends this one
+        if _has_left_note:
+            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends it earlier if the main process ends
         raise
     finally:
         leave()
         console.quiet = False
 
 
+def _join() -> None:
+    global _cpu_group
+    require_gpus(local_count())
+    # Otherwise, Accelerate would divide all cores among the processes, even those that others use.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device())
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        store, *_ = next(dist.rendezvous("env://", timeout=MEET_WITHIN))
+    except (dist.DistError, OSError) as error:
+        seconds = MEET_WITHIN.total_seconds()
+        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
+        if not is_main():  # the main process may not be there to print it
+            print(f"expkit: {why}", file=sys.stderr)
+        raise UserError(why) from error
+    console.quiet = not is_main()
+    store.set_timeout(WAIT_AT_MOST)
+    store = dist.PrefixStore("expkit", store)
+    dist.init_process_group(
+        backend, store=store, rank=rank(), world_size=count(), timeout=WAIT_AT_MOST
+    )
+    _cpu_group = dist.new_group(backend="gloo", timeout=WAIT_AT_MOST)
+
+
 def leave(is_failing: bool = False) -> None:
-    """Close all connections: whoever waits for this process gets an error at once."""
+    """Close all connections, so that processes which wait for this one get an error at once."""
     global _cpu_group
     _cpu_group = None
     if dist.is_initialized():
         if is_failing and torch.cuda.is_available():
-            dist.distributed_c10d._abort_process_group()  # the other way waits for the others
+            dist.distributed_c10d._abort_process_group()  # destroying it waits for the others
         else:
             dist.destroy_process_group()
 
@@ -115,7 +121,7 @@ def summed(value: torch.Tensor) -> torch.Tensor:
 
 
 def any_of(flag: bool) -> bool:
-    """Whether it holds in one of the processes."""
+    """Whether the flag is set in any of the processes."""
     if count() == 1:
         return flag
     flags = torch.tensor(int(flag))
@@ -124,7 +130,7 @@ def any_of(flag: bool) -> bool:
 
 
 def gathered(part: Sequence[T]) -> list[T]:
-    """The parts of all processes, one behind the other, in each of them."""
+    """The parts of all processes in one list, in each of them."""
     if count() == 1:
         return list(part)
     parts: list[Any] = [None] * count()
@@ -133,7 +139,7 @@ def gathered(part: Sequence[T]) -> list[T]:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What the main process makes, in each of them."""
+    """Make something in the main process, and return it in each process."""
     if count() == 1:
         return make()
     box = [make() if is_main() else None]
@@ -142,13 +148,13 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def barrier() -> None:
-    """Wait until all processes are here."""
+    """Wait until all processes have called this."""
     any_of(False)
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """What leaves files behind is done by the main process; the others find them."""
+    """Let the main process run the block first, so that the others find the files that it writes."""
     if not is_main():
         barrier()
     yield
@@ -161,15 +167,15 @@ def failures_told(folder: Path) -> Iterator[None]:
     """Let the main process, which keeps the run, say why another one has failed.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run, where a process that fails leaves a note.
 
     Raises:
-        UserError: in the main process, when another one has failed or died.
+        UserError: another process has failed or died; raised in the main process.
     """
     if count() == 1:
         yield
         return
-    global _has_left_word
+    global _has_left_note
     notes = folder / NOTES
     if is_main():
         for left in notes.glob("*"):
@@ -185,7 +191,7 @@ def failures_told(folder: Path) -> Iterator[None]:
             unfinished = notes / f"{rank()}.unfinished"
             unfinished.write_text(hidden(f"{reason(error)}\n{text}"), encoding="utf-8")
             unfinished.rename(notes / f"{rank()}.txt")
-            _has_left_word = True
+            _has_left_note = True
             leave(is_failing=True)
         elif is_main() and is_of_connection:
             raise _failure_of_another(folder, error) from error
@@ -193,7 +199,7 @@ def failures_told(folder: Path) -> Iterator[None]:
 
 
 def failure_told(folder: Path) -> UserError | None:
-    """Why a process other than the main one has failed, if it has left word in the run's folder."""
+    """Why a process other than the main one has failed, if it has left a note in the run's folder."""
     for note in sorted((folder / NOTES).glob("*.txt")):
         why, _, trace = note.read_text(encoding="utf-8").partition("\n")
         failed = UserError(f"process {note.stem} (counted from 0) has failed: {why}")
@@ -211,7 +217,7 @@ def _failure_of_another(folder: Path, error: Exception) -> UserError:
 
 
 def _is_of_connection(error: Exception) -> bool:
-    """Gloo says by a plain RuntimeError, and in its own words, that the other side is gone."""
+    """Whether a connection has broken. Gloo raises a RuntimeError for that, without a type of its own."""
     words = ("gloo", "connection closed", "connection reset", "broken pipe")
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and their kin: the first waits for the end of a step, the second Ctrl-C does not."""
+"""Ctrl-C, SIGTERM and similar signals: a run stops after its step, or at once on a second Ctrl-C."""
 
 import os
 import signal
@@ -11,8 +11,8 @@ from typing import Any
 
 from expkit.processes.ranks import count, is_main
 
-# What ends a process besides Ctrl-C: `kill`, a terminal that closes, and what schedulers send some
-# time before they kill. Not all systems have all of them.
+# Signals that end a process besides Ctrl-C: those of `kill`, of a terminal that closes, and of
+# schedulers that are about to kill it. Some systems lack some of them.
 NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 ENDING = tuple(number for number in signal.Signals if number.name in NAMES)
 SIGNALS = (signal.SIGINT, *ENDING)
@@ -22,7 +22,7 @@ _came_late = Event()
 
 
 def end_on_signals() -> None:
-    """Signals end a run as Ctrl-C does; those that are ignored (`nohup` does so) stay ignored."""
+    """Let signals end a run as Ctrl-C does. Ignored ones stay ignored, such as SIGHUP under `nohup`."""
     if current_thread() is main_thread():
         for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -35,7 +35,7 @@ def _interrupt(*_: object) -> None:
 
 @contextmanager
 def stops_after_step() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether to stop; a second SIGINT raises KeyboardInterrupt at once."""
+    """Yield a function that says whether to stop. A second SIGINT raises KeyboardInterrupt at once."""
     asked = Event()
 
     def first(name: str) -> None:
@@ -48,12 +48,12 @@ def stops_after_step() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def ends_first(hurry: Callable[[float], None] | None = None) -> Iterator[None]:
-    """While a run or a sweep says how it has ended, which a signal must not cut off.
+    """Protect a block that logs how a run or a sweep has ended: signals do not cut it off.
 
-    Whoever goes on with another run calls `raise_late` before.
+    Call `raise_late` before another run is started.
 
     Args:
-        hurry: called with the seconds that are left: after the first signal, and after a Ctrl-C then.
+        hurry: called with the seconds that are left, after the first signal and after a later Ctrl-C.
     """
     _came_late.clear()
 
@@ -75,7 +75,7 @@ def raise_late() -> None:
 
 
 def ignore_termination() -> None:
-    """Signals do not count any more in one of several processes: it ends already."""
+    """Ignore signals in one of several processes, because it is about to end."""
     if count() > 1 and current_thread() is main_thread():
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
@@ -83,19 +83,20 @@ def ignore_termination() -> None:
 
 @contextmanager
 def unheard(number: signal.Signals) -> Iterator[None]:
-    """A signal is ignored meanwhile, and by processes that are started meanwhile for ever."""
+    """Ignore a signal in the block. Processes that are started in the block ignore it for ever."""
     with _handled({number: signal.SIG_IGN}):
         yield
 
 
 @contextmanager
 def ends_jobs_first(end_jobs: Callable[[], None] | None = None) -> Iterator[None]:
-    """While jobs run in processes of their own: the first signal lets them finish their steps.
+    """Run jobs in processes of their own, and let them finish their steps after the first signal.
 
-    A launcher that is interrupted kills its processes without waiting.
+    Otherwise, a launcher that is interrupted would kill its processes at once.
 
     Args:
-        end_jobs: ends them; None: whoever is interrupted does, and they say so themselves.
+        end_jobs: sends the signal to the jobs; None: the launcher does that, and the jobs print their
+            own messages.
     """
 
     def first(name: str) -> None:
@@ -110,11 +111,10 @@ def ends_jobs_first(end_jobs: Callable[[], None] | None = None) -> Iterator[None
 
 @contextmanager
 def _heard(first: Callable[[str], None], again: Callable[[], None]) -> Iterator[None]:
-    """The first signal calls `first` with its name, and a later SIGINT `again`.
+    """Let the first signal call `first` with its name, and a later SIGINT call `again`.
 
-    Another one that comes later does nothing: who gets the Ctrl-C of a terminal may get a SIGTERM of its
-    parent too, and who gets the SIGHUP of a terminal another one of its shell. Signals that are ignored
-    stay so.
+    Other later signals do nothing, because one event can send two signals: a process that gets a Ctrl-C
+    from its terminal may get a SIGTERM from its parent too. Ignored signals stay ignored.
     """
     has_come = False
 
@@ -133,7 +133,7 @@ def _heard(first: Callable[[str], None], again: Callable[[], None]) -> Iterator[
 
 @contextmanager
 def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
-    """Signals have other handlers meanwhile. Only the main thread of a process gets signals."""
+    """Replace the handlers of signals in the block. In other threads than the main one, do nothing."""
     if current_thread() is not main_thread():
         yield
         return
@@ -146,8 +146,8 @@ def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    """Not by print: the signal may have come in the middle of another one."""
+    """Write a line to stderr. `print` cannot be used, as the signal may have interrupted another one."""
     if not is_main():
         return
-    with suppress(OSError):  # nobody reads it
+    with suppress(OSError):  # raised if nobody reads it
         os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{message}\n".encode())

@@ -1,7 +1,7 @@
-"""`launch.processes=N`: one run in N processes, by torch's elastic launcher.
+"""`launch.processes=N`: one run in N processes, started by torch's elastic launcher.
 
-The configuration is composed and checked once; the processes get it resolved. (Composing it in each of
-them is what goes wrong with Hydra and torchrun: Hydra #2070.)
+The configuration is composed and checked once, and the processes get it resolved. Under torchrun, every
+process would compose it, which goes wrong with Hydra (Hydra #2070).
 """
 
 import logging
@@ -31,29 +31,29 @@ from expkit.processes.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes.outcome import Outcome
 from expkit.terminal.errors import UserError
 
-# Imported once in the process from which the others are forked: the second job of a sweep starts
-# in a second or two.
+# The process from which the others are forked imports this once. So the second job of a sweep starts
+# within two seconds.
 PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
-# Variables by which the launcher tells a process which one it is.
+# The launcher tells a process in variables with these names which one it is.
 DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
-SHUTDOWN = 600  # seconds of a process for a step, an evaluation and a checkpoint after a signal
+# Seconds that a process has for a step, an evaluation and a checkpoint after a signal.
+STOPS_WITHIN = 600
 
-
-# Ends the run of that id as failed, unless it says so itself: (id, why, whether that is certain).
-# Returns whether the run had ended by itself.
+# Called as mark_failed(run_id, why, is_certain). Marks a run as failed unless it has ended by itself,
+# and returns whether it had.
 MarkFailed = Callable[[str, str, bool], bool]
 
 
 def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFailed) -> Outcome:
-    """One run in `cfg.launch.processes` processes; returns what `attempt` does.
+    """Carry out one run in `cfg.launch.processes` processes, and return its outcome.
 
     Args:
-        context: what the processes are told, but for their threads.
-        mark_failed: called where the processes have died.
+        context: the context of the processes, but for their threads.
+        mark_failed: called if the processes have died.
 
     Raises:
-        KeyboardInterrupt: this process was interrupted; the run has ended as KILLED.
+        KeyboardInterrupt: this process was interrupted, and the run has ended as KILLED.
         ConfigError: there are more processes than GPUs.
     """
     processes = cfg.launch.processes
@@ -63,10 +63,12 @@ def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFa
         opened = Path(folder) / "run"
         told = context.variables(threads=share, announce_in=str(opened))
         environment = {**os.environ, **told, "OMP_NUM_THREADS": str(share)}
-        order = Order(OmegaConf.to_container(cfg, resolve=True), work, environment)
+        assignment = Assignment(OmegaConf.to_container(cfg, resolve=True), work, environment)
         try:
             with _launching(), ends_jobs_first():
-                outcome: Outcome = elastic_launch(on_this_machine(processes), _member)(order)[0]
+                outcome: Outcome = elastic_launch(on_this_machine(processes), _member)(assignment)[
+                    0
+                ]
                 return outcome
         except ChildFailedError as error:
             _, failure = error.get_first_failure()
@@ -77,7 +79,7 @@ def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFa
 
 
 def on_this_machine(processes: int) -> LaunchConfig:
-    """How the elastic launcher starts them: forked from one process that has imported everything."""
+    """Settings with which processes are forked from one that has imported everything."""
     multiprocessing.set_forkserver_preload(PRELOADED)
     return LaunchConfig(
         min_nodes=1,
@@ -89,34 +91,34 @@ def on_this_machine(processes: int) -> LaunchConfig:
         local_addr=HERE,
         max_restarts=0,
         start_method="forkserver",
-        signals_to_handle="",  # a second one would cut off its wait for the processes
-        shutdown_timeout=SHUTDOWN,
+        signals_to_handle="",  # a second signal would cut off its wait for the processes
+        shutdown_timeout=STOPS_WITHIN,
     )
 
 
 @dataclass(frozen=True)
-class Order:
-    """What each of the processes gets."""
+class Assignment:
+    """The work for each of the processes."""
 
     config: Any  # resolved
     work: Work
     environment: dict[str, str]
 
 
-def _member(order: Order) -> Any:
-    """Carry out the order in one of the processes.
+def _member(assignment: Assignment) -> Any:
+    """Carry out the assignment, in one of the processes.
 
     The launcher waits for a process that returns; only one that exits ends the others.
     """
     described = {name: v for name, v in os.environ.items() if name.startswith(DESCRIPTION)}
-    os.environ.clear()  # what the process from which this one was forked was started with
-    os.environ.update({**order.environment, **described})
+    os.environ.clear()  # it is that of the process from which this one was forked
+    os.environ.update({**assignment.environment, **described})
     end_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see _launching
     Thread(target=_end_with_launcher, daemon=True).start()
     try:
         with joined():
-            outcome = attempt(OmegaConf.create(order.config), order.work)
+            outcome = attempt(OmegaConf.create(assignment.config), assignment.work)
             if outcome.state == "failed":
                 raise SystemExit(FAILED)
             return outcome
@@ -127,24 +129,24 @@ def _member(order: Order) -> Any:
 
 
 def _end_with_launcher() -> None:
-    """Nobody waits for a process whose launcher was killed."""
+    """End this process if its launcher was killed, because nobody waits for it any more."""
     launcher = multiprocessing.parent_process()
     assert launcher is not None
     launcher.join()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(SHUTDOWN)
+    time.sleep(STOPS_WITHIN)
     os._exit(INTERRUPTED)
 
 
 def _end(opened: Path, failure: ProcessFailure, processes: int, mark_failed: MarkFailed) -> None:
-    """Make sure that the run says that it has failed and why, also when nobody was left to say it."""
+    """Make sure that the run is marked as failed, with the reason, if its processes could not do it."""
     died = failure.exitcode < 0
     how = f"has died of {failure.signal_name()}" if died else f"has ended with {failure.exitcode}"
     why = f"process {failure.local_rank} of {processes} (counted from 0) {how}"
     try:
         had_ended = not opened.exists() or mark_failed(opened.read_text(), why, died)
     except (UserError, OSError) as error:
-        complain(UserError(f"that the run has failed could not be logged: {error}"))
+        complain(UserError(f"the failure of the run could not be logged: {error}"))
         had_ended = False
     if died or not had_ended:
         complain(UserError(f"{why}; resume=auto goes on from the last checkpoint"))
@@ -152,15 +154,15 @@ def _end(opened: Path, failure: ProcessFailure, processes: int, mark_failed: Mar
 
 @contextmanager
 def _launching() -> Iterator[None]:
-    """The launcher takes over signals, and reports what the processes have said themselves.
+    """Silence the launcher, which repeats the errors of the processes, and choose the start method.
 
-    Processes of joblib hand on their own start method, which no other process knows.
+    A process of joblib has a start method of its own, which other processes do not know.
     """
     before = logging.root.manager.disable
     method = multiprocessing.get_start_method(allow_none=True)
     logging.disable(logging.CRITICAL)
     multiprocessing.set_start_method("forkserver", force=True)
-    # Schedulers and terminals send signals to all processes of a job, also to these two.
+    # These two processes must not get the signals that schedulers and terminals send to the whole job.
     for start in (resource_tracker.ensure_running, forkserver.ensure_running):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:

@@ -1,22 +1,22 @@
-"""How a run has ended, as the process that carried it out tells the one that asked for it."""
+"""The outcome of a run, which the process that carried it out returns to the one that started it."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-# Asked after each evaluation with the share of the steps that are done and the objective.
+# Called after each evaluation with the share of the steps that are done and the objective.
 IsPromising = Callable[[float, float], bool]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """How a run has ended.
 
     Args:
-        state: `skipped` where a sweep was stopped before the run began.
-        run_id: of the run in MLflow; empty where nobody here knows it.
-        objective: scored by the exported model of the best checkpoint; NaN if there is none.
+        state: `skipped` means that the sweep was stopped before the run began.
+        run_id: the id of the run in MLflow; empty if it is not known here.
+        objective: the score of the exported model; NaN if there is none.
     """
 
     state: Literal["finished", "failed", "pruned", "skipped"]

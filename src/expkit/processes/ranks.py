@@ -1,13 +1,14 @@
-"""Which of the processes of a run this one is, as torchrun, accelerate or expkit.processes.launch has told it.
+"""Which of the processes of a run this one is.
 
-They say so in the environment: https://docs.pytorch.org/docs/stable/elastic/run.html
+torchrun, accelerate and expkit.processes.launch say so in variables of the environment:
+https://docs.pytorch.org/docs/stable/elastic/run.html
 """
 
 import os
 
 NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-BY_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # accelerate counts by them
+BY_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # accelerate reads them
 TO_DO = (
     "if they are left over, run: unset RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE; several processes "
     "are started by launch.processes or torchrun (docs/several-processes.md)"
@@ -15,9 +16,9 @@ TO_DO = (
 
 
 def misdescribed() -> str | None:
-    """Why the environment describes no process of a run; None if it does, or if there is one alone.
+    """What is wrong with the description of this process in the environment, or None.
 
-    Where there is one alone its description is removed: Accelerate would open connections for it.
+    The description of a process that is alone is removed, or else Accelerate would open connections.
     """
     ranks = {os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK")}
     if os.environ.get("WORLD_SIZE") == "1" and ranks == {"0"}:
@@ -50,7 +51,7 @@ def _number(name: str) -> int | None:
 
 
 def count() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return (_number("WORLD_SIZE") or 1) if "RANK" in os.environ else 1
 
 
@@ -60,12 +61,12 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Its number among those of this machine, from 0."""
+    """The number of this process among those on its machine, from 0."""
     return (_number("LOCAL_RANK") or 0) if count() > 1 else 0
 
 
 def local_count() -> int:
-    """How many of them this machine has."""
+    """The number of processes on this machine."""
     return (_number("LOCAL_WORLD_SIZE") or count()) if count() > 1 else 1
 
 

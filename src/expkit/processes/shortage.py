@@ -1,4 +1,4 @@
-"""What the machine has run out of, in the words of whoever has to mend it."""
+"""Says what the machine has run out of, in words that help the user."""
 
 import errno
 
@@ -18,23 +18,23 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad
 
 
 def shortage(error: BaseException) -> str | None:
-    """What was not enough, if that is why something failed."""
+    """The resource whose shortage is the reason for a failure, or None."""
     return out_of_disk(error) or ("out of memory" if is_out_of_memory(error) else None)
 
 
 def out_of_disk(error: BaseException) -> str | None:
-    """What is wrong with the disk, if that is why writing a file failed."""
+    """What is wrong with the disk, if that is the reason for a failure, or None."""
     if isinstance(error, OSError):
         reason = DISK.get(error.errno or 0)
         return f"{error.filename}: {reason}" if reason and error.filename else reason
-    if isinstance(error, SafetensorError):  # which tells the number of the error in its text alone
+    if isinstance(error, SafetensorError):  # it has the number of the error in its text only
         text = str(error)
         return next((why for code, why in DISK.items() if f"(os error {code})" in text), None)
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, of the GPU or of the machine, was not enough."""
+    """Whether the memory of the GPU or of the machine was not enough."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     text = str(error).lower()

@@ -202,7 +202,7 @@ class Translation(Task):
         return self._generate(model, tokenizer, {name: batch[name] for name in INPUTS})
 
     def _generate(self, model: PreTrainedModel, tokenizer: Tokenizer, inputs: Batch) -> list[str]:
-        # Of several processes each generates for itself: it has all weights (sharding.whole).
+        # Of several processes each generates for itself: it has all weights (sharding.unsharded).
         ids = model.generate(**inputs, **self._generation, synced_gpus=False)
         return tokenizer.batch_decode(ids, skip_special_tokens=True)
 

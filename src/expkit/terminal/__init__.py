@@ -1,1 +1,1 @@
-"""What a person sees: lines, tables, errors, and nothing secret."""
+"""Lines, tables and errors that users see, without secrets."""

@@ -1,4 +1,4 @@
-"""What a person sees: the progress bar and the tables."""
+"""Prints lines and tables, and shows the progress bar."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,16 +16,16 @@ _recorders: list[list[str]] = []
 
 
 def say(message: str) -> None:
-    """One line about what happens now."""
+    """Print one line about what happens now."""
     message = hidden(message)
     for recorder in _recorders:
         recorder.append(message)
-    console.print(message, markup=False, soft_wrap=True)
+    console.print(message, soft_wrap=True)
 
 
 @contextmanager
 def recorded() -> Iterator[list[str]]:
-    """What is said meanwhile, to be said again another time."""
+    """Collect the lines that `say` prints in the block, so that they can be printed again later."""
     messages: list[str] = []
     _recorders.append(messages)
     try:
@@ -35,12 +35,12 @@ def recorded() -> Iterator[list[str]]:
 
 
 def tell(message: str) -> None:
-    """A message that is broken into lines as wide as the terminal."""
-    console.print(hidden(message), markup=False)
+    """Print a message in lines that are as wide as the terminal."""
+    console.print(hidden(message))
 
 
 class Progress:
-    """Optimizer steps done, with loss and rate; on a terminal a bar, elsewhere lines now and then."""
+    """The steps that are done, with loss and rate: a bar on a terminal, elsewhere a line now and then."""
 
     def __init__(self, total: int) -> None:
         self._total = total
@@ -68,12 +68,12 @@ class Progress:
         self._bar.stop()
 
     def show(self, *, loss: float, rate: float) -> None:
-        """The figures beside the bar."""
+        """Set the figures beside the bar."""
         self._loss, self._rate = loss, rate
         self._bar.update(self._task, loss=loss, rate=rate)
 
     def advance(self, done: int) -> None:
-        """So many steps are done."""
+        """Show that so many steps are done."""
         self._bar.update(self._task, completed=done)
         if not self._is_live and done >= self._next_line * self._total and self._rate == self._rate:
             say(f"  step {done}/{self._total}  loss {self._loss:.4f}  {self._rate:.0f} samples/s")
@@ -81,7 +81,7 @@ class Progress:
                 self._next_line += 0.1
 
     def evaluated(self, done: int, metrics: Mapping[str, float]) -> None:
-        """One line with the metrics of an evaluation."""
+        """Print one line with the metrics of an evaluation."""
         figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         say(f"  step {done}/{self._total}  {figures}")
 
@@ -89,10 +89,10 @@ class Progress:
 def table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], bold: Collection[int] = ()
 ) -> None:
-    """A small table; all columns but the first are aligned to the right.
+    """Print a small table; all columns but the first are aligned to the right.
 
     Args:
-        bold: numbers of the rows to stand out.
+        bold: the numbers of the rows that are printed in bold.
     """
     grid = Table(title=hidden(title), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):

@@ -1,15 +1,15 @@
-"""Errors that are the user's to mend: shown as one message, without a traceback."""
+"""Errors that users can mend. They are shown as one message, without a traceback."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something that was asked for cannot be done; the message says what, and what to do."""
+    """A request cannot be carried out. The message says why, and what to do."""
 
 
 class ConfigError(UserError):
-    """The configuration is wrong. Carries every problem that was found, not just the first.
+    """The configuration is wrong. The error has all problems that were found, not just the first.
 
     Args:
         problems: a message for each problem, or the message of the only one.
@@ -20,21 +20,21 @@ class ConfigError(UserError):
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["ConfigError"], tuple[list[str]]]:
-        """Exceptions are sent from process to process by their message; this one by its problems."""
+        """Lets another process get the problems; pickle would pass on the message only."""
         return type(self), (self.problems,)
 
 
 class Pruned(Exception):
-    """A run was ended early because others of its search are better; raised between two steps."""
+    """A run ends early, between two steps, because other runs of its search are better."""
 
 
 class DataError(UserError):
-    """The data cannot be used; the message names the file and, where there is one, the line."""
+    """The data cannot be used. The message names the file and, if possible, the line."""
 
 
 def nearest(given: object, allowed: Iterable[object]) -> str:
-    """`allowed: a, b, c; did you mean b?` for an error message; empty if nothing is allowed."""
-    # Comparing texts takes time that grows with the product of their lengths.
+    """Text such as `allowed: a, b, c; did you mean b?` for a message; empty if nothing is allowed."""
+    # The time to compare texts grows with the product of their lengths.
     names = [shortened(str(name), 100) for name in allowed]
     if not names:
         return ""
@@ -45,7 +45,7 @@ def nearest(given: object, allowed: Iterable[object]) -> str:
 
 
 def shortened(line: str, longest: int = 2_000) -> str:
-    """`line` without its middle if it is too long to read: a value may be as long as a file."""
+    """Cut the middle out of a line that is too long, as a value may be as long as a file."""
     if len(line) <= longest:
         return line
     half = longest // 2
@@ -53,6 +53,6 @@ def shortened(line: str, longest: int = 2_000) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in one line."""
+    """The reason for a failure, in one line."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}".rstrip(": ")

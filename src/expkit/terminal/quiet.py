@@ -1,4 +1,4 @@
-"""Keep libraries from talking."""
+"""Keeps libraries from printing."""
 
 import logging
 import os
@@ -10,13 +10,13 @@ import transformers
 
 def hush() -> None:
     """Silence progress bars, advice and warnings of the libraries."""
-    # Said aloud, or tokenizers warns in each process that is forked off later.
+    # If it is not set, tokenizers warns in each process that is forked later.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
     for name in ("mlflow", "alembic", "accelerate", "httpx", "huggingface_hub", "hydra"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # It prints the traceback of each error of a database, and raises it too.
+    # This logger prints the traceback of each database error, although the error is raised too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"(mlflow|torch|transformers|peft)\b")

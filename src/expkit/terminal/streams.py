@@ -1,7 +1,7 @@
-"""Output that nobody takes must not end a run.
+"""Keeps a run going if its output cannot be written.
 
-A reader may have left (`| head -1`), a terminal may be gone, the disk behind a file may be full, and a
-stream may have been closed from the start (`>&-`).
+The reader may have left (`| head -1`), the terminal may be gone, the disk may be full, or the stream may
+have been closed from the start (`>&-`).
 """
 
 import io
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-failed: set[int] = set()  # descriptors that have not taken all
+failed: set[int] = set()  # descriptors of streams that have lost output
 
 
 def outlive_readers() -> None:
-    """What standard output and error do not take is lost from here on, and nothing else."""
-    if os.name == "nt":  # whose consoles take text in another way
+    """From now on, output that cannot be written is lost, and no error is raised."""
+    if os.name == "nt":  # consoles of Windows take text in another way
         return
-    # Else the next file that is opened, such as a database, would be the standard output.
+    # If standard output is closed, the next file that is opened, such as a database, would take its place.
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     for name, number in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__"):  # else somebody catches what is said
+        if stream is getattr(sys, f"__{name}__"):  # else the output is captured
             options = ("encoding", "errors", "line_buffering", "write_through")
             like = {option: getattr(stream, option) for option in options if stream}
             raw = _Unfailing(number, "w", closefd=False)
@@ -37,12 +37,12 @@ def outlive_readers() -> None:
 
 class _Unfailing(io.FileIO):
     def write(self, data: "ReadableBuffer") -> int:
-        """All of it; what cannot be written counts as written."""
+        """Write all data; data that cannot be written counts as written."""
         left = whole = memoryview(data).cast("B")
         try:
             while left:
                 written = super().write(left)
-                if written is None:  # whoever reads is only slow
+                if written is None:  # the reader is only slow
                     select.select([], [self], [])
                 left = left[written or 0 :]
         except OSError as error:

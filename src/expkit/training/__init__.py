@@ -1,1 +1,1 @@
-"""Steps, evaluations, checkpoints and exports, whatever the backend."""
+"""Training, evaluation, checkpoints and export, in the same way for every backend."""

@@ -1,4 +1,4 @@
-"""`precision=auto`: whichever of fp32 and bf16 trains faster here, timed on the run's own batches."""
+"""`precision=auto` takes fp32 or bf16, whichever trains the run's own batches faster on this machine."""
 
 import json
 import os
@@ -32,12 +32,12 @@ CANDIDATES = ("fp32", "bf16")
 WARM_UP, TIMED = 3, 7  # batches
 LOCK_TIMEOUT = 600.0  # seconds
 
-Figures = dict[str, float | str]  # by candidate: examples a second, or why it cannot be used
+Figures = dict[str, float | str]  # for each candidate, examples a second or why it cannot be used
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is timed: forward and backward passes over the first batches, without an optimizer."""
+    """What is timed: forward and backward passes over the first batches of `steps`."""
 
     model: torch.nn.Module
     task: Task
@@ -45,9 +45,9 @@ class Trial:
 
 
 def settle(wanted: str, trial: Trial) -> str:
-    """What `auto` stands for, as the main process decides; every other precision stands for itself.
+    """Replace `auto` by the precision that the main process chooses, and return any other as it is.
 
-    All jobs of a sweep take what its first one has taken, or the sweep would compare precisions.
+    All jobs of a sweep take the choice of its first job, or else the sweep would compare precisions.
     """
     return wanted if wanted != "auto" else from_main(partial(_settled, trial))
 
@@ -79,15 +79,15 @@ def _faster(trial: Trial) -> str:
 
 
 def _figures(trial: Trial) -> Figures:
-    """Timed once for the same machine, model and shape, and kept in the cache."""
+    """The figures, which are timed once for each machine, model and shape, and kept in the cache."""
     config: Any = trial.model.config
-    facts = {
+    identity = {
         "machine": [_processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__],
         "model": [type(trial.model).__name__, config.to_json_string(use_diff=False)],
         "trained": sum(p.numel() for p in trial.model.parameters() if p.requires_grad),
         "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
     }
-    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(facts)}.json"
+    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(identity)}.json"
     return _once(file, partial(_timed, trial))
 
 
@@ -100,9 +100,9 @@ def _processor() -> str:
 
 
 def _once(file: Path, make: Callable[[], Any]) -> Any:
-    """The JSON in `file`, which the first process makes while the others wait.
+    """The content of a JSON file, which the first process makes while the others wait.
 
-    A process that gets no lock, or cannot write, makes it for itself.
+    A process that gets no lock or cannot read the file makes the content for itself.
     """
     with ExitStack() as held:
         with suppress(OSError):
@@ -119,10 +119,10 @@ def _once(file: Path, make: Callable[[], Any]) -> Any:
 
 
 def _timed(trial: Trial) -> Figures:
-    """Examples a second of each candidate, on the batch that other work of the machine disturbed least.
+    """Time each candidate, and take the batch that other work on the machine has disturbed least.
 
-    Each batch is timed once, after others have warmed up: libraries prepare bf16 anew for each shape, and
-    in training, too, most shapes are new. The same batch a second time would be faster than training is.
+    Each batch is timed once. Libraries prepare bf16 anew for each shape, and most shapes are new in
+    training too, so the same batch would be faster the second time than training is.
     """
     times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     failed: Figures = {}
@@ -144,7 +144,7 @@ def _timed(trial: Trial) -> Figures:
 
 
 def _step(trial: Trial, name: str, batch: Batch) -> float:
-    """Seconds of a forward and a backward pass. Raises ArithmeticError if they give no numbers."""
+    """Seconds of a forward and a backward pass. Raises ArithmeticError if one is not finite."""
     model = trial.model
     model.zero_grad(set_to_none=True)
     device = next(model.parameters()).device
@@ -155,7 +155,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
         total, _ = trial.task.loss(model, batch)
         loss = total / max(trial.task.count_targets(batch), 1)
     loss.backward()
-    shown = loss.item()  # a GPU has finished then
+    shown = loss.item()  # waits for the GPU
     seconds = perf_counter() - started
     norm = get_total_norm([p.grad for p in model.parameters() if p.grad is not None]).item()
     if not np.isfinite([shown, norm]).all():
@@ -165,7 +165,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
 
 @contextmanager
 def _untouched(model: torch.nn.Module) -> Iterator[None]:
-    """Train meanwhile; buffers, mode, gradients and random generators are afterwards as before."""
+    """Train, and then put buffers, mode, gradients and random generators back as they were."""
     generators = random.getstate(), np.random.get_state()
     mode = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -177,7 +177,7 @@ def _untouched(model: torch.nn.Module) -> Iterator[None]:
         model.zero_grad(set_to_none=True)
         model.train(mode)
         for name, buffer in model.named_buffers():
-            buffer.data = buffers.get(name, buffer)  # a model may have made it larger, or a new one
+            buffer.data = buffers.get(name, buffer)  # the model may have replaced it
         torch.cuda.empty_cache()
         random.setstate(generators[0])
         np.random.set_state(generators[1])

@@ -1,15 +1,15 @@
-"""The state of training in a folder, from which it goes on as if it had never stopped.
+"""Checkpoints: folders with the state of training, which goes on as if it had never stopped.
 
-Batches and random numbers are functions of the seed and the step (data/steps.py, randomness.py), so
-what has to be kept are weights, the best weights, optimizer, schedule, loss scale, and what the
-monitor remembers. A checkpoint gets its name when all of it is on disk; its SHA256SUMS, which
-`sha256sum -c` understands, says later whether it still is what was written.
+A checkpoint has the weights, the best weights, optimizer, schedule, loss scale, and the memory of the
+monitor. Batches and random numbers need no keeping, as they are functions of the seed and the step
+(data/steps.py, randomness.py). A checkpoint gets its name when all of it is on disk. Its SHA256SUMS,
+which `sha256sum -c` understands, shows later whether it has been damaged.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,31 +22,31 @@ from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
 from expkit.training.interface import Training
-from expkit.training.sharding import as_part_of, full, is_sharded, whole
+from expkit.training.sharding import as_part_of, full, is_sharded, unsharded
 
 FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
 TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
-UNFINISHED = ".unfinished"  # what is being written, or removed
+UNFINISHED = ".unfinished"  # the suffix of files and folders that are being written or removed
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that is as it was written, after `done` optimizer steps."""
+    """An undamaged checkpoint, written after `done` optimizer steps."""
 
     folder: Path
     done: int
-    rest: dict[str, Any]
-    memory: dict[str, Any]  # what was given to `save`
+    rest: dict[str, Any]  # all of its state that is no tensor
+    memory: dict[str, Any]  # as it was given to `save`
 
 
 def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """All that training changes: trained parameters and buffers, each tied weight once."""
+    """All tensors that training changes: trained parameters and buffers, and each tied weight once."""
     state = {n: p for n, p in model.named_parameters() if p.requires_grad}
     return {**state, **{n: b for n, b in model.named_buffers() if b.is_floating_point()}}
 
 
 def save_weights(model: torch.nn.Module, file: Path) -> None:
-    """Write what training changes; a file that is there is replaced as a whole or not at all."""
+    """Write the tensors that training changes. An existing file is replaced in one go."""
     weights = {n: t.detach().contiguous().cpu() for n, t in changing_weights(model).items()}
     unfinished = file.with_suffix(UNFINISHED)
     save_file(weights, unfinished)
@@ -67,10 +67,10 @@ def save(
 ) -> None:
     """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
-    To be called in all processes; the main one writes.
+    All processes have to call this, and the main one writes.
 
     Args:
-        memory: what else goes on from here, as JSON.
+        memory: values that a resumed run needs besides the state of training, as JSON.
     """
     if not is_main() and not is_sharded(training.model):
         return
@@ -88,29 +88,28 @@ def save(
     rest = {"done": done, **rest, "memory": dict(memory)}
     (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
     if (run_folder / BEST).exists():
-        # No link: a damaged block would be in all checkpoints at once.
+        # A copy and no link, or else a damaged block would be in all checkpoints at once.
         shutil.copyfile(run_folder / BEST, unfinished / BEST)
     _seal(unfinished)
-    if target.exists():  # damaged: training has come to this step once more
-        _remove(target)
+    # A checkpoint of this step or a later one is damaged, as training has started from an earlier one.
+    for damaged in [folder for folder in _all(checkpoints) if folder >= target]:
+        _remove(damaged)
     unfinished.replace(target)
     _sync(checkpoints)
-    # Later ones are damaged: training has gone on from before them.
-    later = [folder for folder in _all(checkpoints) if folder > target]
-    for superfluous in (*later, *sorted(set(_all(checkpoints)) - set(later))[:-keep]):
+    for superfluous in _all(checkpoints)[:-keep]:
         _remove(superfluous)
 
 
 def newest(run_folder: Path) -> Checkpoint | None:
-    """The newest checkpoint of a run that is whole, as the main process finds it.
+    """The newest undamaged checkpoint of a run. Damaged ones are reported and passed over.
 
-    Damaged ones are reported and passed over. To be called in all processes.
+    All processes have to call this, and get what the main one finds.
     """
     return from_main(lambda: _newest(run_folder))
 
 
 def _newest(run_folder: Path) -> Checkpoint | None:
-    for folder in sorted(_all(run_folder / FOLDER), reverse=True):
+    for folder in reversed(_all(run_folder / FOLDER)):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
             return Checkpoint(folder, int(rest["done"]), rest, rest["memory"])
@@ -134,12 +133,12 @@ def damage(folder: Path) -> str | None:
 
 
 def exists(run_folder: Path) -> bool:
-    """Whether a run has checkpoints, whole or not."""
-    return any(_all(run_folder / FOLDER))
+    """Whether a run has checkpoints, damaged ones included."""
+    return bool(_all(run_folder / FOLDER))
 
 
 def remove(run_folder: Path) -> None:
-    """Remove the checkpoints of a run that has come to its end; the main process does."""
+    """Remove the checkpoints of a run that has ended, in the main process."""
     if not is_main():
         return
     shutil.rmtree(run_folder / FOLDER, ignore_errors=True)
@@ -147,7 +146,7 @@ def remove(run_folder: Path) -> None:
 
 
 def restore(training: Training, found: Checkpoint) -> None:
-    """Put a checkpoint into model, optimizer, schedule and loss scale."""
+    """Load a checkpoint into model, optimizer, schedule and loss scale."""
     tensors = load_file(found.folder / TENSORS)
     weights = changing_weights(training.model)
     parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
@@ -166,43 +165,45 @@ def restore(training: Training, found: Checkpoint) -> None:
     groups = found.rest["optimizer"]["param_groups"]
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
     training.scheduler.load_state_dict(found.rest["scheduler"])
-    training.loss_scale.load_state_dict(found.rest["loss_scale"])
+    training.loss_scale.update(found.rest["loss_scale"])
 
 
 def restore_best(found: Checkpoint, run_folder: Path) -> None:
-    """Put the best weights of a checkpoint in place; the main process does."""
+    """Put the best weights of a checkpoint back into the folder of the run, in the main process."""
     if not is_main():
         return
-    (run_folder / BEST).unlink(missing_ok=True)  # of a later step, perhaps
+    (run_folder / BEST).unlink(missing_ok=True)  # it may be from a later step
     if (found.folder / BEST).exists():
         shutil.copyfile(found.folder / BEST, run_folder / BEST)
 
 
 def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors on the CPU, and what else there is, as JSON."""
-    passes = is_sharded(training.model)
-    with whole(training.model):
+    """The tensors, moved to the CPU, and the rest of the state as JSON."""
+    must_copy = is_sharded(training.model)  # its parts are taken away again
+    with unsharded(training.model):
         weights = changing_weights(training.model).items()
-        tensors = {f"model.{n}": t.detach().to("cpu", copy=passes) for n, t in weights if is_main()}
+        tensors = {
+            f"model.{n}": t.detach().to("cpu", copy=must_copy) for n, t in weights if is_main()
+        }
     optimizer = training.optimizer.state_dict()
     numbers: dict[str, dict[str, Any]] = {}
     for index, state in optimizer["state"].items():
         for name, value in state.items():
             if isinstance(value, torch.Tensor):
-                whole_value = full(value)  # one at a time: all of them may not fit
+                gathered = full(value)  # one at a time, as all of them may not fit
                 if is_main():
-                    tensors[f"optimizer.{index}.{name}"] = whole_value.contiguous().cpu()
+                    tensors[f"optimizer.{index}.{name}"] = gathered.contiguous().cpu()
             else:
                 numbers.setdefault(str(index), {})[name] = value
     return {n: t.contiguous() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
         "scheduler": _plain_state(training.scheduler.state_dict()),
-        "loss_scale": training.loss_scale.state_dict(),
+        "loss_scale": training.loss_scale,
     }
 
 
 def _seal(folder: Path) -> None:
-    """Write the sums of all files, and wait until everything is on disk."""
+    """Write the checksums of all files, and wait until everything is on disk."""
     files = sorted(folder.iterdir())
     lines = [f"{digest_of_content(file)}  {file.name}\n" for file in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
@@ -211,7 +212,7 @@ def _seal(folder: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file or the names in a folder are on disk."""
+    """Wait until a file, or the list of files in a folder, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -219,19 +220,23 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _all(checkpoints: Path) -> Iterator[Path]:
-    return (path for path in checkpoints.glob("step-*") if path.suffix != UNFINISHED)
+def _all(checkpoints: Path) -> list[Path]:
+    """All finished checkpoints, the newest one last."""
+    return sorted(path for path in checkpoints.glob("step-*") if path.suffix != UNFINISHED)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a checkpoint in two moves, so that half of one is not taken for a damaged one."""
+    """Rename a checkpoint before removing it, so that half of it is not taken for a damaged one."""
     gone = folder.with_suffix(f".removed{UNFINISHED}")
     folder.replace(gone)
     shutil.rmtree(gone)
 
 
 def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers; the functions of a LambdaLR are made anew, and None means that they stay."""
+    """The state of a schedule that JSON can hold.
+
+    The functions of a LambdaLR are not kept. None in their place lets it keep its own.
+    """
     functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
     state = {key: value for key, value in scheduler.items() if _is_plain(value)}
     return {**state, **functions} if "lr_lambdas" in scheduler else state

@@ -1,4 +1,4 @@
-"""Score a model on a split. Both backends evaluate through here."""
+"""Scores a model on a split, in the same way for all backends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +19,10 @@ from expkit.processes.ranks import count, rank
 from expkit.tasks.interface import Task
 from expkit.terminal.errors import UserError
 from expkit.training.precision import autocast
-from expkit.training.sharding import whole
+from expkit.training.sharding import unsharded
 
-EVALUATION_SEED = 0  # the same for all runs, so that their scores can be compared
-LARGEST_INFLUENCE = 1e-4  # of padding on logits in fp32, relative to their sum
+EVALUATION_SEED = 0  # the same in all runs, so that their scores can be compared
+LARGEST_INFLUENCE = 1e-4  # that padding may have on logits in fp32, relative to their sum
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ class EvalSet:
     batch_size: int
 
     def batches(self) -> list[list[int]]:
-        """Batches of similar length: the positions of their examples in the split."""
+        """Batches of examples of similar length, as positions in the split."""
         order = np.argsort(self.encoded["length"][:], kind="stable").tolist()
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def batch(self, positions: list[int]) -> Batch:
-        """A batch of some examples; what is drawn at random for them is always the same."""
+        """A batch of these examples. What is drawn at random for an example is always the same."""
         examples = self.encoded.__getitems__(positions)
         return self.collate(examples, [mix(EVALUATION_SEED, i) for i in positions])
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by name, `loss` among them, and one prediction for each example, in order."""
+    """Metrics by name, including `loss`, and one prediction for each example of the split in order."""
 
     metrics: dict[str, float]
     predictions: list[Any]
@@ -56,7 +56,7 @@ class Evaluation:
 
 @contextmanager
 def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]:
-    """Without gradients and without dropout; the model is put back into the mode it was in."""
+    """Turn off gradients and dropout; afterwards, the model is in the same mode as before."""
     was_training = model.training
     model.eval()
     try:
@@ -69,12 +69,12 @@ def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]
 def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> None:
     """Raise a UserError if the logits of the shortest example change beside the longest one.
 
-    Some models mix padding into what they compute, such as FNet, ConvBERT, and the decoder of Funnel.
+    Some models, such as FNet, ConvBERT and Funnel with its decoder, mix padding into their results.
     """
     lengths = data.encoded["length"][:]
     short, long = int(np.argmin(lengths)), int(np.argmax(lengths))
     device = next(model.parameters()).device
-    with whole(model), inference(model):
+    with unsharded(model), inference(model):
         alone, beside = (
             task.loss(model, {k: v.to(device) for k, v in data.batch(rows).items()})[1].float()
             for rows in ([short], [short, long])
@@ -92,15 +92,15 @@ def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> N
 def evaluate(
     model: PreTrainedModel, task: Task, data: EvalSet, precision: str = "fp32"
 ) -> Evaluation:
-    """The metrics of `task` on all of `data`, multiplied in `precision`.
+    """Predict all of `data` in `precision`, and compute the metrics of `task`.
 
-    The loss is the sum over all items divided by their number, so it does not depend on the size of
-    the batches. Several processes compute some of the batches each, and all get the same result.
+    The loss is the sum over all targets divided by their number, so it does not depend on the size of
+    the batches. Each of several processes computes some of the batches, and all get the same result.
     """
     device = next(model.parameters()).device
     batches = data.batches()
     own = []
-    with whole(model), inference(model, precision):
+    with unsharded(model), inference(model, precision):
         for number in range(rank(), len(batches), count()):
             batch = data.batch(batches[number])
             batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}

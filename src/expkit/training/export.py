@@ -1,4 +1,4 @@
-"""From the trained model to what is kept, with the proof that both say the same."""
+"""Saves the trained model, and proves that the saved one gives the same logits."""
 
 from __future__ import annotations
 
@@ -28,27 +28,21 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # in the folder of a run
 PROBED_EXAMPLES = 16
-LARGEST_DIFFERENCE = 1e-3  # of logits, relative to the largest of them
+LARGEST_DIFFERENCE = 1e-3  # that logits may have, relative to the largest of them
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The model as anybody would load it, and how far its logits are from the trained one's.
+    """The saved model, loaded again, and how far its logits are from those of the trained one.
 
     `differences` has the largest absolute difference for each form of the model: `merged`,
-    `merged_reloaded` and `adapter_reloaded` with LoRA, `reloaded` without.
+    `merged_reloaded` and `adapter_reloaded` with LoRA, and `reloaded` without.
     """
 
     model: PreTrainedModel
     folder: Path
     adapter: Path | None = None
     differences: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, task: Task, run_folder: Path, device: torch.device) -> Exported:
-        """What another process has exported."""
-        folder = run_folder / MODEL
-        return cls(_reloaded(task, folder, device), folder)
 
     @property
     def max_abs_diff(self) -> float:
@@ -57,16 +51,16 @@ class Exported:
 
 
 def export_best(cfg: DictConfig, prepared: Prepared, tracked: Any) -> Exported:
-    """Save adapter and merged model of a run, and prove that they are what was trained.
+    """Save the adapter and the merged model of a run, and prove that they are what was trained.
 
-    The main process does it, and the others load what it has exported.
+    The main process does this, and then the others load the merged model.
     """
     task, tokenizer, folder = prepared.task, prepared.tokenizer, tracked.folder
     if cfg.lora.target_modules:
         tracked.log({"lora/trainable_parameters": prepared.trained})
     if not is_main():
         barrier()
-        return Exported.load(task, folder, device())
+        return Exported(_reloaded(task, folder / MODEL, device()), folder / MODEL)
 
     def base() -> PreTrainedModel:
         return build_base(cfg, task, prepared.builder, tokenizer)
@@ -97,11 +91,11 @@ def export(
     """Save model (and adapter), load them again, and compare logits on `probe`.
 
     Args:
-        base: makes the model once more as it was before LoRA was applied.
-        probe: a batch; the logits of each form of the model on it are compared.
+        base: makes the model again as it was before LoRA was applied.
+        probe: the batch on which the logits of each form of the model are compared.
 
     Raises:
-        UserError: a form of the model does not agree with what was trained.
+        UserError: a form of the model does not agree with the trained one.
     """
     from peft import PeftModel
 

@@ -1,9 +1,9 @@
-"""What a backend gets and what it has to do; a class of your own needs no base class."""
+"""What a backend gets, and what it has to do. A class of your own needs no base class."""
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.optim import Optimizer
@@ -12,20 +12,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from expkit.data.steps import Batch, Steps
 from expkit.processes.group import summed
 from expkit.tasks.interface import Task
-from expkit.training.loss_scale import LossScale
 from expkit.training.randomness import seed_batch
-
-# What Accelerate calls the precisions.
-MIXED_PRECISION = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that optimizer steps need; model and optimizer are changed in place.
+    """All that optimizer steps need. The backend changes model and optimizer in place.
 
-    `precision` is "fp32", "tf32", "bf16" or "fp16". `max_grad_norm` None means that gradients are not
-    clipped. The first `start` steps were done before the run was cut off. A scaler for fp16 is attached
-    to `loss_scale`.
+    `precision` is "fp32", "tf32", "bf16" or "fp16". If `max_grad_norm` is None, gradients are not
+    clipped. The first `start` steps were done before the run was cut off. In fp16, `loss_scale` is the
+    state of a GradScaler: a backend starts from it, and updates it before it reports a step.
     """
 
     model: torch.nn.Module
@@ -37,7 +33,7 @@ class Training:
     max_grad_norm: float | None
     seed: int
     start: int = 0
-    loss_scale: LossScale = field(default_factory=LossScale)
+    loss_scale: dict[str, Any] = field(default_factory=dict)
 
     def micro_batches(self, done: int, batches: list[Batch]) -> Iterator[tuple[Batch, float, bool]]:
         """What this process computes of step `done`, with the random generators seeded for each.
@@ -60,8 +56,8 @@ class Training:
 class StepResult:
     """One finished optimizer step.
 
-    `loss` is the mean over the items of the whole accumulated batch, in all processes, `grad_norm`
-    the norm before clipping; both are scalars on the model's device. `done` counts steps, from 1.
+    `loss` is the mean over the targets of all micro-batches in all processes, and `grad_norm` is the
+    norm before clipping. Both are scalars on the model's device. `done` counts steps, from 1.
     """
 
     done: int
@@ -71,7 +67,7 @@ class StepResult:
     examples: int
 
 
-# Called after each step; returns whether to stop.
+# A backend calls it after each step. It returns whether to stop.
 OnStep = Callable[[StepResult], bool]
 
 
@@ -79,7 +75,7 @@ class Backend(Protocol):
     """Carries out `training.steps` in order, from `training.start` on."""
 
     def fit(self, training: Training, on_step: OnStep) -> None:
-        """Train in place until the steps are used up or `on_step` says stop.
+        """Train in place until all steps are done or `on_step` returns True.
 
-        The model is left in training mode, without wrappers and hooks.
+        Leave the model in training mode, without wrappers and hooks.
         """

@@ -17,31 +17,32 @@ from expkit.terminal.errors import Pruned, UserError, nearest
 from expkit.training.checkpoint import load_weights, save_weights
 from expkit.training.evaluation import Evaluation
 from expkit.training.interface import StepResult
-from expkit.training.sharding import whole
+from expkit.training.sharding import unsharded
 
 Log = Callable[[dict[str, float], int], None]
 
-SHOWN = 32  # examples of a step that are named
+SHOWN = 32  # examples of a step that a message lists
 
 
 @dataclass
 class Monitor:
-    """Called by a backend after each step; remembers the weights that scored best.
+    """Logs, evaluates and keeps the best weights. A backend calls `on_step` after each step.
 
     Args:
         evaluate: scores the model as it is now on the validation split.
-        log: sends metrics of a step to where they are kept.
+        log: logs the metrics of a step.
         objective: name of the metric that decides, such as eval/f1.
-        direction: whether to `minimize` or to `maximize` it.
-        eval_every: steps between evaluations; None: after each epoch. The last step is always
+        direction: whether to `minimize` or to `maximize` the objective.
+        eval_every: steps between evaluations; None: one after each epoch. The last step is always
             followed by one.
         patience: stop after so many evaluations without a better objective; None: never.
         best_file: where the best weights are kept.
-        keep: called with the number of steps done when a checkpoint is due.
-        keep_every: steps between checkpoints; None: after each evaluation.
-        must_stop: asked after each step; if so, a checkpoint is written and KeyboardInterrupt raised.
-        is_promising: whether to go on, from the share of the steps that are done and the objective;
-            asked after each evaluation. If not, and steps are left, Pruned is raised.
+        keep: writes a checkpoint after so many steps.
+        keep_every: steps between checkpoints; None: one after each evaluation.
+        must_stop: asked after each step. If it returns True, a checkpoint is written and
+            KeyboardInterrupt is raised.
+        is_promising: asked after each evaluation, with the share of the steps that are done and the
+            objective. If it returns False and steps are left, Pruned is raised.
     """
 
     model: torch.nn.Module
@@ -73,14 +74,14 @@ class Monitor:
         self.kept = 0  # the step of the last checkpoint
 
     def on_start(self) -> None:
-        """Evaluate what training starts from: step 0, which may be the best, and uses no patience."""
+        """Evaluate the model at step 0, which may score best, and does not use up patience."""
         self._evaluate_at(0)
 
     def on_step(self, result: StepResult) -> bool:
-        """Log, evaluate and keep when it is time; returns whether to stop training.
+        """Log, evaluate and write a checkpoint when they are due; return whether to stop training.
 
         Raises:
-            UserError: a loss is no number.
+            UserError: a loss is not finite.
             Pruned: see `is_promising`.
             KeyboardInterrupt: see `must_stop`.
         """
@@ -109,13 +110,13 @@ class Monitor:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps are done, or patience is used up."""
+        """Whether all steps are done or patience is used up."""
         if self.done == len(self.steps):
             return True
         return self.patience is not None and self._evaluations_since_best >= self.patience
 
     def memory(self) -> dict[str, Any]:
-        """What the monitor needs to go on after the steps so far, as JSON."""
+        """The state that the monitor of a resumed run needs, as JSON."""
         return {
             "best": self._best,
             "best_step": self.best_step,
@@ -125,7 +126,7 @@ class Monitor:
         }
 
     def recall(self, done: int, memory: dict[str, Any]) -> None:
-        """Go on after `done` steps with what `memory` returned then."""
+        """Go on after `done` steps with the state that `memory` returned then."""
         self.done = done
         self._best = memory["best"]
         self.best_step = memory["best_step"]
@@ -147,7 +148,7 @@ class Monitor:
         return self.done % self.keep_every == 0
 
     def _require_numbers(self) -> None:
-        """The loss of each step since the last time something was logged."""
+        """Raise a UserError if the loss of a step since the last logging is not finite."""
         if not self._losses:
             return
         losses = torch.stack(self._losses)
@@ -193,9 +194,9 @@ class Monitor:
         self.progress.evaluated(done, metrics)
         value = metrics[self.objective]
         best = self._best if self._best is not None else float("nan")
-        if best != best or self._sign * value > self._sign * best:  # nan is beaten by anything
+        if best != best or self._sign * value > self._sign * best:  # any value is better than NaN
             self._best, self.best_step, self._evaluations_since_best = value, done, 0
-            with whole(self.model):
+            with unsharded(self.model):
                 if is_main():
                     save_weights(self.model, self.best_file)
         else:

@@ -1,4 +1,4 @@
-"""Which number format the matrices are multiplied in, and what else follows from it."""
+"""The number format in which matrices are multiplied, and what depends on it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ import torch
 
 from expkit.terminal.errors import UserError
 
-# On a CPU, up to so many tokens plain attention in bf16 is faster than torch's fused kernel, whose
+# Up to so many tokens, plain attention in bf16 is faster on a CPU than torch's fused kernel, whose
 # backward pass multiplies small matrices one by one (docs/performance.md).
 PLAIN_ATTENTION_UP_TO = 256
 
 
 def require(wanted: str) -> None:
-    """Raise a UserError if this machine does not have that precision: fp16 or tf32 without a GPU."""
+    """Raise a UserError if this machine lacks the precision: fp16 and tf32 need a GPU."""
     if wanted in ("fp16", "tf32") and not torch.cuda.is_available():
         raise UserError(f"precision={wanted}: needs a CUDA GPU; allowed here: auto, fp32, bf16")
 
@@ -40,7 +40,7 @@ def autocast(model: torch.nn.Module, precision: str) -> Iterator[None]:
 
 @contextmanager
 def matmul(precision: str) -> Iterator[None]:
-    """Let GPUs round what matrices of fp32 are multiplied from to 10 bits with tf32, else not at all."""
+    """With tf32, let GPUs round the factors of fp32 products to 10 bits; otherwise, forbid it."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
@@ -50,7 +50,7 @@ def matmul(precision: str) -> Iterator[None]:
 
 
 def choose_attention(model: Any, precision: str, max_length: int) -> None:
-    """Use the attention that is fastest for inputs of up to `max_length` tokens, or the model's own."""
+    """Use plain attention where that is faster for up to `max_length` tokens, else the model's own."""
     own = vars(model).setdefault("_own_attention", model.config._attn_implementation)
     is_short = not torch.cuda.is_available() and max_length <= PLAIN_ATTENTION_UP_TO
     wanted = "eager" if is_short and precision == "bf16" else own

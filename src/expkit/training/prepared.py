@@ -1,10 +1,10 @@
-"""The components of a run that take several steps to make: tokens, the base model, steps."""
+"""The components of a run, and how those are made that take several steps."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from accelerate.utils import set_seed  # that of transformers takes PEFT along, 0.2 s
+from accelerate.utils import set_seed  # that of transformers imports PEFT, which takes 0.2 s
 from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -62,7 +62,7 @@ def task_for(cfg: DictConfig, splits: Splits) -> Task:
 def build_base(
     cfg: DictConfig, task: Task, builder: Any, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
-    """The model before training; random weights are the same ones at each call."""
+    """The model before training. Its random weights are the same at each call."""
     set_seed(cfg.seed)
     head = task.head()
     model = builder.build(head, tokenizer)
@@ -79,8 +79,8 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     config: PretrainedConfig,
 ) -> dict[str, Dataset]:
-    """The model inputs of each split, out of the cache where they have been made before."""
-    facts = {
+    """The model inputs of each split, taken from the cache if they are there."""
+    identity = {
         **read_by(cfg, task, splits),
         "tokenizer": digest_of_tokenizer(tokenizer),
         "model": config.model_type,
@@ -88,14 +88,14 @@ def encode(
     with main_first():
         return {
             name: cached(
-                {**facts, "split": split.digest}, partial(task.encode, split, tokenizer, config)
+                {**identity, "split": split.digest}, partial(task.encode, split, tokenizer, config)
             )
             for name, split in splits.named().items()
         }
 
 
 def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
-    """What decides which texts and labels the task finds in records."""
+    """Everything that decides which texts and labels the task finds in records."""
     settings = {key: value for key, value in plain(cfg)["task"].items() if key != "metrics"}
     return {
         "task": settings,
@@ -105,7 +105,7 @@ def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
 
 
 def steps_of(cfg: DictConfig, encoded: Dataset, collate: Collate) -> Steps:
-    """What this process trains on."""
+    """The steps on which this process trains."""
     return Steps(
         encoded,
         encoded["length"][:],

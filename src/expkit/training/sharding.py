@@ -1,7 +1,7 @@
 """`launch.fsdp=true`: each process keeps a part of the weights, gradients and optimizer state.
 
-torch's `fully_shard` (https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html): a layer
-is gathered when it is computed. For an evaluation the whole model is gathered, since generating a
+torch's `fully_shard` (https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html) gathers a
+layer when it is computed. For an evaluation, the whole model is gathered, because generating a
 translation takes a different number of steps in each process.
 """
 
@@ -29,38 +29,35 @@ def to_device(model: nn.Module) -> None:
 
 
 def shard_if_asked(model: nn.Module, launch: Any, precision: str) -> None:
-    """Divide the weights among the processes if `launch.fsdp` says so and there are several.
+    """Divide the weights among the processes, in place, if `launch.fsdp` is set and there are several.
 
     Raises:
-        UserError: such a model cannot be trained in that precision.
+        UserError: a sharded model cannot be trained in this precision.
     """
     if launch.fsdp and precision == "fp16":
         raise UserError("launch.fsdp=true: cannot train in fp16; allowed: bf16, fp32, tf32")
-    if launch.fsdp and count() > 1:
-        shard(model)
-
-
-def shard(model: nn.Module) -> None:
-    """Divide the weights of `model` among the processes, in place; its layers are gathered one by one."""
+    if not launch.fsdp or count() == 1:
+        return
     inner = inner_model(model)
     layers = set(getattr(inner, "_no_split_modules", None) or ())
     mesh = init_device_mesh(device().type, (count(),))
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     for module in list(model.modules()):
-        is_tied = any(uses[id(p)] > 1 for p in module.parameters())  # left to the whole model
+        # A tied weight belongs to several modules, so it stays with the outermost one.
+        is_tied = any(uses[id(p)] > 1 for p in module.parameters())
         if type(module).__name__ in layers and not is_tied:
             fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether `shard` was called for it."""
+    """Whether the weights of the model are divided among the processes."""
     return isinstance(model, FSDPModule)
 
 
 @contextmanager
-def whole(model: nn.Module) -> Iterator[None]:
-    """All weights in each process for a while; to be called in all of them."""
+def unsharded(model: nn.Module) -> Iterator[None]:
+    """Gather all weights in each process for a while. All processes have to call this."""
     parts = [module for module in model.modules() if isinstance(module, FSDPModule)]
     for part in parts:
         part.unshard()
@@ -74,12 +71,12 @@ def whole(model: nn.Module) -> Iterator[None]:
 
 
 def full(tensor: Any) -> Any:
-    """A tensor with all of its parts; anything else as it is. To be called in all processes."""
+    """Gather a sharded tensor; return anything else as it is. All processes have to call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def as_part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """What this process keeps of a whole tensor, if `like` is kept in parts."""
+    """The part of a tensor that this process keeps if `like` is sharded, else the whole tensor."""
     if isinstance(like, DTensor) and tensor.shape == like.shape:
         tensor = tensor.to(like.device)
         return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
@@ -87,7 +84,7 @@ def as_part_of(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def sync_on_last(model: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-    """For the backward pass of a micro-batch; the last one of a step sums up over the processes."""
+    """Sum the gradients of all processes in the backward pass of the last micro-batch only."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(is_last)
     elif isinstance(model, DistributedDataParallel) and not is_last:

@@ -1,5 +1,6 @@
 """The training of a run, from its first step or from a checkpoint, to its best weights."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,38 +35,13 @@ def train(
 
     Raises:
         KeyboardInterrupt: a signal has come.
-        Pruned: `is_promising` was false after an evaluation.
-        UserError: the loss is no number, or the run was deleted meanwhile.
+        Pruned: `is_promising` returned False after an evaluation.
+        UserError: a loss is not finite, or the run was deleted meanwhile.
     """
     training = prepared.training
     tracked.tag("precision", training.precision)
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
-
-        def keep(done: int) -> None:
-            memory = {"monitor": monitor.memory(), "logged": tracked.position()}
-            checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
-
-        monitor = Monitor(
-            training.model,
-            training.steps,
-            lambda: evaluate(
-                training.model, prepared.task, prepared.eval_sets["validation"], training.precision
-            ),
-            tracked.log,
-            progress,
-            objective=cfg.objective,
-            direction=direction_of(plain(cfg)),
-            eval_every=cfg.train.eval_every,
-            log_every=cfg.train.log_every,
-            patience=cfg.train.patience,
-            best_file=tracked.folder / checkpoint.BEST,
-            keep=keep,
-            keep_every=cfg.checkpoint.every_steps,
-            must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
-            is_promising=lambda share, value: (
-                is_promising is None or from_main(lambda: is_promising(share, value))
-            ),
-        )
+        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising)
         start = _restored(prepared, monitor, state, tracked.folder)
         try:
             if not state and cfg.train.eval_on_start:
@@ -81,17 +57,54 @@ def train(
                 f"its checkpoint, and when the run is restored, resume={tracked.id} goes on"
             ) from None
         except Pruned:
-            checkpoint.remove(tracked.folder)  # nobody goes on with it
+            checkpoint.remove(tracked.folder)  # a pruned run is never resumed
             raise
         if any_of(must_stop()):
             raise KeyboardInterrupt
     monitor.restore_best()
 
 
+def _monitor(
+    cfg: DictConfig,
+    prepared: Prepared,
+    tracked: Any,
+    progress: Progress,
+    must_stop: Callable[[], bool],
+    is_promising: IsPromising | None,
+) -> Monitor:
+    """The monitor of this run. In several processes, all take the same decisions."""
+    training, validation = prepared.training, prepared.eval_sets["validation"]
+
+    def keep(done: int) -> None:
+        memory = {"monitor": monitor.memory(), "logged": tracked.position()}
+        checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
+
+    monitor = Monitor(
+        training.model,
+        training.steps,
+        lambda: evaluate(training.model, prepared.task, validation, training.precision),
+        tracked.log,
+        progress,
+        objective=cfg.objective,
+        direction=direction_of(plain(cfg)),
+        eval_every=cfg.train.eval_every,
+        log_every=cfg.train.log_every,
+        patience=cfg.train.patience,
+        best_file=tracked.folder / checkpoint.BEST,
+        keep=keep,
+        keep_every=cfg.checkpoint.every_steps,
+        must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
+        is_promising=lambda share, value: (
+            is_promising is None or from_main(lambda: is_promising(share, value))
+        ),
+    )
+    return monitor
+
+
 def _restored(
     prepared: Prepared, monitor: Monitor, state: checkpoint.Checkpoint | None, folder: Path
 ) -> int:
-    """Put a checkpoint in place if there is one, and return the number of steps that are done."""
+    """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
         return 0
     checkpoint.restore(prepared.training, state)

@@ -1,9 +1,10 @@
 """What the demo generators share: a vocabulary in a file, splits that stay apart, distinct records.
 
-The records of each depend on split, size and seed alone, and a smaller size yields the beginning of a
-larger one. An unknown split or a negative size is refused at the call, not at the first record.
+The records of a generator depend on split, size and seed alone, and a smaller size yields the
+beginning of a larger one.
 """
 
+import random
 import zlib
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ Plan = TypeVar("Plan")
 
 SPLITS = ("train", "validation", "test")
 
-# Of every ten texts, names or frames, eight go to train and one to each other split.
+# Eight of every ten texts, names or frames go to train, and one to each other split.
 OWNERS = ("train",) * 8 + ("validation", "test")
 
 
@@ -25,16 +26,22 @@ def vocabulary(name: str) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def require(split: str, size: int) -> None:
-    """Raise a ValueError for an unknown split or a negative size."""
+def seeded(name: str, split: str, size: int, seed: int) -> random.Random:
+    """The random numbers for a split of the data set `name`.
+
+    Raises:
+        ValueError: the split is unknown, or the size is negative.
+    """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     if size < 0:
         raise ValueError(f"size must not be negative, got {size}")
+    # random.Random digests a text alike in every process, which hash() does not.
+    return random.Random(f"{name}/{split}/{seed}")
 
 
 def owner(text: str, owners: Sequence[str] = OWNERS) -> str:
-    """The one split that a text may occur in: its checksum is the same on every machine."""
+    """The only split in which a text may occur, by a checksum that is the same on every machine."""
     return owners[zlib.crc32(text.encode()) % len(owners)]
 
 
@@ -47,14 +54,14 @@ def distinct(
     """Yield `size` records; a smaller size yields the beginning of a larger one.
 
     Args:
-        deal: the plans of one round, such as all frames in random order, so that a short data set
-            shows every one of them too.
-        draw: fills a plan and returns what must not occur twice and the record, or None for a
-            record of another split.
-        tries: draws from a plan before it is passed over, as a small frame runs dry in the end.
+        deal: returns the plans of one round, such as all frames in random order, so that a short
+            data set shows every one of them too.
+        draw: fills a plan and returns a key that must not occur twice and the record, or None if
+            the record belongs to another split.
+        tries: how often a plan is drawn from before it is passed over; small frames run dry.
 
     Raises:
-        ValueError: a whole round has given nothing new.
+        ValueError: a whole round has yielded nothing new.
     """
     seen: set[Hashable] = set()
     while True:

@@ -1,4 +1,4 @@
-"""Generated named-entity sentences, small enough to learn from within seconds.
+"""Generated sentences with named entities, few enough to learn from within seconds.
 
 Hand-written sentence frames are filled with names from Faker's word lists. Three things keep the
 task honest although it is generated:
@@ -27,17 +27,13 @@ from faker.providers.person.en_GB import Provider as BritishPerson
 from faker.providers.person.en_US import Provider as AmericanPerson
 from faker.providers.person.fr_FR import Provider as FrenchPerson
 
-from expkit.data.demo.drawing import OWNERS, SPLITS, distinct, owner, require, vocabulary
-
-TYPES = ("PER", "ORG", "LOC", "DATE")
+from expkit.data.demo.drawing import OWNERS, SPLITS, distinct, owner, seeded, vocabulary
 
 _TRIES = 100
 
 _VOCABULARY = vocabulary("entities")
 FRAMES: tuple[str, ...] = tuple(_VOCABULARY["frames"])
-ENTITIES: Mapping[str, tuple[str, str]] = {  # slot: type, patterns
-    slot: (kind, patterns) for slot, (kind, patterns) in _VOCABULARY["entities"].items()
-}
+ENTITIES: Mapping[str, list[str]] = _VOCABULARY["entities"]  # slot: type, patterns
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -45,8 +41,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 MONTHS = _words(_VOCABULARY["months"])
-# A month that is somebody's name in one split is not even a month in the others.
-MONTH_NAMES = {"train": ("April", "May"), "validation": ("June",), "test": ("August",)}
+MONTH_NAMES = {split: _words(names) for split, names in _VOCABULARY["month_names"].items()}
 
 _COMMON: Mapping[str, tuple[str, ...]] = {
     **{kind: _words(words) for kind, words in _VOCABULARY["common"].items()},
@@ -58,9 +53,8 @@ _COMMON: Mapping[str, tuple[str, ...]] = {
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` distinct records, each {"id", "tokens", "ner_tags"} with BIO tags."""
-    require(split, size)
-    rng = random.Random(f"entities/{split}/{seed}")
-    # Frames are dealt out like names, except that a training frame is used by all splits.
+    rng = seeded("entities", split, size, seed)
+    # Frames are dealt out like names, except that all splits use the training frames.
     users = ("train", split)
     frames = [text for index, text in enumerate(FRAMES) if OWNERS[index % len(OWNERS)] in users]
 
@@ -74,7 +68,7 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def _fits(split: str, text: str, tags: list[str]) -> bool:
-    """Names keep the splits apart; a sentence without one goes where its checksum says."""
+    """Whether a sentence belongs to the split: a name decides that, or else the checksum."""
     named = any(tag != "O" and not tag.endswith("DATE") for tag in tags)
     return named or owner(text) == split
 
@@ -85,7 +79,7 @@ def _fill(
     tokens: list[str] = []
     tags: list[str] = []
     for part in frame.split():
-        kind, patterns = ENTITIES.get(part.strip("{}"), ("", part))
+        kind, patterns = ENTITIES.get(part.strip("{}"), ["", part])
         pieces = rng.choice(patterns.split("|")).split()
         filled = [rng.choice(words[p[1:-1]]) if p.startswith("{") else p for p in pieces]
         tokens += filled
@@ -95,7 +89,7 @@ def _fill(
 
 @cache
 def _words_for(split: str) -> Mapping[str, tuple[str, ...]]:
-    """Every word list a frame may draw from in this split."""
+    """All word lists from which frames draw in this split."""
     elsewhere = {name for other in SPLITS if other != split for name in MONTH_NAMES[other]}
     owned = {
         role: tuple(name for name in names if _owners()[_key(name)] == split)
@@ -107,10 +101,10 @@ def _words_for(split: str) -> Mapping[str, tuple[str, ...]]:
 
 @cache
 def _owners() -> Mapping[str, str]:
-    """The one split each name belongs to, whatever role the name plays there."""
+    """The split to which each name belongs, in whatever role."""
     owners: dict[str, str] = {}
     for names in _candidates().values():
-        # Names that an earlier role has placed stay put; the rest are dealt out evenly.
+        # Names that have an earlier role too are placed already; the others are dealt out evenly.
         new = sorted({_key(name) for name in names} - owners.keys())
         owners |= {key: OWNERS[index % len(OWNERS)] for index, key in enumerate(new)}
     return owners
@@ -135,7 +129,7 @@ def _candidates() -> Mapping[str, list[str]]:
 
 
 def _usable(*lists: Iterable[str]) -> list[str]:
-    """Single-word names, sorted, less those that are an ordinary word or a month in a frame."""
+    """Names of one word, sorted, without those that are also ordinary words or months of a frame."""
     names = {name for names in lists for name in names if name.replace("-", "").isalpha()}
     return sorted(name for name in names if len(name) > 2 and _key(name) not in _ordinary_words())
 
@@ -148,6 +142,6 @@ def _ordinary_words() -> frozenset[str]:
 
 
 def _key(name: str) -> str:
-    """The name as an uncased, accent-stripping tokenizer sees it ("André" and "andre" are one)."""
+    """The name as an uncased tokenizer without accents sees it: "André" and "andre" are the same."""
     plain = unicodedata.normalize("NFKD", name)
     return "".join(char for char in plain if not unicodedata.combining(char)).casefold()

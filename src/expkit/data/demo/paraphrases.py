@@ -24,20 +24,20 @@ from typing import Any
 from faker.providers.geo import Provider as Geo
 from faker.providers.person.en_US import Provider as People
 
-from expkit.data.demo.drawing import distinct, require, vocabulary
+from expkit.data.demo.drawing import distinct, seeded, vocabulary
 
-# Dealt by rank in one list of all names; three fifths go to the training data.
+# Names are dealt out by their rank in one list; three fifths go to the training data.
 RANKS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 
-# Other names weigh most because they are learned first: with fewer of them a small model spends
-# its first epoch on a plateau. Swapped roles are the hardest kind, hence a fifth only.
+# Changed names are the most frequent, because they are learned first: with fewer of them, a small
+# model spends its first epoch on a plateau. Swapped roles are hardest, so they are a fifth only.
 CHANGES = ("name", "name", "name", "quantity", "swap")
 
-# Fixed shares per block instead of coin tosses: even a short prefix is balanced.
+# A block has all kinds of records in fixed shares, so even a short data set is balanced.
 BLOCK = tuple(product(CHANGES, (0, 1)))
 
-# Common names and short cities are single tokens for most tokenizers, which makes training
-# faster and keeps the task about comparing facts rather than about spelling.
+# Most tokenizers have one token for a common name or a short city. That makes training faster, and
+# the task is then about facts rather than about spelling.
 COMMON_NAMES = 450
 CITY_LENGTH = 8
 
@@ -55,7 +55,7 @@ class Frame:
 
     @property
     def slots(self) -> dict[str, str]:
-        """What its sentences tell, and of which type that is."""
+        """The facts that its sentences tell, each with its type."""
         slots = {"a": self.roles, "b": self.roles, "q": self.quantity}
         return slots | {"city": "city"} if "{city}" in self.wordings[0] else slots
 
@@ -68,9 +68,9 @@ MONTHS, NUMBERS, SUFFIXES, UNITS = (
 )
 REUSED = {word.lower() for word in (*SUFFIXES, *UNITS)}
 
-# What the words of a spelling are drawn from.
+# For each word of a spelling, the list from which it is drawn.
 Words = Mapping[str, Sequence[Any]]
-# A fact is the tuple of its spellings; which of them is used differs between the sentences.
+# A fact is the tuple of its spellings, and each sentence uses one of them.
 Fact = tuple[str, ...]
 Facts = dict[str, Fact]
 Pair = tuple[str, str]
@@ -87,7 +87,7 @@ _COMMON: Words = {
 
 
 def words(sentence: str) -> list[str]:
-    """Lower-case words and numbers, the unit in which overlap is counted."""
+    """The words and numbers of a sentence in lower case, which the overlap counts."""
     return re.findall(r"[a-z0-9]+", sentence.lower())
 
 
@@ -97,11 +97,10 @@ def _most_common(weights: Mapping[str, float]) -> set[str]:
 
 @cache
 def names(split: str) -> dict[str, tuple[str, ...]]:
-    """The one-word names that only this split uses: first names, last names and cities.
+    """The first names, last names and cities of one word that only this split uses.
 
     All names are dealt out from one sorted list, so a word that is both a last name and a city
-    still belongs to a single split. Names that are also ordinary words of a sentence ("May",
-    "April") are left out.
+    belongs to one split too. Names that are also ordinary words, such as "May", are left out.
     """
     text = [wording for frame in FRAMES for wording in frame.wordings]
     ordinary = set(words(" ".join((*text, *MONTHS, *NUMBERS, *SUFFIXES, *UNITS))))
@@ -120,7 +119,7 @@ def names(split: str) -> dict[str, tuple[str, ...]]:
 
 
 def _draw(rng: random.Random, pool: Words, kind: str, others: Iterable[Fact]) -> Fact:
-    """A fact that cannot be mistaken for one of the others: it shares no word with them."""
+    """Draw a fact that shares no word with the others, so that it cannot be mistaken for them."""
     spellings = SPELLINGS[kind]
     used = {word for fact in others for word in words(fact[0])} - REUSED
     while True:
@@ -141,7 +140,7 @@ def _changed(rng: random.Random, pool: Words, frame: Frame, facts: Facts, change
     if change == "swap":
         return facts | {"a": facts["b"], "b": facts["a"]}
     named = [slot for slot in frame.slots if slot != "q"]
-    # Two new names at times: a single one is too faint for a small model to start from.
+    # Sometimes two names change, as one alone is too little for a small model to start from.
     changed = ["q"] if change == "quantity" else rng.sample(named, rng.randint(1, 2))
     new = dict(facts)
     for slot in changed:
@@ -158,8 +157,8 @@ def _render(rng: random.Random, wording: str, facts: Facts) -> str:
 def _candidates(rng: random.Random, frame: Frame, one: Facts, two: Facts) -> list[Pair]:
     """A few pairs to choose from: two draws of different wordings, each spelled twice.
 
-    More draws would even the overlap out further, but then the wordings themselves would tell
-    the label, because negatives would get the similar ones.
+    With more draws, negatives and positives would be more alike in their overlap. But negatives would
+    get the similar wordings, and then the wordings would give the label away.
     """
     drawn = [rng.sample(frame.wordings, 2) for _ in range(2)]
     return [(_render(rng, x, one), _render(rng, y, two)) for x, y in drawn for _ in range(2)]
@@ -173,7 +172,7 @@ def _overlap(pair: Pair) -> tuple[int, int, int]:
 def _record(
     rng: random.Random, pool: Words, change: str, label: int
 ) -> tuple[frozenset[str], dict[str, Any]]:
-    """Find a negative and a positive with like overlap; return the texts and record of this label."""
+    """Find a negative and a positive with like overlap; return the texts and the record of one."""
     frame = rng.choice(FRAMES)
     facts = _facts(rng, pool, frame)
     changed = _changed(rng, pool, frame, facts, change)
@@ -189,8 +188,7 @@ def _record(
 
 def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `size` distinct pairs, labelled 1 (same meaning) or 0."""
-    require(split, size)
-    rng = random.Random(f"paraphrases/{split}/{seed}")
+    rng = seeded("paraphrases", split, size, seed)
     pool = {**_COMMON, **names(split)}
     return distinct(
         size, lambda: rng.sample(BLOCK, len(BLOCK)), lambda plan: _record(rng, pool, *plan), _TRIES

@@ -18,28 +18,23 @@ from babel import Locale, dates
 from babel.numbers import format_currency
 from babel.units import format_unit
 
-from expkit.data.demo.drawing import distinct, owner, require, vocabulary
+from expkit.data.demo.drawing import distinct, owner, seeded, vocabulary
 
 _WORDS = vocabulary("phrasebook")
 TERRITORIES: str = _WORDS["territories"]  # CLDR's codes
 LANGUAGES: str = _WORDS["languages"]
 CURRENCIES: str = _WORDS["currencies"]
-MEASURES = {
-    kind: (tuple(map(int, counts.split())), units.split())
-    for kind, (counts, units) in _WORDS["measures"].items()
-}
-AMOUNTS = tuple(map(int, _WORDS["amounts"].split()))
 YEARS = range(2015, 2025)
 
 Pair = tuple[str, str]
 
 FRAMES: tuple[Pair, ...] = tuple((zh, ja) for zh, ja in _WORDS["frames"])
 
-# A split holds a tenth of the combinations or more, so a round of this many draws without a new
-# sentence means that there is hardly one left.
+# A split has at least a tenth of all combinations. So if that many draws give no new sentence, there
+# is hardly one left.
 _ROUND = 20_000
 
-# Of every ten sentences, eight go to train and one to each other split.
+# Eight of ten sentences go to train; another order would move sentences to another split.
 _OWNERS = ("validation", "test") + ("train",) * 8
 
 
@@ -48,9 +43,7 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
 
     No sentence of one split occurs in another, whatever the sizes and seeds.
     """
-    require(split, size)
-    # Seeded with a string, which random.Random digests alike in every process, unlike hash().
-    rng = random.Random(f"phrasebook/{split}/{seed}")
+    rng = seeded("phrasebook", split, size, seed)
 
     def draw(frame: Pair) -> tuple[str, dict[str, Any]] | None:
         zh, ja = _fill(frame, rng)
@@ -79,13 +72,13 @@ def _fill(frame: Pair, rng: random.Random) -> Pair:
 
 @lru_cache(maxsize=1)
 def _lexicon() -> dict[str, list[Pair]]:
-    """For every kind of slot, what may fill it, in both languages."""
+    """All terms that may fill each kind of slot, in both languages."""
     chinese, japanese = _terms("zh_Hans"), _terms("ja")
     return {kind: list(zip(chinese[kind], japanese[kind], strict=True)) for kind in chinese}
 
 
 def _terms(locale: str) -> dict[str, list[str]]:
-    """For every kind of slot, what may fill it in one language; the order is that of the codes."""
+    """All terms that may fill each kind of slot, in one language and in the order of CLDR's codes."""
     cldr = Locale.parse(locale)
     # Five days apart, which is close enough to meet every month and every day of the month.
     days = [date(YEARS[0], 1, 1) + timedelta(days=5 * step) for step in range(73 * len(YEARS))]
@@ -100,7 +93,7 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "currency": [cldr.currencies[code] for code in CURRENCIES.split()],
         "price": [
             format_currency(*price, "#,##0", cldr, currency_digits=False, format_type="name")
-            for price in product(AMOUNTS, CURRENCIES.split())
+            for price in product(_WORDS["amounts"], CURRENCIES.split())
         ],
         "weekday": [weekdays[day] for day in range(7)],
         "month": [months[month] for month in range(1, 13)],
@@ -113,7 +106,7 @@ def _terms(locale: str) -> dict[str, list[str]]:
         "ago": [_relative(-span, cldr) for span in spans],
         **{
             kind: [_measure(count, unit, cldr) for count, unit in product(counts, units)]
-            for kind, (counts, units) in MEASURES.items()
+            for kind, (counts, units) in _WORDS["measures"].items()
         },
     }
     # CLDR puts spaces into Japanese terms ("タイ バーツ", "5 メートル"); running text has none.
@@ -125,10 +118,10 @@ def _relative(span: timedelta, cldr: Locale) -> str:
 
 
 def _measure(quantity: int, unit: str, cldr: Locale) -> str:
-    """The quantity with the unit written out.
+    """The quantity with its unit as a word.
 
-    Where CLDR's long form only refers to the short one, which is then written out as well, Babel
-    falls back to the bare code of the unit.
+    Where CLDR has no long form of its own, Babel returns the code of the unit. The short form is a
+    word in these cases.
     """
     long = format_unit(quantity, unit, "long", locale=cldr)
     return format_unit(quantity, unit, "short", locale=cldr) if unit in long else long

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Annotated
 
@@ -14,26 +15,17 @@ from expkit.data.splits import Record, Split, Splits
 Generator = Callable[..., Iterator[Record]]
 
 
+@dataclass(frozen=True)
 class _Call:
-    """A generator, equal to another that would yield the same: Hydra makes a new one for each job."""
+    """A generator that equals others with the same key: Hydra makes a new one for each job."""
 
-    def __init__(self, generator: Generator) -> None:
-        self.generator = generator
-        self._key: object = generator
-        if isinstance(generator, partial):
-            arguments = (generator.args, sorted(generator.keywords.items()))
-            self._key = (generator.func, repr(arguments))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Call) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
+    key: object
+    generator: Generator = field(compare=False)
 
 
 @lru_cache(maxsize=16)
 def _generated(call: _Call, split: str, size: int, seed: int) -> list[Record]:
-    """Generating takes longer than all else before the first step of the next job of a process."""
+    """The records; making them again would delay the first step of the next job in this process."""
     return list(call.generator(split, size, seed))
 
 
@@ -48,13 +40,17 @@ def load(
 
     Args:
         generator: called as `generator(split, size, seed)`.
-        sizes: examples for `train`, `validation` and `test`; a test split of 0 is left out.
+        sizes: how many examples `train`, `validation` and `test` get; a test split of 0 is left out.
     """
     limits = {"train": max_train_examples}
+    call = _Call(generator, generator)
+    if isinstance(generator, partial):
+        arguments = generator.args, sorted(generator.keywords.items())
+        call = _Call((generator.func, repr(arguments)), generator)
 
     def split(name: str) -> Split:
         size = min(sizes[name], limits.get(name, max_eval_examples) or sizes[name])
-        records = _generated(_Call(generator), name, size, seed)
+        records = _generated(call, name, size, seed)
         rows = Dataset.from_list(records)
         digest = hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
         source = f"demo {name} split"
