@@ -21,7 +21,7 @@ from expkit.optim import parameter_groups
 from expkit.processes.outcome import IsPromising, Outcome
 from expkit.terminal.display import say
 from expkit.terminal.quiet import hush
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 from expkit.tracking.note import Scores, command_of, note_of_run, score_table
 from expkit.tracking.params import params_of
 from expkit.tracking.run import AnyRun, finished_before, open_run
@@ -68,7 +68,7 @@ def run(
 def begin(
     cfg: DictConfig,
     tracked: AnyRun,
-    state: checkpoint.Checkpoint | None,
+    state: checkpoint.SavedState | None,
     choices: Mapping[str, str],
     typed: Sequence[str],
 ) -> None:
@@ -80,7 +80,7 @@ def begin(
     tracked.log_environment()
     names = labels(plain(cfg), choices)
     for group in ("task", "model", "data"):
-        tracked.tag(f"expkit.{group}", hidden(names[group]))
+        tracked.tag(f"expkit.{group}", redacted(names[group]))
 
 
 def prepare_logged(
@@ -90,12 +90,12 @@ def prepare_logged(
 
     A run that goes on takes the precision that it has taken before.
     """
-    cfg.precision = tracked.fact("precision", cfg.precision)
+    cfg.precision = tracked.kept("precision", cfg.precision)
     tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
     prepared = prepare(cfg)
     if cfg.precision == "auto":
         cfg.precision = prepared.training.precision
-        tracked.keep_facts({**identity, "precision": cfg.precision})
+        tracked.keep_identity({**identity, "precision": cfg.precision})
         tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
     tracked.log_data(prepared.splits.named())
     return prepared

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from expkit.comparison.groups import Job, best_of, grouped, metrics_to_show, short_names
+from expkit.comparison.groups import ComparedRun, best_of, grouped, metrics_to_show, short_names
 from expkit.comparison.report import _legend, grid
 from expkit.terminal.errors import UserError
 
@@ -24,10 +24,10 @@ def job(
     state: str = "FINISHED",
     chosen: dict[str, str] | None = None,
     **scores: float,
-) -> Job:
+) -> ComparedRun:
     whole = {**TASK, **params, "seed": str(seed), "tracking.uri": f"somewhere {seed}"}
     metrics = {f"final/{name}": value for name, value in scores.items()}
-    return Job(f"s{seed}", f"id{seed}", state, "", whole, metrics, chosen or {})
+    return ComparedRun(f"s{seed}", f"id{seed}", state, "", whole, metrics, chosen or {})
 
 
 def test_seeds_are_one_row_with_mean_and_sample_deviation() -> None:
@@ -157,6 +157,6 @@ def test_without_a_direction_there_is_no_best_and_a_line_says_so() -> None:
 def test_a_score_is_found_by_the_name_of_its_type() -> None:
     metrics = {"final/f1_A_x0026_B": 0.5, "final/f1_A_x002B_B": 0.7}
     params = {**TASK, "objective": "eval/f1_A&B"}
-    (group,) = groups = grouped([Job("a", "1", "FINISHED", "", params, metrics, {})])
+    (group,) = groups = grouped([ComparedRun("a", "1", "FINISHED", "", params, metrics, {})])
     assert group.mean(group.objective) == 0.5
     assert metrics_to_show(groups, ["f1_A+B"]) == ["final/f1_A_x002B_B"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.figure  # noqa: F401 - which takes time under load
 from matplotlib.image import imread
 
-from expkit.comparison.groups import Group, Job
+from expkit.comparison.groups import ComparedRun, Group
 from expkit.comparison.plot import draw
 from expkit.metrics.pictures import drawn
 
@@ -16,7 +16,9 @@ NAMES = ["$x$", "_hidden", "a_b^{", "中文", "$\\frac{", "x" * 500, "two\nlines
 
 def group(name: str, task: str, objective: str, *values: float) -> Group:
     params = {"task._target_": task, "objective": f"eval/{objective}"}
-    jobs = [Job(name, "", "FINISHED", "", params, {f"final/{objective}": v}, {}) for v in values]
+    jobs = [
+        ComparedRun(name, "", "FINISHED", "", params, {f"final/{objective}": v}, {}) for v in values
+    ]
     return Group({}, jobs)
 
 

@@ -18,7 +18,7 @@ from expkit.processes.exits import _print, complain, print_error
 from expkit.terminal import secrets
 from expkit.terminal.display import say, table, tell
 from expkit.terminal.errors import UserError
-from expkit.terminal.secrets import hidden, hidden_in
+from expkit.terminal.secrets import redacted, redacted_in
 from expkit.tracking import store
 from expkit.tracking.params import params_of
 from expkit.tracking.run import open_run
@@ -43,9 +43,9 @@ def forget() -> Iterator[None]:
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_addresses_in_a_text_lose_their_password(address: str) -> None:
     text = f"cannot reach '{address}' and {address} : refused"
-    assert SECRET not in hidden(text)
-    assert hidden(text).endswith(": refused")
-    assert hidden_in({"a": [address, 1, None]}) == {"a": [hidden(address), 1, None]}
+    assert SECRET not in redacted(text)
+    assert redacted(text).endswith(": refused")
+    assert redacted_in({"a": [address, 1, None]}) == {"a": [redacted(address), 1, None]}
 
 
 @pytest.mark.parametrize(
@@ -53,25 +53,25 @@ def test_addresses_in_a_text_lose_their_password(address: str) -> None:
     ["sqlite:////home/me@work/mlflow.db", "http://host:5000/#/x", "mail me@host", "a_token=3"],
 )
 def test_other_texts_stay(text: str) -> None:
-    assert hidden(text) == text
+    assert redacted(text) == text
 
 
 @pytest.mark.parametrize("name", VARIABLES)
 def test_secrets_of_the_environment_are_hidden(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, SECRET)
-    assert hidden(f"sent {SECRET} and {SECRET}") == "sent *** and ***"
+    assert redacted(f"sent {SECRET} and {SECRET}") == "sent *** and ***"
     monkeypatch.setenv(name, "abc")
-    assert hidden("an abc") == "an abc", "so short a text is everywhere"
+    assert redacted("an abc") == "an abc", "so short a text is everywhere"
 
 
 def test_a_password_is_known_outside_of_its_address() -> None:
     secrets.remember(ADDRESSES[0])
-    assert hidden(f"401 for {SECRET}") == "401 for ***"
+    assert redacted(f"401 for {SECRET}") == "401 for ***"
 
 
 def test_a_password_is_known_as_it_is_too_where_its_address_encodes_it() -> None:
     secrets.remember(f"postgresql://me:{quote(SECRET, safe='')}@host/db")
-    assert hidden(f"{SECRET} or {quote(SECRET, safe='')}") == "*** or ***"
+    assert redacted(f"{SECRET} or {quote(SECRET, safe='')}") == "*** or ***"
 
 
 def test_nothing_that_is_shown_holds_a_secret(

@@ -15,7 +15,7 @@ from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
-    from expkit.comparison.groups import Job
+    from expkit.comparison.groups import ComparedRun
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> bool:
     return True
 
 
-def _bootstrap(jobs: "Sequence[Job]", options: argparse.Namespace) -> "list[Difference]":
+def _bootstrap(jobs: "Sequence[ComparedRun]", options: argparse.Namespace) -> "list[Difference]":
     """Print by how much the metrics of two runs differ, and how certain each difference is."""
     from expkit.comparison import report
     from expkit.comparison.bootstrap import paired_bootstrap

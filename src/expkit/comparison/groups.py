@@ -24,7 +24,7 @@ DIGEST = (
 
 
 @dataclass(frozen=True)
-class Job:
+class ComparedRun:
     """A run, with what a comparison needs of it.
 
     Attributes:
@@ -59,7 +59,7 @@ class Group:
     """Finished jobs that differ only in their seed; `differing` tells the group from the others."""
 
     differing: Mapping[str, str]
-    jobs: Sequence[Job]
+    jobs: Sequence[ComparedRun]
 
     @property
     def objective(self) -> str:
@@ -77,7 +77,7 @@ class Group:
         return self.jobs[0].params.get(TASK, ""), self.objective, self.direction
 
     @property
-    def best_job(self) -> Job:
+    def best_job(self) -> ComparedRun:
         """Return the job with the best objective; the first one if nothing says what is better."""
         sign = SIGNS[self.direction]
         return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
@@ -97,12 +97,12 @@ class Group:
         return statistics.stdev(values) if len(values) > 1 else None
 
 
-def grouped(jobs: Sequence[Job]) -> list[Group]:
+def grouped(jobs: Sequence[ComparedRun]) -> list[Group]:
     """Group the finished jobs, and sort the groups of each contest from the best to the worst.
 
     A seed counts once in a mean: where it was run twice, the second run starts another group.
     """
-    by_config: dict[tuple[int, tuple[tuple[str, str], ...]], list[Job]] = {}
+    by_config: dict[tuple[int, tuple[tuple[str, str], ...]], list[ComparedRun]] = {}
     repetitions: Counter[tuple[tuple[str, str], ...]] = Counter()
     for job in jobs:
         if job.state == FINISHED:
@@ -170,7 +170,7 @@ def _relevant(params: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
 
 
-def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
+def _overrides(groups: Sequence[Sequence[ComparedRun]]) -> list[Mapping[str, str]]:
     """Return what the user typed for each group of a sweep, if that tells the groups apart."""
     found = [{k: v for k, v in jobs[0].chosen.items() if k != "seed"} for jobs in groups]
     same_keys = len({tuple(of_group) for of_group in found}) == 1
@@ -179,7 +179,7 @@ def _overrides(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
     return list(found) if same_keys and different and all_chosen else []
 
 
-def _differences(groups: Sequence[Sequence[Job]]) -> list[Mapping[str, str]]:
+def _differences(groups: Sequence[Sequence[ComparedRun]]) -> list[Mapping[str, str]]:
     """Return the parameters that are not the same in all groups.
 
     Where the classes differ, only their names are shown, and not the arguments that just one of them takes.

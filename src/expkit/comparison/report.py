@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expkit.comparison.bootstrap import Difference
-from expkit.comparison.groups import FINISHED, Group, Job, best_of, short_names
+from expkit.comparison.groups import FINISHED, ComparedRun, Group, best_of, short_names
 from expkit.metrics.result import FINAL
 from expkit.terminal.display import console, table, tell
 
@@ -42,7 +42,9 @@ def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
     return Grid(columns, rows, [groups.index(group) for group in best])
 
 
-def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequence[str]) -> None:
+def show(
+    title: str, groups: Sequence[Group], jobs: Sequence[ComparedRun], metrics: Sequence[str]
+) -> None:
     """Print as much of the table as the terminal is wide, and then the jobs that have not finished."""
     if groups:
         fitting, left_out = _fitting(grid(groups, metrics), len(metrics))
@@ -58,7 +60,7 @@ def show(title: str, groups: Sequence[Group], jobs: Sequence[Job], metrics: Sequ
             tell(f"{job.state.lower()}: {job.name}{reason}{place}")
 
 
-def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
+def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[ComparedRun]) -> None:
     """Write all metrics in full precision; a job that did not finish is a row with its state."""
     keys = list(groups[0].differing) if groups else []
     metrics = sorted({m for group in groups for job in group.jobs for m in job.metrics})
@@ -81,7 +83,7 @@ def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[Job]) -> None:
 
 def markdown(
     groups: Sequence[Group],
-    jobs: Sequence[Job],
+    jobs: Sequence[ComparedRun],
     metrics: Sequence[str],
     differences: Sequence[Difference],
 ) -> str:

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from expkit.processes.ranks import is_main, misdescribed
 from expkit.terminal.errors import ConfigError, UserError, shortened
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 from expkit.terminal.streams import outlive_readers
 
 BAD_INPUT, FAILED, INTERRUPTED = 2, 1, 130  # exit codes
@@ -38,7 +38,7 @@ def exit_codes(speaker: str = "expkit") -> Iterator[None]:
 
 def complain(error: UserError, speaker: str = "expkit") -> int:
     """Print the message, once for all processes of a run, and return the exit code."""
-    message = "\n  ".join(map(shortened, hidden(str(error)).split("\n")))
+    message = "\n  ".join(map(shortened, redacted(str(error)).split("\n")))
     # A misdescribed process does not know whether it is the main one.
     if is_main() or misdescribed():
         print(f"{speaker}: {message}", file=sys.stderr)
@@ -50,7 +50,7 @@ def complain(error: UserError, speaker: str = "expkit") -> int:
 def print_error() -> None:
     """Print the traceback of the exception that is being handled, without secrets."""
     if is_main():
-        print(hidden(traceback.format_exc()), end="", file=sys.stderr)
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
 
 
 def watch_output() -> None:
@@ -61,4 +61,4 @@ def watch_output() -> None:
 
 def _print(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     lines = traceback.format_exception(kind, error, trace)
-    print(hidden("".join(lines)), end="", file=sys.stderr)
+    print(redacted("".join(lines)), end="", file=sys.stderr)

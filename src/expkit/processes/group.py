@@ -22,7 +22,7 @@ from expkit.processes.interrupts import ignore_termination
 from expkit.processes.ranks import TO_DO, count, described, is_main, local_count, local_rank, rank
 from expkit.terminal.display import console
 from expkit.terminal.errors import ConfigError, UserError, reason
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 
 T = TypeVar("T")
 
@@ -189,7 +189,7 @@ def failures_told(folder: Path) -> Iterator[None]:
             notes.mkdir(exist_ok=True)
             text = "".join(traceback.format_exception(error))
             unfinished = notes / f"{rank()}.unfinished"
-            unfinished.write_text(hidden(f"{reason(error)}\n{text}"), encoding="utf-8")
+            unfinished.write_text(redacted(f"{reason(error)}\n{text}"), encoding="utf-8")
             unfinished.rename(notes / f"{rank()}.txt")
             _has_left_note = True
             leave(is_failing=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 
 console = Console(highlight=False, markup=False, emoji=False)
 
@@ -17,7 +17,7 @@ _recorders: list[list[str]] = []
 
 def say(message: str) -> None:
     """Print one line about what happens now."""
-    message = hidden(message)
+    message = redacted(message)
     for recorder in _recorders:
         recorder.append(message)
     console.print(message, soft_wrap=True)
@@ -36,7 +36,7 @@ def recorded() -> Iterator[list[str]]:
 
 def tell(message: str) -> None:
     """Print a message in lines that are as wide as the terminal."""
-    console.print(hidden(message))
+    console.print(redacted(message))
 
 
 class Progress:
@@ -94,9 +94,9 @@ def table(
     Args:
         bold: the numbers of the rows that are printed in bold.
     """
-    grid = Table(title=hidden(title), title_justify="left", title_style="bold")
+    grid = Table(title=redacted(title), title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
     for i, row in enumerate(rows):
-        grid.add_row(*(Text(hidden(cell), style="bold" if i in bold else "") for cell in row))
+        grid.add_row(*(Text(redacted(cell), style="bold" if i in bold else "") for cell in row))
     console.print(grid)

@@ -29,7 +29,7 @@ def without_password(uri: str) -> str:
 
 
 def remember(uri: str) -> None:
-    """Let `hidden` find the password of this address in other texts too."""
+    """Let `redacted` find the password of this address in other texts too."""
     user, found, _ = uri.partition("://")[2].rpartition("@")
     password = user.partition(":")[2]
     if found and len(password) >= SHORTEST and not uri.startswith(FILES):
@@ -41,7 +41,7 @@ def without_address(overrides: Iterable[str]) -> list[str]:
     return [override for override in overrides if "tracking.uri" not in override]
 
 
-def hidden(text: str) -> str:
+def redacted(text: str) -> str:
     """The text without passwords in addresses and secrets of the environment."""
     text = ADDRESS.sub(lambda m: m[0] if m[1].startswith(FILES) else f"{m[1]}://{MARK}@", text)
     text = PARAMETER.sub(rf"\1{MARK}", text)
@@ -50,13 +50,13 @@ def hidden(text: str) -> str:
     return text
 
 
-def hidden_in(node: Any) -> Any:
-    """Mappings and lists with `hidden` applied to all their texts."""
+def redacted_in(node: Any) -> Any:
+    """Mappings and lists with `redacted` applied to all their texts."""
     if isinstance(node, dict):
-        return {key: hidden_in(value) for key, value in node.items()}
+        return {key: redacted_in(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [hidden_in(value) for value in node]
-    return hidden(node) if isinstance(node, str) else node
+        return [redacted_in(value) for value in node]
+    return redacted(node) if isinstance(node, str) else node
 
 
 def _known() -> set[str]:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from expkit.comparison.groups import DIGEST, Job
+from expkit.comparison.groups import DIGEST, ComparedRun
 from expkit.metrics.result import with_final
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import data_digests, find_run
@@ -26,7 +26,7 @@ class Selection:
     """The runs to compare. `pair` says that the user named exactly two runs and no sweep."""
 
     title: str
-    jobs: Sequence[Job]
+    jobs: Sequence[ComparedRun]
     pair: bool
 
 
@@ -38,7 +38,7 @@ def select(ids: Sequence[str]) -> Selection:
     """
     client = connect(None)
     chosen = [find_run(client, run_id) for run_id in dict.fromkeys(ids)] or [_last_sweep(client)]
-    jobs: dict[str, Job] = {}
+    jobs: dict[str, ComparedRun] = {}
     for run in chosen:
         for job in _jobs_of(client, run) if is_sweep(run) else [_job(run)]:
             jobs[job.run_id or job.name] = job
@@ -59,7 +59,7 @@ def _last_sweep(client: MlflowClient) -> MlflowRun:
     return newest
 
 
-def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[Job]:
+def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[ComparedRun]:
     """Yield the newest run of each job, then the jobs that have no run in this sweep."""
     newest: dict[str, MlflowRun] = {}
     for run in runs_with(client, [parent.info.experiment_id], SWEEP, parent.info.run_id):
@@ -88,9 +88,9 @@ def _table(parent: MlflowRun) -> list[dict[str, Any]]:
     return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
 
-def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> Job:
+def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> ComparedRun:
     digests = {f"data.{split}{DIGEST}": d[:8] for split, d in data_digests(run).items()}
-    return Job(
+    return ComparedRun(
         name or _name(run),
         run.info.run_id,
         run.info.status,
@@ -101,9 +101,9 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
     )
 
 
-def _not_started(row: Mapping[str, Any]) -> Job:
+def _not_started(row: Mapping[str, Any]) -> ComparedRun:
     params = {"objective": str(row["objective"])}
-    return Job(row["job"], "", row["state"], row["error"], params, {}, _chosen(row))
+    return ComparedRun(row["job"], "", row["state"], row["error"], params, {}, _chosen(row))
 
 
 def _chosen(row: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from expkit.config.naming import short_target
 from expkit.config.schema import Root
 from expkit.config.trust import typed_value
 from expkit.metrics.names import key_of, param_key
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 
 PARAM_LIMIT = 6000  # characters of a value, which is MLflow's own limit; run.yaml has all of it
 CUT_MARK = "… (cut)"
@@ -63,5 +63,5 @@ def leaves(node: Any, path: tuple[object, ...] = ()) -> Iterator[tuple[tuple[obj
 
 
 def _cut(value: Any) -> str:
-    text = hidden(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    text = redacted(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     return text if len(text) <= PARAM_LIMIT else text[: PARAM_LIMIT - len(CUT_MARK)] + CUT_MARK

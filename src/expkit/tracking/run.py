@@ -25,7 +25,7 @@ from expkit.processes.ranks import is_main
 from expkit.processes.shortage import is_out_of_memory, out_of_disk
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, Pruned, UserError
-from expkit.terminal.secrets import hidden
+from expkit.terminal.secrets import redacted
 from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import IDENTITY, Run, SilentRun
@@ -77,7 +77,7 @@ def open_run(
     run = _opened(settings, name, identity, resume, can_go_on)
     try:
         if not (run.folder / IDENTITY).exists():
-            run.keep_facts(identity)
+            run.keep_identity(identity)
         from_main(lambda: (run.id, run.name, run.goes_on))
         with failures_told(run.folder), _explained(run, can_go_on):
             say(f"run {run.name} ({run.id})")
@@ -213,7 +213,7 @@ def _job_tags() -> dict[str, str]:
     tags = {
         "mlflow.parentRunId": job.sweep,
         past.SWEEP: job.sweep,
-        past.OVERRIDES: hidden(job.overrides),
+        past.OVERRIDES: redacted(job.overrides),
     }
     return {**tags, past.TRIAL: job.trial} if job.trial else tags
 

@@ -35,7 +35,7 @@ from expkit.config.fitting import given_address, wrong_address
 from expkit.config.project import output_dir, project_root, run_folder
 from expkit.terminal.display import say
 from expkit.terminal.errors import UserError, shortened
-from expkit.terminal.secrets import hidden, remember, without_password
+from expkit.terminal.secrets import redacted, remember, without_password
 from expkit.tracking.moved import follow_project, local_path
 from expkit.tracking.outbox import is_written
 from expkit.tracking.past import runs_with, tag_of
@@ -110,7 +110,7 @@ def connect(configured: str | None) -> MlflowClient:
         client = _opened(uri)
         close_abandoned(client)
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = hidden(str(error)).splitlines()[0]
+        reason = redacted(str(error)).splitlines()[0]
         raise UserError(
             f"tracking.uri={without_password(uri)}: the store cannot be opened: {reason}"
         ) from error
@@ -176,7 +176,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     except MlflowException as error:
         found = client.get_experiment_by_name(name)  # another process was faster
         if found is None:
-            raise UserError(f"{shown}: {hidden(str(error)).splitlines()[0]}") from error
+            raise UserError(f"{shown}: {redacted(str(error)).splitlines()[0]}") from error
         return str(found.experiment_id)
 
 
@@ -327,7 +327,7 @@ def _require_database(uri: str) -> None:
         reason = str(error).splitlines()[0]
         raise UserError(f"{shown}: its driver is not installed ({reason}){hint}") from error
     except (SQLAlchemyError, ValueError) as error:
-        reason = hidden(str(getattr(error, "orig", error))).splitlines()[0]
+        reason = redacted(str(getattr(error, "orig", error))).splitlines()[0]
         raise UserError(
             f"{shown}: no database can be opened there ({reason}); "
             "leave tracking.uri and MLFLOW_TRACKING_URI unset to use the project's own store"

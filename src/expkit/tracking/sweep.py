@@ -16,7 +16,7 @@ from expkit.config.project import run_folder
 from expkit.metrics.result import result_of
 from expkit.processes.context import job_context
 from expkit.processes.interrupts import ends_first
-from expkit.terminal.secrets import hidden, without_address
+from expkit.terminal.secrets import redacted, without_address
 from expkit.tracking import past, store
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
@@ -194,7 +194,7 @@ def open_sweep(
         **store.source_tags(),
         past.KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        past.OVERRIDES: hidden(" ".join(shown)),
+        past.OVERRIDES: redacted(" ".join(shown)),
     }
     earlier = next(past.runs_with(client, [experiment], SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:

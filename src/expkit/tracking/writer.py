@@ -25,7 +25,7 @@ from expkit.processes.interrupts import ends_first
 from expkit.processes.shortage import shortage
 from expkit.terminal.display import say
 from expkit.terminal.errors import Pruned, UserError, reason
-from expkit.terminal.secrets import hidden, hidden_in, without_password
+from expkit.terminal.secrets import redacted, redacted_in, without_password
 from expkit.tracking import note, outbox, store
 from expkit.tracking.environment import environment
 from expkit.tracking.outbox import Outbox
@@ -68,15 +68,15 @@ class Run:
         self._command = command
         self.describe(note.note_of_failure(note.UNFINISHED, note.WHILE_UNFINISHED, command))
 
-    def keep_facts(self, identity: Mapping[str, Any]) -> None:
+    def keep_identity(self, identity: Mapping[str, Any]) -> None:
         """Keep what decides the result, so that a later process can check whether the run may go on."""
         file = self.folder / IDENTITY
         unfinished = file.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(identity, ensure_ascii=False), encoding="utf-8")
         unfinished.replace(file)
 
-    def fact(self, name: str, default: Any) -> Any:
-        """Return in all processes one of the values that `keep_facts` has kept."""
+    def kept(self, name: str, default: Any) -> Any:
+        """Return in all processes one of the values that `keep_identity` has kept."""
         kept = json.loads((self.folder / IDENTITY).read_text(encoding="utf-8"))
         return from_main(lambda: kept.get(name, default))
 
@@ -99,7 +99,7 @@ class Run:
 
     def describe(self, text: str) -> None:
         """Replace the description of the run by this text in Markdown."""
-        self.tag(note.NOTE, hidden(text)[: note.NOTE_LIMIT])
+        self.tag(note.NOTE, redacted(text)[: note.NOTE_LIMIT])
 
     def log_config(self, params: Mapping[str, str], runnable: Mapping[str, Any]) -> None:
         """Log the config as parameters, and as a run.yaml that `--config-name run` runs again.
@@ -112,7 +112,7 @@ class Run:
         if values.get("precision") == "auto":
             del values["precision"]
         self._outbox.put({"kind": "params", "values": values})
-        text = yaml.safe_dump(hidden_in(dict(runnable)), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(redacted_in(dict(runnable)), sort_keys=False, allow_unicode=True)
         self._log_text(text, f"{runnable.get('precision')}/run.yaml")
 
     def log_environment(self) -> None:
@@ -215,7 +215,7 @@ class Run:
     def _say_why(self, error: BaseException) -> None:
         """Log why the run ended; a full disk stops no entry, as the outbox sends what it cannot write."""
         is_pruned, is_interrupted = isinstance(error, Pruned), isinstance(error, KeyboardInterrupt)
-        why = INTERRUPTED if is_interrupted else hidden(reason(error))
+        why = INTERRUPTED if is_interrupted else redacted(reason(error))
         what_next = note.AFTER_SIGNAL if is_interrupted else note.AFTER_FAILURE
         what_next = note.AFTER_PRUNING if is_pruned else what_next
         with suppress(OSError):
@@ -224,7 +224,9 @@ class Run:
             self.describe(note.note_of_failure(why, what_next, self._command))
         with suppress(OSError):
             if not is_pruned and not is_interrupted:
-                self._log_text(hidden("".join(traceback.format_exception(error))), "traceback.txt")
+                self._log_text(
+                    redacted("".join(traceback.format_exception(error))), "traceback.txt"
+                )
 
     def _sync_command(self) -> str:
         address = str(self._client.tracking_uri)
@@ -258,7 +260,7 @@ class SilentRun:
         self.goes_on = goes_on
         self.folder = run_folder(run_id)
 
-    def fact(self, name: str, default: Any) -> Any:
+    def kept(self, name: str, default: Any) -> Any:
         """Return the value that the main process has kept."""
         return from_main(lambda: default)
 

@@ -30,7 +30,7 @@ UNFINISHED = ".unfinished"  # the suffix of files and folders that are being wri
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class SavedState:
     """An undamaged checkpoint, written after `done` optimizer steps."""
 
     folder: Path
@@ -100,7 +100,7 @@ def save(
         _remove(superfluous)
 
 
-def newest(run_folder: Path) -> Checkpoint | None:
+def newest(run_folder: Path) -> SavedState | None:
     """The newest undamaged checkpoint of a run. Damaged ones are reported and passed over.
 
     All processes have to call this, and get what the main one finds.
@@ -108,11 +108,11 @@ def newest(run_folder: Path) -> Checkpoint | None:
     return from_main(lambda: _newest(run_folder))
 
 
-def _newest(run_folder: Path) -> Checkpoint | None:
+def _newest(run_folder: Path) -> SavedState | None:
     for folder in reversed(_all(run_folder / FOLDER)):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
-            return Checkpoint(folder, int(rest["done"]), rest, rest["memory"])
+            return SavedState(folder, int(rest["done"]), rest, rest["memory"])
         say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
     return None
 
@@ -145,7 +145,7 @@ def remove(run_folder: Path) -> None:
     (run_folder / BEST).unlink(missing_ok=True)
 
 
-def restore(training: Training, found: Checkpoint) -> None:
+def restore(training: Training, found: SavedState) -> None:
     """Load a checkpoint into model, optimizer, schedule and loss scale."""
     tensors = load_file(found.folder / TENSORS)
     weights = changing_weights(training.model)
@@ -168,7 +168,7 @@ def restore(training: Training, found: Checkpoint) -> None:
     training.loss_scale.update(found.rest["loss_scale"])
 
 
-def restore_best(found: Checkpoint, run_folder: Path) -> None:
+def restore_best(found: SavedState, run_folder: Path) -> None:
     """Put the best weights of a checkpoint back into the folder of the run, in the main process."""
     if not is_main():
         return

@@ -25,7 +25,7 @@ def train(
     cfg: DictConfig,
     prepared: Prepared,
     tracked: Any,
-    state: checkpoint.Checkpoint | None,
+    state: checkpoint.SavedState | None,
     is_promising: IsPromising | None = None,
 ) -> None:
     """Fit, from a checkpoint if there is one, and leave the best weights in the model.
@@ -102,7 +102,7 @@ def _monitor(
 
 
 def _restored(
-    prepared: Prepared, monitor: Monitor, state: checkpoint.Checkpoint | None, folder: Path
+    prepared: Prepared, monitor: Monitor, state: checkpoint.SavedState | None, folder: Path
 ) -> int:
     """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
