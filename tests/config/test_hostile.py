@@ -59,7 +59,7 @@ TARGETS = (
     "expkit.data.files.islice",
     "expkit.models.checkpoint._verify",
     "expkit.config.components.make",
-    "expkit.metrics.pictures.draw_values",
+    "expkit.metrics.pictures.drawn",
     "expkit.data.files.read",
     "expkit.data.cache.learned",
     "expkit.models.hub.go_online_if_asked",
