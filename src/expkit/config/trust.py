@@ -80,7 +80,9 @@ def _is_own(target: str) -> bool:
         found = definition_of(target)
     except TargetError:
         return False
-    node = found[1] if found else None
+    if found is None or found[0].module != target.rpartition(".")[0]:
+        return False
+    node = found[1]
     if isinstance(node, ast.FunctionDef):
         return node.returns is not None and ast.unparse(node.returns) in RETURNED
     return isinstance(node, ast.ClassDef)
