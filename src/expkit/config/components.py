@@ -5,7 +5,7 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.targets import package_of
 from expkit.terminal.errors import UserError
@@ -32,16 +32,11 @@ def make_task(cfg: DictConfig) -> Any:
     Raises:
         UserError: the task or a metric refuses its arguments.
     """
-    node = cfg.task
-    if "metrics" not in node:
+    task = dict(cfg.task)
+    if "metrics" not in task:
         return make(cfg, "task")
-    others = {key: node[key] for key in node if key != "metrics"}
-    metrics = Metrics(node.metrics)
-
-    def task() -> Any:
-        return instantiate(others, _convert_="all", _partial_=True)(metrics=metrics)
-
-    return _explained(task, "task", node._target_)
+    metrics = Metrics(task.pop("metrics"))
+    return make(OmegaConf.create({"task": {**task, "_partial_": True}}), "task", metrics=metrics)
 
 
 class Metrics(Mapping[str, Any]):

@@ -80,7 +80,7 @@ class Lora:
     r: Count
     alpha: Annotated[float, above(0)]
     dropout: Annotated[float, at_least(0, below=1)]
-    target_modules: Any  # null, "all-linear", or a list of names: checked in fitting.py
+    target_modules: list[str] | Literal["all-linear"] | None
 
 
 @dataclass(kw_only=True)

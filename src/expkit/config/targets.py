@@ -12,7 +12,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from expkit.terminal.errors import nearest
@@ -156,7 +158,7 @@ def is_library(package: str) -> bool:
 
 
 def module_file(modules: Sequence[str]) -> Path | None:
-    """The source file of a dotted module; only the top-level package is looked up by Python.
+    """The source file of a dotted module, found without importing it; None if it has none.
 
     Raises:
         TargetError: there is no such module.
@@ -167,29 +169,24 @@ def module_file(modules: Sequence[str]) -> Path | None:
         return None  # __main__
     if spec is None:
         raise TargetError(f"no module named {modules[0]!r} can be imported here")
-    is_source = spec.origin is not None and spec.origin.endswith(".py")
-    file = Path(spec.origin) if is_source and spec.origin else None
-    folders = list(map(Path, spec.submodule_search_locations or ()))
     for depth, part in enumerate(modules[1:], start=2):
-        inner = [folder / part for folder in folders]
-        files = [f for p in inner for f in (p / "__init__.py", p.with_name(f"{part}.py"))]
-        found = next(filter(Path.is_file, files), None)
-        inner = list(filter(Path.is_dir, inner))
-        if found is None and not inner:
-            if file is None and not folders:
+        folders, file = spec.submodule_search_locations, _source_file(spec)
+        # A name with dots would make Python import the package around it.
+        inner = PathFinder.find_spec(part, list(folders)) if folders else None
+        if inner is None:
+            if not folders and file is None:
                 return None  # a compiled module
             if file and part in definitions(file):
                 return None  # an attribute that is not a module: a class, perhaps
-            siblings = {path.stem for folder in folders for path in folder.glob("*.py")}
-            siblings |= {path.parent.name for folder in folders for path in folder.glob("*/*.py")}
-            known = nearest(part, sorted(siblings - {"__init__"}))
+            known = nearest(part, sorted(module.name for module in iter_modules(folders or ())))
             missing = ".".join(modules[:depth])
             raise TargetError(f"{missing!r} does not exist; {known}".removesuffix("; "))
-        file = found
-        if found:
-            inner = [found.parent] if found.name == "__init__.py" else []
-        folders = inner
-    return file
+        spec = inner
+    return _source_file(spec)
+
+
+def _source_file(spec: ModuleSpec) -> Path | None:
+    return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
 
 
 @cache
