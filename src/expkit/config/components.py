@@ -1,4 +1,4 @@
-"""Make what a config group names by its `_target_`."""
+"""Make the component that a config group names by its `_target_`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -42,8 +42,8 @@ def make_task(cfg: DictConfig) -> Any:
 class Metrics(Mapping[str, Any]):
     """Metrics by name, each made when it is first looked up, so that training begins without them.
 
-    `evaluate` takes half a second to import. One that could be refused, because it has settings or
-    is not expkit's own, is made at once all the same.
+    `evaluate` takes half a second to import. A metric that has settings or is not expkit's own may
+    refuse what it is given, so it is made at once.
     """
 
     def __init__(self, nodes: Mapping[Any, Any]) -> None:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from expkit.config.constraints import at_least
 from expkit.data.cache import learned
 from expkit.models.head import Head, auto_class
-from expkit.models.scratch import AUTO, fitted
+from expkit.models.scratch import AUTO, vocabulary_size
 from expkit.terminal.errors import UserError
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
@@ -155,7 +155,7 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
     """
     if vocab_size == AUTO:
         characters = {character for text in texts for character in text}
-        vocab_size = fitted(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
+        vocab_size = vocabulary_size(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
