@@ -1,7 +1,7 @@
 """Read from its source what a component accepts: the names, types and ranges of its parameters.
 
-Nothing is imported. Where reading is not enough (a name that is made at run time, a compiled module),
-`signature_of` says so and the caller may import the module.
+Nothing is imported. Where reading is not enough (several base classes, a bound that is computed, a compiled
+module), `signature_of` returns None and the caller may import the module.
 """
 
 import ast
@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import ModuleType, NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from expkit.config import constraints
 from expkit.config.constraints import Range, above, at_least
@@ -24,7 +24,6 @@ from expkit.config.targets import (
     is_library,
     package_of,
 )
-from expkit.config.values import UNIONS
 
 # The modules whose names mean something in an annotation of a value that a configuration can hold.
 KNOWN: dict[str, ModuleType] = {
@@ -72,50 +71,57 @@ class Signature:
     of_fields: bool = False
 
 
+class _Unreadable(Exception):
+    """Only Python can tell, once the module is imported."""
+
+
 def signature_of(target: str) -> Signature | None:
     """The signature of the class or function that `target` names; None if reading cannot tell.
 
     Raises:
-        TargetError: the module or the name in it does not exist, or a range in it cannot be read.
+        TargetError: the module or the name in it does not exist.
     """
     try:
         return _signature(definition_of(target))
-    except RecursionError:
-        return None  # a class or a variable that is made from itself
-
-
-def _signature(found: Definition | None) -> Signature | None:
-    if found is None:
+    except (_Unreadable, RecursionError):  # such as a class that is its own base
         return None
-    source, node = found
-    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
-        return _of_arguments(source, node.args, skip=0)
-    if not isinstance(node, ast.ClassDef):
-        return None
-    signature, ranges = _of_class(source, node), FOREIGN.get(f"{source.module}.{node.name}", {})
-    return signature and replace(signature, kinds={**signature.kinds, **ranges})
 
 
-def _of_class(source: Source, node: ast.ClassDef) -> Signature | None:
+def _signature(found: Definition | None) -> Signature:
+    match found:
+        case source, ast.FunctionDef(decorator_list=[]) as node:
+            return _of_arguments(source, node.args, skip=0)
+        case source, ast.ClassDef() as node:
+            signature = _of_class(source, node)
+            ranges = FOREIGN.get(f"{source.module}.{node.name}", {})
+            return replace(signature, kinds={**signature.kinds, **ranges})
+    raise _Unreadable
+
+
+def _of_class(source: Source, node: ast.ClassDef) -> Signature:
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
     decorators = [_name(source, decorator) for decorator in node.decorator_list]
     if node.keywords or "__new__" in methods or set(decorators) - {DATACLASS}:
-        return None  # a metaclass or a decorator may make another __init__
-    init = methods.get("__init__")
-    own = _of_arguments(source, init.args, skip=1) if init else None
-    call = _handing_on(init) if init else None
-    if own and not call:
-        return own
-    bases = [name for base in node.bases if (name := _name(source, base)) not in NO_BASE]
-    inherited: Signature | None = Signature({}, of_fields=True)
-    if bases:
-        inherited = _signature(_base(bases[0])) if len(bases) == 1 else None
-    if own and call:
-        return _joined(own, call, inherited) if inherited else own
-    if not decorators or inherited is None:
+        raise _Unreadable  # a metaclass or a decorator may make another __init__
+    if init := methods.get("__init__"):
+        own, call = _of_arguments(source, init.args, skip=1), _handing_on(init)
+        try:
+            return _joined(own, call, _inherited(source, node)) if call else own
+        except _Unreadable:
+            return own
+    inherited = _inherited(source, node)
+    if not decorators:
         return inherited
-    # A base class that is none would leave no fields, but it may hide another one that is.
-    return _of_fields(source, node, inherited) if inherited.of_fields else None
+    if not inherited.of_fields:
+        raise _Unreadable  # the base class has no fields of its own, but its own base class may have some
+    return _of_fields(source, node, inherited)
+
+
+def _inherited(source: Source, node: ast.ClassDef) -> Signature:
+    bases = [name for base in node.bases if (name := _name(source, base)) not in NO_BASE]
+    if len(bases) > 1:
+        raise _Unreadable
+    return _signature(_found(bases[0])) if bases else Signature({}, of_fields=True)
 
 
 def _of_arguments(source: Source, args: ast.arguments, *, skip: int) -> Signature:
@@ -129,7 +135,7 @@ def _of_arguments(source: Source, args: ast.arguments, *, skip: int) -> Signatur
     )
 
 
-def _base(name: str) -> Definition | None:
+def _found(name: str) -> Definition | None:
     try:
         return definition_of(name)
     except TargetError:
@@ -189,11 +195,7 @@ def _name(source: Source, node: ast.expr) -> str:
 
 
 def _parameter(source: Source, annotation: ast.expr | None, default: ast.expr | None) -> Any:
-    """The type of a parameter; Any if its annotation stands for nothing that a configuration can hold.
-
-    Raises:
-        TargetError: a range has other arguments than literals, or is that of no number.
-    """
+    """The type of a parameter; Any if its annotation stands for nothing that a configuration can hold."""
     try:
         kind = _meaning(source, annotation)
     except (TypeError, ValueError, SyntaxError):
@@ -230,7 +232,7 @@ def _named(source: Source, name: str) -> Any:
     name = source.absolute(name)
     package = package_of(name)
     is_near = package in ("expkit", package_of(source.module)) or not is_library(package)
-    found = _base(name) if is_near and package not in LIBRARIES else None
+    found = _found(name) if is_near and package not in LIBRARIES else None
     if found and isinstance(found[1], ast.Assign | ast.AnnAssign):
         return _meaning(found[0], found[1].value)
     if found and isinstance(found[1], ast.FunctionDef | ast.ClassDef):
@@ -250,17 +252,9 @@ def _subscripted(source: Source, node: ast.Subscript) -> Any:
         kind = _meaning(source, parts[0])
         notes = [_meaning(source, part) for part in parts[1:] if not isinstance(part, ast.Constant)]
         ranges = [note for note in notes if isinstance(note, Range)]
-        if ranges and not _is_number(kind):
-            raise _wrong_range(source, node, "a range is for numbers alone")
         return Annotated[(kind, *ranges)] if ranges else kind
     kinds = [_meaning(source, part) for part in parts]
     return origin[tuple(kinds)] if kinds[1:] else origin[kinds[0]]
-
-
-def _is_number(kind: Any) -> bool:
-    if get_origin(kind) in (*UNIONS, Annotated):
-        return any(map(_is_number, get_args(kind)))
-    return kind in (int, float, Any)
 
 
 def _range(source: Source, node: ast.Call) -> Any:
@@ -272,11 +266,4 @@ def _range(source: Source, node: ast.Call) -> Any:
         bounds = map(ast.literal_eval, node.args)
         return made_by(*bounds, **{str(k.arg): ast.literal_eval(k.value) for k in node.keywords})
     except (TypeError, ValueError):
-        why = (
-            "its bounds have to be literals, as in at_least(4), because the module is not imported"
-        )
-        raise _wrong_range(source, node, why) from None
-
-
-def _wrong_range(source: Source, node: ast.expr, why: str) -> TargetError:
-    return TargetError(f"{source.file}, line {node.lineno}: {ast.unparse(node)}: {why}")
+        raise _Unreadable from None  # a bound that is computed

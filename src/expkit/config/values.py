@@ -78,8 +78,11 @@ def _as(kind: Any, value: Any) -> Any:
 
 def _within(rules: Iterable[Any], value: Any) -> Any:
     for rule in rules:
-        is_ranged = isinstance(rule, Range) and isinstance(value, int | float)
-        if is_ranged and (why := rule.violated_by(value)):
+        if not isinstance(rule, Range) or value is None:
+            continue
+        if not isinstance(value, int | float):
+            raise Unfit("its type has a range, and ranges are for numbers alone")
+        if why := rule.violated_by(value):
             raise Unfit(f"must be {why}")
     return value
 
