@@ -109,10 +109,15 @@ def _followed(target: str, source: Source, node: ast.stmt | None) -> Definition 
     if not isinstance(node, ast.ImportFrom):
         return (source, node) if node else None
     origin = source.absolute(target.rpartition(".")[2])
+    return find(origin) if origin != target else None
+
+
+def find(target: str) -> Definition | None:
+    """As `definition_of`, but None also for what does not exist: another module may make it at run time."""
     try:
-        return definition_of(origin) if origin != target else None
+        return definition_of(target)
     except TargetError:
-        return None  # only Python can find it
+        return None
 
 
 def attribute_of(target: str, name: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from expkit.config.targets import LIBRARIES, TargetError, definition_of, mappings_in, package_of
+from expkit.config.targets import LIBRARIES, find, mappings_in, package_of
 from expkit.terminal.errors import nearest
 
 PACKAGES = ("expkit", *LIBRARIES)
@@ -76,10 +76,7 @@ def is_allowed(target: str) -> bool:
 
 def _is_own(target: str) -> bool:
     """Whether a module of expkit defines it, and does not import it, as a component."""
-    try:
-        found = definition_of(target)
-    except TargetError:
-        return False
+    found = find(target)
     if found is None or found[0].module != target.rpartition(".")[0]:
         return False
     node = found[1]
