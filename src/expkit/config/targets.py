@@ -175,15 +175,17 @@ def module_file(modules: Sequence[str]) -> Path | None:
     if spec is None:
         raise TargetError(f"no module named {modules[0]!r} can be imported here")
     for depth, part in enumerate(modules[1:], start=2):
-        folders, file = spec.submodule_search_locations, _source_file(spec)
+        # The folders of transformers hold a Path, and Python's finder passes over what is no text.
+        folders = list(map(str, spec.submodule_search_locations or ()))
+        file = _source_file(spec)
         # A name with dots would make Python import the package around it.
-        inner = PathFinder.find_spec(part, list(folders)) if folders else None
+        inner = PathFinder.find_spec(part, folders)
         if inner is None:
             if not folders and file is None:
                 return None  # a compiled module
             if file and part in definitions(file):
                 return None  # an attribute that is not a module: a class, perhaps
-            known = nearest(part, sorted(module.name for module in iter_modules(folders or ())))
+            known = nearest(part, sorted(module.name for module in iter_modules(folders)))
             missing = ".".join(modules[:depth])
             raise TargetError(f"{missing!r} does not exist; {known}".removesuffix("; "))
         spec = inner
