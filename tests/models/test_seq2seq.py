@@ -146,11 +146,6 @@ def test_a_size_that_fits_the_texts(
         assert tokenizer.get_vocab() == builder(name, size).tokenizer(texts).get_vocab()
 
 
-def test_a_coverage_that_sentencepiece_refuses() -> None:
-    with pytest.raises(UserError, match=r"model.character_coverage=0.5: .*0.98"):
-        builder("t5", coverage=0.5).tokenizer(TEXTS)
-
-
 def test_no_texts() -> None:
     with pytest.raises(UserError, match=r"model.vocab_size=800: SentencePiece cannot learn"):
         builder("t5").tokenizer([])

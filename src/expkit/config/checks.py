@@ -7,23 +7,23 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import fitting, surroundings, texts
 from expkit.config.direction import direction_of
-from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root
+from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root, sections
 from expkit.config.signatures import Signature, signature_of
 from expkit.config.targets import TargetError, definition_of, package_of, targets_in
 from expkit.config.trust import PACKAGES, refusal, remote_code, trusted_by, typed_value
 from expkit.config.values import Unfit, fitted
 from expkit.terminal.errors import ConfigError, nearest
 
-MISSES = "missing from the configuration"
+ABSENT = "missing from the configuration"
 HYDRA_KEYS = ("_target_", "_partial_")
-# Where expkit gives the first argument itself, and the others that it gives.
+# In these groups expkit itself gives the first argument of the component, and the arguments named here.
 COMPLETED = {"optimizer": (), "scheduler": ("total_steps",)}
 
 
@@ -75,7 +75,7 @@ def _resolved(cfg: DictConfig) -> dict[str, Any]:
             ) from None
         key = error.full_key or "the configuration"
         # A group that was removed may be what the value was to come from.
-        absent = [f"{group}: {MISSES}" for group in COMPONENT_GROUPS if group not in cfg]
+        absent = [f"{group}: {ABSENT}" for group in COMPONENT_GROUPS if group not in cfg]
         raise ConfigError([*absent, f"{key}: {str(error).splitlines()[0]}"]) from None
     return {str(key): value for key, value in plain.items()}
 
@@ -88,7 +88,7 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain and key != "demo":  # a task may have none
-            yield f"{key}: {MISSES}"
+            yield f"{key}: {ABSENT}"
     for group in COMPONENT_GROUPS:
         node = plain.get(group)
         if group in plain and (not isinstance(node, dict) or "_target_" not in node):
@@ -111,7 +111,7 @@ def _refused(path: str, node: Mapping[str, Any], trusted: frozenset[str]) -> str
 def _wrong_names(
     path: str, node: Mapping[str, Any], signatures: dict[str, Signature]
 ) -> str | None:
-    """What is wrong with the target and the names of its arguments; its signature is kept by its key."""
+    """Say what is wrong with a target or the names of its arguments; add its signature to `signatures`."""
     target = node["_target_"]
     if "_args_" in node:
         return f"{path}._args_={node['_args_']!r}: arguments are given by name"
@@ -165,33 +165,29 @@ def _wrong_values(
     signatures: Mapping[str, Signature],
     cfg: DictConfig,
 ) -> Iterator[str]:
-    """Problems of keys, types and ranges; values in `cfg` get the types of their keys."""
-    kinds = get_type_hints(Root, include_extras=True)
-    yield from _unfit({k: v for k, v in plain.items() if k in kinds}, kinds, "", cfg)
-    for group, schema in GROUPS.items():
-        kinds = get_type_hints(schema, include_extras=True)
-        values = plain.get(group, {})  # its absence is another problem
+    """Check keys, types and ranges, and give the values in `cfg` the types of their keys."""
+    for group, values, kinds in sections(plain):
         if not isinstance(values, dict):
             yield f"{group}={values!r}: expected a group of keys"
             continue
-        for name in [name for name in values if name not in kinds]:
+        for name in [name for name in values if group and name not in kinds]:
             yield f"{group}.{name}={values[name]!r}: no such key; {nearest(name, kinds)}"
-        yield from _unfit(values, kinds, f"{group}.", cfg)
+        yield from _unfit({k: v for k, v in values.items() if k in kinds}, kinds, group, cfg)
     for path, node in targets:
         # What Hydra makes of a target inside of an argument has a type of its own.
         values = {k: v for k, v in node.items() if not any(targets_in(v))}
-        yield from _unfit(values, signatures[path].kinds, f"{path}.", cfg)
+        yield from _unfit(values, signatures[path].kinds, path, cfg)
 
 
 def _unfit(
-    values: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, cfg: DictConfig
+    values: Mapping[str, Any], kinds: Mapping[str, Any], path: str, cfg: DictConfig
 ) -> Iterator[str]:
     for name, value in values.items():
-        key = f"{prefix}{name}"
+        key = f"{path}.{name}" if path else name
         try:
             made = fitted(value, kinds.get(name, Any))
         except Unfit as why:
             yield f"{key}={value!r}: {why}"
             continue
-        if repr(made) != repr(value):  # '3' of a variable
+        if repr(made) != repr(value):  # such as '3', the value of an environment variable
             OmegaConf.update(cfg, key, made, force_add=True)

@@ -1,11 +1,11 @@
-"""Make what a config group names by its `_target_`."""
+"""Make the component that a config group names by its `_target_`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.targets import package_of
 from expkit.terminal.errors import UserError
@@ -32,23 +32,18 @@ def make_task(cfg: DictConfig) -> Any:
     Raises:
         UserError: the task or a metric refuses its arguments.
     """
-    node = cfg.task
-    if "metrics" not in node:
+    task = dict(cfg.task)
+    if "metrics" not in task:
         return make(cfg, "task")
-    others = {key: node[key] for key in node if key != "metrics"}
-    metrics = Metrics(node.metrics)
-
-    def task() -> Any:
-        return instantiate(others, _convert_="all", _partial_=True)(metrics=metrics)
-
-    return _explained(task, "task", node._target_)
+    metrics = Metrics(task.pop("metrics"))
+    return make(OmegaConf.create({"task": {**task, "_partial_": True}}), "task", metrics=metrics)
 
 
 class Metrics(Mapping[str, Any]):
     """Metrics by name, each made when it is first looked up, so that training begins without them.
 
-    `evaluate` takes half a second to import. One that could be refused, because it has settings or
-    is not expkit's own, is made at once all the same.
+    `evaluate` takes half a second to import. A metric that has settings or is not expkit's own may
+    refuse what it is given, so it is made at once.
     """
 
     def __init__(self, nodes: Mapping[Any, Any]) -> None:

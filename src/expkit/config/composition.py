@@ -66,7 +66,7 @@ def watch_composition() -> None:
 
 
 def problems(cfg: DictConfig, overrides: Sequence[str], mode: RunMode) -> Iterator[str]:
-    """What the Hydra section does that was not typed on the command line."""
+    """A message for each thing that the Hydra section would do and nobody typed on the command line."""
     typed = {typed_value(override)[0] for override in overrides}
     noted = cfg.hydra.overrides
     if len(noted.task) + len(noted.hydra) != len(overrides):
@@ -87,7 +87,7 @@ def problems(cfg: DictConfig, overrides: Sequence[str], mode: RunMode) -> Iterat
 
 
 def _is_typed(key: str, typed: set[str]) -> bool:
-    """The key itself, or what it is a part of; a group is no more than a file with a name."""
+    """Whether a key, or a mapping around it, was typed. A group that was typed is only the name of a file."""
     return any(key == name or key.startswith(f"{name}.") for name in typed)
 
 
@@ -142,7 +142,7 @@ def _of_logging(section: str, plain: Any, typed: set[str]) -> Iterator[str]:
 
 
 def _of_environment(cfg: DictConfig, typed: set[str]) -> Iterator[str]:
-    """Variables decide which programs are started and what they do."""
+    """Environment variables decide which programs are started and what they do."""
     job = cfg.hydra.job
     keys = [f"hydra.job.{o}.{name}" for o in ("env_set", "env_copy") for name in job[o] or ()]
     yield from (f"{key}: would change the environment" for key in keys if not _is_typed(key, typed))

@@ -2,8 +2,8 @@
 
     def __init__(self, max_length: Annotated[int, at_least(4)]) -> None: ...
 
-Before anything is imported, expkit reads them from the source of a component, its own or a user's. That is
-why the bounds have to be literals. `Literal["drop", "keep"]` of `typing` names the words that are allowed.
+expkit reads them from the source of a component, its own or a user's, without importing it. A bound that is
+computed makes it import the module. `Literal["drop", "keep"]` of `typing` names the words that are allowed.
 """
 
 from dataclasses import dataclass

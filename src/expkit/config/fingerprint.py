@@ -1,7 +1,7 @@
-"""Know an experiment by what decides its result: its configuration, its data and its source.
+"""Identify an experiment by what decides its result: its configuration, its data and its source.
 
-The idea is that of Dora's signature (https://github.com/facebookresearch/dora), but on the resolved
-configuration instead of the overrides, so that it does not matter how a value came to be there.
+The idea is that of Dora's signature (https://github.com/facebookresearch/dora), but taken from the
+resolved configuration instead of the overrides, so that it does not matter where a value was set.
 """
 
 import ast
@@ -25,7 +25,7 @@ from expkit.config.targets import (
 )
 from expkit.config.trust import OWN
 
-# What cannot change the result of a run.
+# Keys that cannot change the result of a run.
 IRRELEVANT = (
     *("tracking", "run_name", "dry_run", "resume", "sweep", "checkpoint", "trusted_modules"),
     "launch",  # counts by the global batch, see below
@@ -64,8 +64,8 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
 def sources(config: Mapping[str, Any]) -> dict[str, str]:
     """The digest of each module that the components of a configuration are made of, by its name.
 
-    These are the modules that targets name and all that they import, but no libraries. Of expkit, modules
-    count that define components; the version of expkit stands for the rest.
+    These are the modules that targets name and all that they import, except for libraries. Of expkit's own
+    modules only those that define components count; the version of expkit stands for the others.
     """
     names = [str(node["_target_"]).rpartition(".")[0] for _, node in targets_in(config)]
     modules = [name for name in names if package_of(name) not in LIBRARIES]
@@ -107,12 +107,12 @@ def _file_of(module: str) -> Path | None:
 
 @cache
 def _digest_of_source(file: Path) -> str:
-    """The digest that it had first: what this process has imported stays as it was."""
+    """The digest at the first call, because a module that was imported then does not change any more."""
     return digest_of_content(file)
 
 
 def as_read(file: Path, content: str) -> str:
-    """What decides its records, beside options: the digest of its content, and the suffix."""
+    """What decides the records of a data file, apart from options: its content, and its suffix."""
     return content + file.suffix
 
 
@@ -154,6 +154,6 @@ def _digest(file: Path, size: int, changed: int) -> str:
 
 
 def digest_of_content(file: Path) -> str:
-    """The digest of a file's content, which is read in any case."""
+    """The digest of a file's content; every call reads the file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
-from expkit.terminal.errors import nearest, shortened
+from expkit.terminal.errors import UserError, nearest, shortened
 
 FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
@@ -30,7 +30,8 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _files(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
-    yield from _lora(plain["lora"]["target_modules"])
+    if plain["lora"]["target_modules"] == []:
+        yield "lora.target_modules=[]: names no module; null trains all weights"
     if plain["optimizer"].get("nesterov") and not plain["optimizer"].get("momentum"):
         yield "optimizer.nesterov=true: Nesterov's method needs optimizer.momentum above 0"
     yield from _heads(plain["model"])
@@ -121,12 +122,10 @@ def _unusable(path: Path) -> str | None:
 def _model_path(path: str) -> Iterator[str]:
     path, _, _ = path.partition("#")
     if path.startswith("pkg://"):
-        module, *folders = path.removeprefix("pkg://").split("/")
-        if not module.isidentifier() or ".." in folders:  # looking up a.b would import a
-            yield f"model.path={path!r}: expected pkg://module/folder"
-        elif importlib.util.find_spec(module) is None:
-            package = module.replace("_", "-")
-            yield f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
+        try:
+            package_folder(path)
+        except UserError as error:
+            yield str(error)
         return
     if unusable := _unusable(Path(path)):
         yield f"model.path={path!r}: {unusable}"
@@ -141,6 +140,24 @@ def _model_path(path: str) -> Iterator[str]:
         yield f"model.path={path!r}: no such folder; {nearest(path, sorted(beside))}".rstrip("; ")
 
 
+def package_folder(path: str) -> Path:
+    """The folder that `pkg://module/folder` names. Raises UserError if there is none."""
+    module, *folders = path.removeprefix("pkg://").split("/")
+    if not module.isidentifier() or ".." in folders:  # looking up a.b would import a
+        raise UserError(f"model.path={path!r}: expected pkg://module/folder")
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        package = module.replace("_", "-")
+        raise UserError(
+            f"model.path={path!r}: no module {module!r} is installed; try: pip install {package}"
+        )
+    top = Path(spec.submodule_search_locations[0])
+    if not (folder := top.joinpath(*folders)).is_dir():
+        names = sorted(inner.name for inner in top.iterdir() if inner.is_dir())
+        raise UserError(f"model.path={path!r}: no such folder; {nearest('/'.join(folders), names)}")
+    return folder
+
+
 def _checkpoint_folder(folder: Path) -> Iterator[str]:
     if not (folder / "config.json").is_file():
         yield f"model.path={str(folder)!r}: has no config.json, so it is no checkpoint"
@@ -148,16 +165,6 @@ def _checkpoint_folder(folder: Path) -> Iterator[str]:
         yield (
             f"model.path={str(folder)!r}: has no weights (*.safetensors); pickled weights (*.bin, *.pt) can "
             "run code when loaded, so convert them first: save_pretrained writes safetensors"
-        )
-
-
-def _lora(target_modules: Any) -> Iterator[str]:
-    is_list = isinstance(target_modules, list) and target_modules
-    is_named = is_list and all(isinstance(name, str) for name in target_modules)
-    if not is_named and target_modules not in (None, "all-linear"):
-        yield (
-            f"lora.target_modules={target_modules!r}: expected a list of module names, "
-            "such as [query,key,value], or all-linear, or null"
         )
 
 

@@ -20,7 +20,7 @@ def conf_dir() -> Path:
 
 
 def project_root() -> Path:
-    """The folder that was decided on, else the nearest at or above the working directory that is one."""
+    """The folder that `decided_once` or `take_over` keeps, else the nearest project around the working directory."""
     if _decided is not None:
         return _decided
     here = Path.cwd()
@@ -68,12 +68,12 @@ def require_outputs() -> None:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether it names a file of a folder, wherever it comes from, and nothing outside of it."""
+    """Whether a text is safe as the name of a file, which means that it cannot lead out of a folder."""
     return re.fullmatch(r"\w[\w. -]*", text) is not None
 
 
 def run_folder(run_id: str) -> Path:
-    """The files of a run. Raises UserError for an id, which a server makes up, that is a path."""
+    """The folder with the files of a run. Raises UserError for an id that is a path; a server may send one."""
     if not is_file_name(run_id):
         raise UserError(f"run {run_id!r}: is no id of a run")
     return output_dir() / "runs" / run_id

@@ -18,7 +18,7 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def runnable(cfg: DictConfig) -> dict[str, Any]:
-    """The same with Hydra's own settings, so that it runs again as a file."""
+    """All values with Hydra's own settings: a config file that runs the experiment again."""
     settings = OmegaConf.load(conf_dir() / "config.yaml")
     defaults: Any = OmegaConf.to_container(settings.defaults)
     ours = [

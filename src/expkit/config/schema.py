@@ -3,8 +3,9 @@
 The constructor of a component says itself what may be given to it; see `signatures.py`.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from expkit.config.constraints import above, at_least
 
@@ -80,7 +81,7 @@ class Lora:
     r: Count
     alpha: Annotated[float, above(0)]
     dropout: Annotated[float, at_least(0, below=1)]
-    target_modules: Any  # null, "all-linear", or a list of names: checked in fitting.py
+    target_modules: list[str] | Literal["all-linear"] | None
 
 
 @dataclass(kw_only=True)
@@ -113,3 +114,10 @@ GROUPS: dict[str, type] = {
     "demo": Demo,
 }
 COMPONENT_GROUPS = ("task", "data", "model", "optimizer", "scheduler", "backend")
+
+
+def sections(plain: Mapping[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """The whole configuration under the key "", then each group: (key, its values, their types)."""
+    yield "", plain, get_type_hints(Root, include_extras=True)
+    for group, schema in GROUPS.items():
+        yield group, plain.get(group, {}), get_type_hints(schema, include_extras=True)

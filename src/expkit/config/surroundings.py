@@ -1,7 +1,7 @@
-"""What libraries read from the environment and that would change the result of a run.
+"""Environment variables that libraries read and that would change the result of a run.
 
-The backends set what they can themselves: mixed precision, accumulation, TF32. The rest is refused,
-because nobody would see it in the run. The names are those of accelerate 1.15 (state.py and
+The backends set what they can themselves: mixed precision, accumulation, TF32. The others are refused,
+because nothing in the run would show them. The names are those of accelerate 1.15 (state.py and
 accelerator.py), transformers 5.23 (training_args.py), oneDNN 3 and cuBLAS 13.
 """
 

@@ -12,17 +12,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from expkit.terminal.errors import nearest
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "peft",
-    "datasets",
-)  # whose components a configuration may name
+LIBRARIES = ("torch", "transformers", "peft", "datasets")  # a configuration may name their parts
 
 
 class TargetError(Exception):
@@ -60,13 +57,14 @@ class Source:
     def absolute(self, name: str) -> str:
         """The full name of what the module calls `name`, which may have dots."""
         head, _, rest = name.partition(".")
-        node = next((node for names, node in definitions(self.file) if head in names), None)
+        known = definitions(self.file)
+        node = known.get(head)
         if isinstance(node, ast.Import):
             head = next((a.name for a in node.names if a.asname == head), head)
         elif isinstance(node, ast.ImportFrom):
             original = next(a.name for a in node.names if (a.asname or a.name) == head)
             head = f"{self.imported_from(node)}.{original}"
-        elif node is None and hasattr(builtins, head):
+        elif head not in known and hasattr(builtins, head):
             head = f"builtins.{head}"
         else:
             head = f"{self.module}.{head}"
@@ -82,8 +80,12 @@ class Source:
         return ".".join([*package, node.module] if node.module else package)
 
 
-def definition_of(target: str) -> tuple[Source, ast.stmt] | None:
-    """The statement that gives its name to `target`, and where it stands; None if reading cannot tell.
+# A class, a function or the value of a variable, and the module where it stands.
+Definition = tuple[Source, ast.stmt]
+
+
+def definition_of(target: str) -> Definition | None:
+    """The statement that defines `target`, also if other modules import it; None if reading cannot tell.
 
     Raises:
         TargetError: the module or the name in it does not exist.
@@ -94,13 +96,28 @@ def definition_of(target: str) -> tuple[Source, ast.stmt] | None:
     file = module_file(modules)
     if file is None:
         return None
-    if found := [node for names, node in definitions(file) if name in names]:
-        return (Source(".".join(modules), file), found[0]) if len(found) == 1 else None
-    known = frozenset[str]().union(*(names for names, _ in definitions(file)))
-    if known & {"*", "__getattr__"}:
+    known = definitions(file)
+    if name in known:
+        return _followed(target, Source(".".join(modules), file), known[name])
+    if known.keys() & {"*", "__getattr__"}:
         return None
     allowed = sorted(n for n in known if not n.startswith("_"))
     raise TargetError(f"{modules[-1]} has no {name!r}; {nearest(name, allowed)}".removesuffix("; "))
+
+
+def _followed(target: str, source: Source, node: ast.stmt | None) -> Definition | None:
+    if not isinstance(node, ast.ImportFrom):
+        return (source, node) if node else None
+    origin = source.absolute(target.rpartition(".")[2])
+    return find(origin) if origin != target else None
+
+
+def find(target: str) -> Definition | None:
+    """As `definition_of`, but None also for what does not exist: another module may make it at run time."""
+    try:
+        return definition_of(target)
+    except TargetError:
+        return None
 
 
 def attribute_of(target: str, name: str) -> Any:
@@ -111,15 +128,14 @@ def attribute_of(target: str, name: str) -> Any:
     Raises:
         TargetError: reading the source cannot tell.
     """
-    found, owner = definition_of(target), target.rpartition(".")[2]
+    found = definition_of(target)
     if found is None:
         raise TargetError(f"the source of {target} cannot be read")
     source, node = found
-    if isinstance(node, ast.ImportFrom):
-        return attribute_of(source.absolute(owner), name)
-    is_set_later = f"{owner}.{name}" in source.file.read_text(encoding="utf-8")
-    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.bases[1:] or is_set_later:
-        raise TargetError(f"{source.file}: what {owner!r} is cannot be read")
+    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.bases[1:]:
+        raise TargetError(f"{source.file}: what {target!r} is cannot be read")
+    if f"{node.name}.{name}" in source.file.read_text(encoding="utf-8"):
+        raise TargetError(f"{source.file}: {node.name}.{name} is set outside of the class")
     mentioned = len(re.findall(rf"\b{name}\b", ast.unparse(node)))
     if not mentioned:
         base = next(map(ast.unparse, node.bases), None)
@@ -130,7 +146,7 @@ def attribute_of(target: str, name: str) -> Any:
             return ast.literal_eval(given.value)  # type: ignore[attr-defined]
     except (AttributeError, ValueError):
         pass  # several, none, or no literal
-    raise TargetError(f"{source.file}: {owner}.{name} is no plain literal")
+    raise TargetError(f"{source.file}: {node.name}.{name} is no plain literal")
 
 
 @cache
@@ -147,7 +163,7 @@ def is_library(package: str) -> bool:
 
 
 def module_file(modules: Sequence[str]) -> Path | None:
-    """The source file of a dotted module; only the top-level package is looked up by Python.
+    """The source file of a dotted module, found without importing it; None if it has none.
 
     Raises:
         TargetError: there is no such module.
@@ -158,35 +174,39 @@ def module_file(modules: Sequence[str]) -> Path | None:
         return None  # __main__
     if spec is None:
         raise TargetError(f"no module named {modules[0]!r} can be imported here")
-    is_source = spec.origin is not None and spec.origin.endswith(".py")
-    file = Path(spec.origin) if is_source and spec.origin else None
-    folders = list(map(Path, spec.submodule_search_locations or ()))
     for depth, part in enumerate(modules[1:], start=2):
-        inner = [folder / part for folder in folders]
-        files = [f for p in inner for f in (p / "__init__.py", p.with_name(f"{part}.py"))]
-        found = next(filter(Path.is_file, files), None)
-        inner = list(filter(Path.is_dir, inner))
-        if found is None and not inner:
-            if file is None and not folders:
+        # The folders of transformers hold a Path, and Python's finder passes over what is no text.
+        folders = list(map(str, spec.submodule_search_locations or ()))
+        file = _source_file(spec)
+        # A name with dots would make Python import the package around it.
+        inner = PathFinder.find_spec(part, folders)
+        if inner is None:
+            if not folders and file is None:
                 return None  # a compiled module
-            if file and any(part in names for names, _ in definitions(file)):
+            if file and part in definitions(file):
                 return None  # an attribute that is not a module: a class, perhaps
-            siblings = {path.stem for folder in folders for path in folder.glob("*.py")}
-            siblings |= {path.parent.name for folder in folders for path in folder.glob("*/*.py")}
-            known = nearest(part, sorted(siblings - {"__init__"}))
+            known = nearest(part, sorted(module.name for module in iter_modules(folders)))
             missing = ".".join(modules[:depth])
             raise TargetError(f"{missing!r} does not exist; {known}".removesuffix("; "))
-        file = found
-        if found:
-            inner = [found.parent] if found.name == "__init__.py" else []
-        folders = inner
-    return file
+        spec = inner
+    return _source_file(spec)
+
+
+def _source_file(spec: ModuleSpec) -> Path | None:
+    return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
 
 
 @cache
-def definitions(file: Path) -> tuple[tuple[frozenset[str], ast.stmt], ...]:
-    """(names, statement) for everything that a module defines at its top level, ifs included."""
-    return tuple((frozenset(_names(node)), node) for node in _top_level(tree_of(file).body))
+def definitions(file: Path) -> dict[str, ast.stmt | None]:
+    """What a module defines at its top level, ifs included, by name; None for a name defined twice.
+
+    `import a.b` and `import a.c` both define `a`, and mean the same by it.
+    """
+    found: dict[str, ast.stmt | None] = {}
+    for node in _top_level(tree_of(file).body):
+        for name in _names(node):
+            found[name] = node if name not in found or isinstance(node, ast.Import) else None
+    return found
 
 
 @cache

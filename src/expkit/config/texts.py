@@ -6,7 +6,7 @@ grammar. The characters in a file are gone once YAML has read it, so `problems` 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_type_hints
+from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -16,14 +16,18 @@ from hydra.grammar.gen.OverrideLexer import OverrideLexer
 from hydra.grammar.gen.OverrideParser import OverrideParser
 from omegaconf import DictConfig, OmegaConf, StringNode
 
-from expkit.config.schema import GROUPS, Root
+from expkit.config.schema import sections
 from expkit.config.signatures import signature_of
 from expkit.config.targets import TargetError, targets_in
 from expkit.config.values import takes_texts
 
 NO_TEXT = bool | int | float
-HANDS_ON = ("choice", "shuffle", "tag")  # functions of Hydra's grammar that take values as they are
-OF_PLUGINS = (
+WITH_VALUES = (
+    "choice",
+    "shuffle",
+    "tag",
+)  # functions of Hydra's grammar that return values unchanged
+TEXTS_OF_PLUGINS = (
     *("study_name", "storage", "temp_folder", "submitit_folder", "name", "partition", "qos"),
     *("comment", "constraint", "exclude", "gres", "account", "address"),
 )  # options of sweepers and launchers that are texts
@@ -46,15 +50,14 @@ class _AsTyped(HydraOverrideVisitor):
         return str(ctx.getText()).strip() if isinstance(value, int | float) else value
 
     def visitFunction(self, ctx: OverrideParser.FunctionContext) -> Any:
-        reader = self if ctx.ID().getText() in HANDS_ON else HydraOverrideVisitor(self.functions)
+        reader = self if ctx.ID().getText() in WITH_VALUES else HydraOverrideVisitor(self.functions)
         return HydraOverrideVisitor.visitFunction(reader, ctx)
 
 
 def as_typed(overrides: Sequence[str]) -> list[str]:
     """`hydra.overrides.task` as texts.
 
-    Iterating over it would resolve an interpolation that was typed as if it stood in the list, where
-    its key means something else or nothing.
+    Iterating over the list would resolve `seed=${optimizer.lr}` inside of the list, which has no such key.
     """
     plain: Any = OmegaConf.to_container(overrides, resolve=False)  # it is a ListConfig
     return list(map(str, plain))
@@ -80,7 +83,7 @@ def _is_text_of_hydra(cfg: DictConfig, key: str) -> bool:
 
 
 def problems(cfg: DictConfig) -> Iterator[str]:
-    """What a file gives as a number or a switch for a key that takes a text."""
+    """A message for each number or switch in a file whose key takes a text."""
     leaves = dict(_leaves(cfg))
     params = OmegaConf.select(cfg, "hydra.sweeper.params")
     for name, value in params.items_ex(resolve=False) if params else ():
@@ -98,9 +101,8 @@ def problems(cfg: DictConfig) -> Iterator[str]:
 def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every value whose key takes a text, or one of several texts, with its full key."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    yield from _of_node("", plain, get_type_hints(Root, include_extras=True))
-    for group, schema in GROUPS.items():
-        yield from _of_node(group, plain.get(group), get_type_hints(schema, include_extras=True))
+    for group, values, kinds in sections(plain):
+        yield from _of_node(group, values, kinds)
     for path, node in targets_in(plain):
         yield from _of_node(path, node, _kinds(str(node["_target_"])))
 
@@ -122,11 +124,11 @@ def flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _kinds(target: str) -> Mapping[str, Any]:
-    """The types of a component's parameters, as far as its source says them."""
+    """The types of a component's parameters; empty if its source does not tell them."""
     if target.startswith("hydra_plugins."):
-        return dict.fromkeys(OF_PLUGINS, str)
+        return dict.fromkeys(TEXTS_OF_PLUGINS, str)
     try:
         signature = signature_of(target)
-    except TargetError:  # said by checks.py
+    except TargetError:  # checks.py reports it
         return {}
     return signature.kinds if signature else {}

@@ -1,8 +1,8 @@
-"""What a configuration may name to be made, and whom it has to ask for more.
+"""What a configuration may name as a `_target_`, and what the user has to trust first.
 
-Names are judged before anything is imported, because importing runs code. What is allowed are the places
-where components live; a list of what is dangerous would never be complete, as one module leads to
-another.
+Names are judged before anything is imported, because importing runs code. The rules list the
+places where components live. A list of dangerous names would never be complete, because one module leads
+to another.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from expkit.config.targets import LIBRARIES, TargetError, definition_of, mappings_in, package_of
+from expkit.config.targets import LIBRARIES, find, mappings_in, package_of
 from expkit.terminal.errors import nearest
 
 PACKAGES = ("expkit", *LIBRARIES)
@@ -29,7 +29,7 @@ ALLOWED: dict[str, Sequence[str]] = {
     "peft": ("*Config",),
     "datasets": ("Features", "Value", "ClassLabel", "List", "Sequence", "Translation*"),
 }
-# Nobody can trust these: with what they hold, a configuration could run anything.
+# Nobody can trust these packages: with their functions, a configuration could run anything.
 NEVER = {*sys.stdlib_module_names, "hydra", "omegaconf"}
 REMOTE_CODE = "trust_remote_code"
 
@@ -76,11 +76,10 @@ def is_allowed(target: str) -> bool:
 
 def _is_own(target: str) -> bool:
     """Whether a module of expkit defines it, and does not import it, as a component."""
-    try:
-        found = definition_of(target)
-    except TargetError:
+    found = find(target)
+    if found is None or found[0].module != target.rpartition(".")[0]:
         return False
-    node = found[1] if found else None
+    node = found[1]
     if isinstance(node, ast.FunctionDef):
         return node.returns is not None and ast.unparse(node.returns) in RETURNED
     return isinstance(node, ast.ClassDef)
@@ -99,7 +98,7 @@ def trusted_by(overrides: Iterable[str], modules: Iterable[str]) -> frozenset[st
     """What was trusted on the command line.
 
     A file cannot trust anything: it would trust itself. Typing `optimizer._target_=my_pkg.Mine` says
-    clearly enough that my_pkg is meant; of the packages that expkit knows, it says so of that target.
+    clearly enough that my_pkg is trusted. Of a package that expkit knows, only that target is trusted.
 
     Args:
         overrides: what was typed.

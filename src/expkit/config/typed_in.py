@@ -1,4 +1,4 @@
-"""The folder that a command was typed in, from which relative paths are looked for."""
+"""The folder that a command was typed in; relative paths start there."""
 
 from contextlib import chdir
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Hold a value of the configuration against the type that a signature gives to its key."""
+"""Check a value of the configuration against the type that a signature gives to its key."""
 
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
 from types import NoneType, UnionType
@@ -29,11 +29,11 @@ class Unfit(Exception):
 
 
 class _OtherType(Unfit):
-    """Says nothing yet: the type may be a part of another one, which is then named as a whole."""
+    """Raised deep inside of a type; `fitted` then names the whole type in its message."""
 
 
 def fitted(value: Any, kind: Any) -> Any:
-    """`value` in its type: a variable of the environment, for example, gives a number as a text.
+    """`value` converted to its type: an environment variable, for example, gives a number as a text.
 
     Args:
         kind: what an annotation stands for. A class that no configuration can hold is not judged.
@@ -78,14 +78,17 @@ def _as(kind: Any, value: Any) -> Any:
 
 def _within(rules: Iterable[Any], value: Any) -> Any:
     for rule in rules:
-        is_ranged = isinstance(rule, Range) and isinstance(value, int | float)
-        if is_ranged and (why := rule.violated_by(value)):
+        if not isinstance(rule, Range) or value is None:
+            continue
+        if not isinstance(value, int | float):
+            raise Unfit("its type has a range, and ranges are for numbers alone")
+        if why := rule.violated_by(value):
             raise Unfit(f"must be {why}")
     return value
 
 
 def _as_one_of(kinds: Sequence[Any], value: Any) -> Any:
-    """As the first kind that takes the value as it is, else as the first that it can become."""
+    """The value in the first type that leaves it unchanged, else in the first that can convert it."""
     if value is None and NoneType in kinds:
         return None
     kinds = [kind for kind in kinds if kind is not NoneType]
@@ -105,7 +108,7 @@ def _as_one_of(kinds: Sequence[Any], value: Any) -> Any:
 
 
 def _plain(kind: type, value: Any) -> Any:
-    """The value in a plain type, as OmegaConf converts it; of numbers, only 0 and 1 become a switch."""
+    """Convert as OmegaConf does, except that only the numbers 0 and 1 become true or false."""
     if kind is bool and isinstance(value, bool | int | str):
         word = str(value).lower()
         if word in WORDS:
@@ -140,7 +143,7 @@ def described(kind: Any) -> str:
 
 
 def takes_texts(kind: Any, *, several: bool) -> bool:
-    """Whether a key takes nothing but a text, or, if it is given `several` values, a list or mapping of texts."""
+    """Whether a key takes texts only; with `several`, whether it takes a list or a mapping of texts only."""
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
         return takes_texts(arguments[0], several=several)

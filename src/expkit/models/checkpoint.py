@@ -1,6 +1,5 @@
 """A model that starts from a checkpoint: a folder, a hub name, or a folder inside a package."""
 
-import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.config.constraints import at_least
 from expkit.config.fingerprint import digest_of_content
+from expkit.config.fitting import package_folder
 from expkit.data.labels import bare
 from expkit.models.head import Head, auto_class, head_modules
 from expkit.terminal.display import say
-from expkit.terminal.errors import UserError, nearest, reason
+from expkit.terminal.errors import UserError, reason
 
 
 @contextmanager
@@ -153,19 +153,9 @@ def is_on_hub(path: str) -> bool:
 
 def _location(path: str) -> str:
     if path.startswith("pkg://"):
-        module, _, folder = path.removeprefix("pkg://").partition("/")
-        if not module.isidentifier() or ".." in Path(folder).parts:
-            raise UserError(f"model.path={path!r}: expected pkg://module/folder")
-        spec = importlib.util.find_spec(module)
-        if spec is None or not spec.submodule_search_locations:
-            raise UserError(f"model.path={path!r}: the package {module!r} is not installed")
-        inside = Path(spec.submodule_search_locations[0])
-        if not (inside / folder).is_dir():
-            names = sorted(p.name for p in inside.iterdir() if p.is_dir())
-            raise UserError(f"model.path={path!r}: no such folder; {nearest(folder, names)}")
-        return str(inside / folder)
-    folder_path = Path(path).expanduser()
-    return str(folder_path.resolve()) if folder_path.is_dir() else path
+        return str(package_folder(path))
+    folder = Path(path).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else path
 
 
 def _set_what_is_unset(model: PreTrainedModel, missing: Iterable[str]) -> None:

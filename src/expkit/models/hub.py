@@ -16,8 +16,8 @@ REACHABLE_WITHIN = 5.0  # seconds
 def go_online_if_asked(cfg: DictConfig) -> None:
     """Stay off the hub unless model or data name something on it, and it answers.
 
-    Out of reach, what the local cache holds can still be used; without asking first, the hub's
-    client would try again and again for most of a minute.
+    If the hub does not answer, the local cache can still be used. Without this question, the client of
+    the hub would try again and again for most of a minute.
     """
     asks = is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
     forbidden = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")

@@ -67,7 +67,7 @@ class TinyBert:
         pieces = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)]
         size = self.vocab_size
         if size == AUTO:
-            size = fitted(LEAST_PIECES, characters, len(pieces))
+            size = vocabulary_size(LEAST_PIECES, characters, len(pieces))
         frequent = sorted(words, key=lambda word: (-words[word], word))
         pieces += [word for word in frequent if len(word) > 1]
         return json.dumps(pieces[: int(size)]).encode()
@@ -95,8 +95,8 @@ class TinyBert:
         return auto_class(head, config, f"model={self.path}").from_config(config)
 
 
-def fitted(least: int, characters: Collection[str], needed: int) -> int:
-    """The size of a vocabulary that has room for as many pieces again as the characters need."""
+def vocabulary_size(least: int, characters: Collection[str], needed: int) -> int:
+    """Room for the pieces that the characters need, and for as many others."""
     size = max(least, 2 * needed)
     say(f"model.vocab_size=auto: {size} pieces at most, for texts of {len(characters)} characters")
     return size

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from expkit.config.constraints import at_least
 from expkit.data.cache import learned
 from expkit.models.head import Head, auto_class
-from expkit.models.scratch import AUTO, fitted
+from expkit.models.scratch import AUTO, vocabulary_size
 from expkit.terminal.errors import UserError
 
 MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
@@ -23,7 +23,6 @@ MAX_POSITIONS = 512  # of Marian, whose positions are computed, not learned
 PAD, EOS, UNK = range(3)
 SPECIAL_PIECES = 4  # these, and the mark of a space
 LEAST_PIECES = 1000  # of a vocabulary whose size is fitted to the texts
-LEAST_COVERAGE = 0.98  # that SentencePiece allows
 
 
 @dataclass
@@ -41,7 +40,7 @@ class _Scratch:
     """
 
     vocab_size: Annotated[int, at_least(64)] | Literal["auto"]
-    character_coverage: Annotated[float, at_least(0.98, at_most=1)]
+    character_coverage: Annotated[float, at_least(0.98, at_most=1)]  # SentencePiece allows no less
     hidden_size: Annotated[int, at_least(8)]
     layers: Annotated[int, at_least(1)]
     heads: Annotated[int, at_least(1)]
@@ -152,15 +151,11 @@ def train_pieces(texts: Iterable[str], vocab_size: int | str, coverage: float) -
     full-width punctuation included.
 
     Raises:
-        UserError: there are more characters than pieces, no texts, or a coverage out of range.
+        UserError: there are more characters than pieces, or no texts.
     """
-    if not LEAST_COVERAGE <= coverage <= 1:
-        raise UserError(
-            f"model.character_coverage={coverage}: expected a share from {LEAST_COVERAGE} to 1"
-        )
     if vocab_size == AUTO:
         characters = {character for text in texts for character in text}
-        vocab_size = fitted(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
+        vocab_size = vocabulary_size(LEAST_PIECES, characters, len(characters) + SPECIAL_PIECES)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(

@@ -40,7 +40,7 @@ def require_generation(model: PreTrainedModel, tokenizer: Tokenizer, max_new_tok
         )
     if not hasattr(model, "prepare_decoder_input_ids_from_labels"):
         raise UserError(f"model: {name} does not make decoder inputs from labels")
-    _require_start_and_padding(model, tokenizer)
+    _require_start_and_padding(model)
     positions = positions_of(model.config) or max_new_tokens
     if max_new_tokens > positions:
         raise UserError(
@@ -48,7 +48,7 @@ def require_generation(model: PreTrainedModel, tokenizer: Tokenizer, max_new_tok
         )
 
 
-def _require_start_and_padding(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+def _require_start_and_padding(model: PreTrainedModel) -> None:
     """Training shifts labels with the model's config, generation starts by the generation config."""
     name = type(model).__name__
     start = getattr(model.config, "decoder_start_token_id", None)

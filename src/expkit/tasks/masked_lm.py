@@ -112,9 +112,9 @@ class MaskedLM(Task):
         say(f"{split.name}: {count:,} tokens in blocks of {size}, {dropped} dropped")
 
     def _tokens(self, split: Split, tokenizer: Tokenizer) -> Iterator[np.ndarray]:
-        """Token ids in a row, and a number for the word of each, unlike that of any other.
+        """Arrays (2, tokens), one for some texts at a time: token ids, and the number of each token's word.
 
-        Arrays (2, tokens), one for some texts at a time.
+        No two words of a split have the same number.
         """
         texts = self.texts(split)
         # An unknown token stands for a part of the text, and often for a part of a word.

@@ -56,28 +56,26 @@ class TextClassification(Task):
             )
         super().__init__(text_columns, max_length, metrics)
         self._label_column = label_column
-        self._label_data = LabelColumn(label_column, labels or ())
-        self._labels = self._label_data.names
+        self._labels = LabelColumn(label_column, labels or ())
 
     def setup(self, splits: Splits) -> None:
         """Find the labels in the training split and check the other splits against them."""
         for split in splits.named().values():
             split.require([*self.columns, self._label_column])
         super().setup(splits)
-        self._label_data.setup(splits)
-        self._labels = self._label_data.names
+        self._labels.setup(splits)
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""
         return Head(
             "AutoModelForSequenceClassification",
-            {**naming(self._labels), "problem_type": "single_label_classification"},
+            {**naming(self._labels.names), "problem_type": "single_label_classification"},
             configure=read_as_text,
         )
 
     def labels(self, split: Split) -> list[int]:
         """The ids of the labels."""
-        return self._label_data.ids(split)
+        return self._labels.ids(split)
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label], and logits (batch, labels)."""
@@ -100,7 +98,7 @@ class TextClassification(Task):
 
     def metric_arguments(self) -> dict[str, Any]:
         """The number of labels."""
-        return {"num_labels": len(self._labels)}
+        return {"num_labels": len(self._labels.names)}
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of always naming the most frequent label of the training split."""
@@ -111,8 +109,8 @@ class TextClassification(Task):
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, and the confusion matrix."""
-        true = [self._labels[i] for i in encoded["labels"][:]]
-        predicted = [self._labels[i] for i in np.argmax(predictions, axis=1)]
+        true = [self._labels.names[i] for i in encoded["labels"][:]]
+        predicted = [self._labels.names[i] for i in np.argmax(predictions, axis=1)]
         table = {
             **{name: split.column(name) for name in self.columns},
             "label": true,
@@ -121,13 +119,15 @@ class TextClassification(Task):
         }
         return Report(
             tables={"predictions": table},
-            figures={"confusion_matrix": partial(draw_confusion, true, predicted, self._labels)},
+            figures={
+                "confusion_matrix": partial(draw_confusion, true, predicted, self._labels.names)
+            },
         )
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """The distribution of the labels, and the share of texts that are cut."""
-        counts = Counter(self._label_data.ids(split))
-        shares = (f"{self._labels[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
+        counts = Counter(self._labels.ids(split))
+        shares = (f"{self._labels.names[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:

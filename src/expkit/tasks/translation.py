@@ -198,11 +198,11 @@ class Translation(Task):
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[str]:
-        """A generated translation for each example; the logits have seen the target."""
+        """A generated translation for each example; the logits do not help, as the decoder read the target."""
         return self._generate(model, tokenizer, {name: batch[name] for name in INPUTS})
 
     def _generate(self, model: PreTrainedModel, tokenizer: Tokenizer, inputs: Batch) -> list[str]:
-        # Of several processes each generates for itself: it has all weights (sharding.unsharded).
+        # Each process holds all weights meanwhile (training/sharding.py) and generates for itself.
         ids = model.generate(**inputs, **self._generation, synced_gpus=False)
         return tokenizer.batch_decode(ids, skip_special_tokens=True)
 
@@ -240,7 +240,7 @@ class Translation(Task):
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """Lengths in tokens, without a prefix, the share that is cut, and that of unknown tokens."""
-        facts = {}
+        found = {}
         targets = [references[0] for references in self._references(split)]
         sides = {
             "source": tokenizer(self._sources(split), verbose=False),
@@ -249,13 +249,13 @@ class Translation(Task):
         for side, encoded in sides.items():
             lengths = np.array([len(ids) for ids in encoded["input_ids"]])
             median, most = np.percentile(lengths, [50, 95])
-            facts[f"{side} tokens"] = (
+            found[f"{side} tokens"] = (
                 f"median {median:.0f}, 95 % up to {most:.0f}, longest {lengths.max()}; "
                 f"{(lengths > self.max_length).mean():.1%} cut to {self.max_length}"
             )
             counts = Counter(chain.from_iterable(encoded["input_ids"]))
-            facts[f"unknown {side} tokens"] = f"{unknown_share(counts, tokenizer):.1%}"
-        return facts
+            found[f"unknown {side} tokens"] = f"{unknown_share(counts, tokenizer):.1%}"
+        return found
 
     def inputs(self, split: Split) -> list[Record]:
         """Texts in the source language, flat or nested as in training."""

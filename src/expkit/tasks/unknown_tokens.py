@@ -10,7 +10,7 @@ NOTED_SHARE = 0.01  # below it, rare characters; above it, often a tokenizer of 
 
 
 def unknown_share(counts: Counter[int], tokenizer: Tokenizer) -> float:
-    """Which part of the token ids is the unknown token; other special tokens do not count.
+    """The share of the unknown token among all token ids; other special tokens do not count.
 
     Some tokenizers make one unknown token of a whole run of characters that they do not know.
     """

@@ -1,4 +1,4 @@
-"""Tokenizers that are given the words of a sentence instead of its text."""
+"""Prepare a tokenizer to read the words of a sentence instead of its text."""
 
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.processors import ByteLevel as ByteLevelOffsets

@@ -115,7 +115,7 @@ class TaggedColumns:
                     )
 
     def reading(self, splits: Splits) -> tuple[tags.Reading, str]:
-        """How the tags of all splits are to be understood, also in words."""
+        """The scheme of the tags of all splits, and a sentence about it for the user."""
         located = [
             (split.where(i), sentence)
             for split in splits.named().values()
