@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from expkit.config.components import make
-from expkit.config.fingerprint import digest_of_facts, facts
+from expkit.config.fingerprint import digest_of_values, identity_of
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
 from expkit.data.splits import Splits, Texts
@@ -47,8 +47,8 @@ def run(
     """
     hush()
     go_online_if_asked(cfg)
-    identity = facts(plain(cfg))
-    if cfg.resume == "auto" and (earlier := finished_before(cfg, digest_of_facts(identity))):
+    identity = identity_of(plain(cfg))
+    if cfg.resume == "auto" and (earlier := finished_before(cfg, digest_of_values(identity))):
         return earlier
     name = cfg.run_name or run_name(plain(cfg), choices, typed)
     with open_run(cfg.tracking, name, identity, cfg.resume, checkpoint.exists) as tracked:
@@ -108,7 +108,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
     task = task_for(cfg, splits)
     builder = make(cfg, "model")
-    texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
+    texts = Texts(partial(task.texts, splits.train), digest_of_values(read_by(cfg, task, splits)))
     tokenizer = builder.tokenizer(texts)
     tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
 

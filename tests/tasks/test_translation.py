@@ -460,9 +460,9 @@ def test_report_baseline_and_descriptions() -> None:
     assert report.tables == {
         "translations": {"source": sources, "reference": targets, "prediction": targets}
     }
-    assert set(report.facts) == {"bleu.signature", "chrf.signature"}
-    assert "tok:none" in report.facts["bleu.signature"]
-    assert "seg:fugashi-" in report.facts["bleu.signature"]
+    assert set(report.tags) == {"bleu.signature", "chrf.signature"}
+    assert "tok:none" in report.tags["bleu.signature"]
+    assert "seg:fugashi-" in report.tags["bleu.signature"]
     facts = translation.describe(prepared.splits, prepared.tokenizer)
     lengths = [len(ids) for ids in prepared.encoded["train"]["labels"]]
     assert facts["train: target tokens"].endswith(f"longest {max(lengths)}; 0.0% cut to 64")

@@ -108,8 +108,8 @@ def test_a_search_and_a_run_take_the_result_of_an_old_run(
     monkeypatch.setenv(VARIABLE, JobContext(sweep="another").variables()[VARIABLE])
     assert earlier_value(CONFIG, "facts") == 0.6
     monkeypatch.setattr("expkit.experiment.go_online_if_asked", lambda cfg: None)
-    monkeypatch.setattr("expkit.experiment.facts", lambda config: {})
-    monkeypatch.setattr("expkit.experiment.digest_of_facts", lambda facts: "facts")
+    monkeypatch.setattr("expkit.experiment.identity_of", lambda config: {})
+    monkeypatch.setattr("expkit.experiment.digest_of_values", lambda facts: "facts")
     monkeypatch.setattr("expkit.experiment.run_name", lambda *_: "name")
     assert run(OmegaConf.create(CONFIG), {}).objective == 0.6
 

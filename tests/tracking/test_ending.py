@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from conftest import only_run
-from expkit.config.fingerprint import digest_of_facts
+from expkit.config.fingerprint import digest_of_values
 from expkit.config.project import run_folder
 from expkit.processes.interrupts import ENDING, end_on_signals, raise_late
 from expkit.terminal.errors import UserError
@@ -118,7 +118,7 @@ def test_the_model_is_too_large_for_the_machine(
 @pytest.mark.parametrize("has_checkpoint", [True, False])
 def test_one_that_was_killed_meanwhile(has_checkpoint: bool, project: Path) -> None:
     client = store.connect(None)
-    tags = {FINGERPRINT: digest_of_facts(FACTS)}
+    tags = {FINGERPRINT: digest_of_values(FACTS)}
     run_id = client.create_run(store.experiment_id(client, "x"), tags=tags).info.run_id
     killed = Run(client, run_id, "name")
     killed._outbox.put({"kind": "end", "status": "FINISHED", "time": 1})  # written, not sent

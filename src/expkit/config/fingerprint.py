@@ -39,10 +39,10 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     Args:
         config: resolved, with every value in the type of its key.
     """
-    return digest_of_facts(facts(config))
+    return digest_of_values(identity_of(config))
 
 
-def facts(config: Mapping[str, Any]) -> dict[str, Any]:
+def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the result. Files and checkpoint folders count by their content, not their name."""
     relevant = {key: value for key, value in config.items() if key not in IRRELEVANT}
     data, model = dict(relevant["data"]), dict(relevant["model"])
@@ -116,9 +116,9 @@ def as_read(file: Path, content: str) -> str:
     return content + file.suffix
 
 
-def digest_of_facts(facts: Mapping[str, Any]) -> str:
+def digest_of_values(values: Mapping[str, Any]) -> str:
     """32 hexadecimal digits."""
-    text = json.dumps(facts, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -21,7 +21,7 @@ from datasets import Dataset
 from datasets.arrow_writer import ArrowWriter, SchemaInferenceError
 from transformers import PreTrainedTokenizerBase
 
-from expkit.config.fingerprint import digest_of, digest_of_facts
+from expkit.config.fingerprint import digest_of, digest_of_values
 from expkit.config.project import output_dir
 from expkit.data.splits import Columns, Texts
 from expkit.terminal.display import recorded, say
@@ -70,7 +70,7 @@ def _entry(
     """
     made_by = {name: version(name) for name in LIBRARIES}
     made_by["expkit"] = digest_of(Path(__file__).parents[1], "*.py")
-    entry = output_dir() / "cache" / "tokens" / digest_of_facts({**identity, "made by": made_by})
+    entry = output_dir() / "cache" / "tokens" / digest_of_values({**identity, "made by": made_by})
     if (found := _read(entry, read)) is not None:
         return found
     unfinished = entry.with_name(f"{entry.name}.{uuid.uuid4().hex[:8]}.unfinished")

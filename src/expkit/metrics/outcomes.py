@@ -36,15 +36,15 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Report:
-    """What is worth looking at after an evaluation: tables by column, pictures, and facts.
+    """What is worth looking at after an evaluation: tables by column, pictures, and tags.
 
     A figure is a function that writes a picture to a file; it is called when the model is safe, and left
-    out if it fails. Facts become tags of the run.
+    out if it fails. Tags are those of the run.
     """
 
     tables: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     figures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def digest(inputs: Iterable[Any]) -> str:

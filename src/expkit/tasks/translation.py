@@ -236,7 +236,7 @@ class Translation(Task):
             for name, metric in self.metrics.items()
             if isinstance(metric, CorpusMetric)
         }
-        return Report(tables={"translations": table}, facts=signatures)
+        return Report(tables={"translations": table}, tags=signatures)
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """Lengths in tokens, without a prefix, the share that is cut, and that of unknown tokens."""

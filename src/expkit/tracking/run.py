@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig
 from safetensors import SafetensorError
 
-from expkit.config.fingerprint import differences, digest_of_facts
+from expkit.config.fingerprint import differences, digest_of_values
 from expkit.config.project import project_root, run_folder
 from expkit.metrics.result import result_of
 from expkit.processes.context import job_context
@@ -110,7 +110,7 @@ def _opened(
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
-        past.FINGERPRINT: digest_of_facts(identity),
+        past.FINGERPRINT: digest_of_values(identity),
         past.FOLDER: os.path.relpath(Path.cwd(), project_root()),
         **_job_tags(),
     }
@@ -136,7 +136,7 @@ def _cut_off_before(
     can_go_on: CanGoOn,
 ) -> MlflowRun | None:
     """Return the newest run of the same identity if this one goes on with it."""
-    newest = past.newest_run(client, experiment, digest_of_facts(identity))
+    newest = past.newest_run(client, experiment, digest_of_values(identity))
     if newest is None:
         return None
     has_state = can_go_on(run_folder(newest.info.run_id))

@@ -142,7 +142,7 @@ class Run:
         if report.tables:
             self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
         self._pictures += [(folder, name, draw) for name, draw in report.figures.items()]
-        for name, fact in report.facts.items():
+        for name, fact in report.tags.items():
             self.tag(name, fact)
 
     def draw(self) -> None:

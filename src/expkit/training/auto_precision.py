@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 from torch.nn.utils import get_total_norm
 
-from expkit.config.fingerprint import digest_of_facts
+from expkit.config.fingerprint import digest_of_values
 from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
 from expkit.processes.context import job_context
@@ -87,7 +87,7 @@ def _figures(trial: Trial) -> Figures:
         "trained": sum(p.numel() for p in trial.model.parameters() if p.requires_grad),
         "inputs": [type(trial.task).__qualname__, trial.task.max_length, *trial.steps.shape],
     }
-    file = output_dir() / "cache" / "precision" / f"{digest_of_facts(identity)}.json"
+    file = output_dir() / "cache" / "precision" / f"{digest_of_values(identity)}.json"
     return _once(file, partial(_timed, trial))
 
 

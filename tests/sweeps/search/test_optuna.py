@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 from conftest import TINY
 from expkit.__main__ import main
-from expkit.config.fingerprint import facts
+from expkit.config.fingerprint import identity_of
 from expkit.processes.outcome import IsPromising, Outcome
 from expkit.terminal.errors import Pruned, UserError
 from expkit.tracking.past import newest_run, was_cut_off
@@ -83,7 +83,7 @@ class Runs:
         with open_run(
             cfg.tracking,
             cfg.run_name,
-            facts({str(key): value for key, value in plain.items()}),
+            identity_of({str(key): value for key, value in plain.items()}),
             resume=cfg.resume,
         ) as tracked:
             for step in range(1, 5):
