@@ -13,6 +13,8 @@ from mlflow.entities import Run
 
 from conftest import TINY, Command, only_run
 
+pytestmark = pytest.mark.slow
+
 STEPS = 800  # some seconds
 LONG = (*TINY, f"train.max_steps={STEPS}", "train.eval_every=400", "checkpoint.every_steps=50")
 LONG += ("tracking.log_model=false",)

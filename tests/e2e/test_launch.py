@@ -16,6 +16,8 @@ from mlflow.entities import Run
 
 from conftest import CHECKOUT, SMALL_TASKS, TINY, Command, only_run
 
+pytestmark = pytest.mark.slow
+
 Started = Callable[..., subprocess.Popen[str]]
 
 LONG = (*TINY, "train.max_steps=300", "train.eval_every=150", "checkpoint.every_steps=25")

@@ -44,10 +44,12 @@ def table_of(file: Path, unit: str, located: Located) -> tuple[pa.Table, "array[
             if known is None:
                 values = (record[column] for _, record in chunk)
                 first[column] = next((v for v in values if v is not None), None)
+        # Arrow takes gigabytes for a value of some hundred levels, before it refuses it or not.
+        values = (value for _, record in chunk for value in record.values())
+        if any(_is_nested(value, DEEPEST) for value in values):
+            raise _odd_one(file, unit, first, chunk)
         try:
             part = pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
-            if any(_is_deeper(column, DEEPEST) for column in part.schema.types):
-                raise _odd_one(file, unit, first, chunk)
             _append(parts, part)
         except UNFIT:
             raise _odd_one(file, unit, first, chunk) from None
@@ -77,12 +79,6 @@ def _on_disk(table: pa.Table) -> pa.Table:
         with pa.ipc.new_stream(file.name, table.schema) as writer:
             writer.write_table(table)
         return pa.ipc.open_stream(pa.memory_map(file.name)).read_all()
-
-
-def _is_deeper(kind: pa.DataType, levels: int) -> bool:
-    """Whether values of this type have more levels of lists and objects."""
-    inner = (kind.field(i).type for i in range(kind.num_fields))
-    return levels < 0 or any(_is_deeper(one, levels - 1) for one in inner)
 
 
 def _require_columns(
@@ -141,7 +137,8 @@ def _is_nested(value: object, levels: int) -> bool:
     inner: Iterable[object] = value.values() if isinstance(value, dict) else ()
     if isinstance(value, list):
         inner = value
-    return levels < 0 or any(_is_nested(one, levels - 1) for one in inner)
+    deeper = (one for one in inner if isinstance(one, dict | list))
+    return levels < 1 or any(_is_nested(one, levels - 1) for one in deeper)
 
 
 def shown(value: object) -> str:
