@@ -72,7 +72,7 @@ def begin(
     choices: Mapping[str, str],
     typed: Sequence[str],
 ) -> None:
-    """Start to log, after what a checkpoint says was logged, with what is known before any work."""
+    """Start logging (after the entries that a checkpoint covers) and log what is known before any work."""
     tracked.start(state.memory["logged"] if state else 0, command_of(typed))
     if state is None:
         # The UI's comparison of runs starts with the metric that came first: let it be the result.
@@ -88,7 +88,7 @@ def prepare_logged(
 ) -> Prepared:
     """Log the configuration, and the value that `precision=auto` stands for as soon as it is known.
 
-    A run that goes on takes the precision that it has taken before.
+    A run that goes on keeps the precision that it had before.
     """
     cfg.precision = tracked.kept("precision", cfg.precision)
     tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
@@ -102,7 +102,7 @@ def prepare_logged(
 
 
 def prepare(cfg: DictConfig) -> Prepared:
-    """Data, tokens, model, LoRA, optimizer, schedule."""
+    """Make the data, tokens, model, LoRA, optimizer, schedule and backend of a run."""
     precision.require(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
@@ -149,7 +149,7 @@ def prepare(cfg: DictConfig) -> Prepared:
 def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, Evaluation]:
     """Score the exported model in fp32, as anybody would load it, on all splits but `train`.
 
-    The scores are those of no step: at step 0 the UI draws them as bars.
+    The scores belong to no training step; they are logged at step 0 so that the UI draws them as bars.
     """
     results = {}
     for name, data in prepared.eval_sets.items():

@@ -177,7 +177,7 @@ def note_of(
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
     lines = [f"Best: {_text(line)}" for line in verdicts(best)]
     if len(best) == 1:
-        lines[0] += f" – [how to load and ask it]({address(best[0].run_id)})"
+        lines[0] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
     # The links come first, because those under the shade at the end of the visible part cannot be clicked.
     return "\n\n".join([links, *lines, table])
 

@@ -1,7 +1,7 @@
 """Send what a run logs to MLflow: each entry is first written to a file, and then sent by a thread, in order.
 
-Training never waits for MLflow. While MLflow does not answer, the thread tries again. `python -m expkit.sync`
-sends what is left in the run's `outbox.jsonl` when the run ends.
+Training never waits for MLflow. While MLflow does not answer, the thread tries again. If entries are left in
+`outbox.jsonl` when the run ends, `python -m expkit.sync` sends them later.
 """
 
 import json
