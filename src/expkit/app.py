@@ -66,7 +66,7 @@ def task(cfg: DictConfig) -> Any:
     work_has_begun.set()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return job(cfg)
-    # SystemExit passes through Hydra, which would print overrides, and a password among them.
+    # Hydra lets SystemExit pass; for other exceptions it prints the overrides, and passwords in them.
     with exit_codes():
         return single(cfg)
 

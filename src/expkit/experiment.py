@@ -75,7 +75,7 @@ def begin(
     """Start logging (after the entries that a checkpoint covers) and log what is known before any work."""
     tracked.start(state.memory["logged"] if state else 0, command_of(typed))
     if state is None:
-        # The UI's comparison of runs starts with the metric that came first: let it be the result.
+        # The UI's comparison of runs starts with the metric logged first, which should be the result.
         tracked.log({final_of(cfg.objective): math.nan})
     tracked.log_environment()
     names = labels(plain(cfg), choices)
@@ -110,7 +110,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     builder = make(cfg, "model")
     texts = Texts(partial(task.texts, splits.train), digest_of_facts(read_by(cfg, task, splits)))
     tokenizer = builder.tokenizer(texts)
-    tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
+    tokenizer.model_max_length = task.max_length  # saved with it, for whoever loads it
 
     model = build_base(cfg, task, builder, tokenizer)
     length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"

@@ -108,7 +108,7 @@ def test_nobody_comes_to_the_meeting(
     monkeypatch.setattr(processes, "MEET_WITHIN", timedelta(seconds=2))
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        with pytest.raises(UserError, match="the other processes did not come"), processes.joined():
+        with pytest.raises(UserError, match="the other processes did not join"), processes.joined():
             pass
         assert not processes.console.quiet
     assert "RANK=1" in capsys.readouterr().err, "a process that is not the main one says it too"

@@ -31,7 +31,7 @@ WAIT_AT_MOST = timedelta(hours=2)  # longest wait for a main process that upload
 MAIN_ENDS_WITHIN = 45.0  # seconds that the main process has to end its run after another has failed
 NOTES = "failures"  # a folder in the run's folder, with a note from each process that has failed
 _has_left_note = False
-_cpu_group: Any = None  # sends objects, also where training sends tensors between GPUs
+_cpu_group: Any = None  # sends objects, even if training sends tensors between GPUs
 
 
 def device() -> torch.device:
@@ -53,7 +53,7 @@ def joined() -> Iterator[None]:
     """Join the other processes that a launcher has started, and leave them at the end.
 
     Raises:
-        UserError: the others did not come.
+        UserError: the others did not join in time.
         ConfigError: there are more processes than GPUs.
     """
     if count() == 1:
@@ -69,7 +69,7 @@ def joined() -> Iterator[None]:
         timer.start()
         leave(is_failing=True)
         if _has_left_note:
-            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends it earlier if the main process ends
+            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends this one as soon as the main one ends
         raise
     finally:
         leave()
@@ -89,7 +89,7 @@ def _join() -> None:
         store, *_ = next(dist.rendezvous("env://", timeout=MEET_WITHIN))
     except (dist.DistError, OSError) as error:
         seconds = MEET_WITHIN.total_seconds()
-        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {to_do()}"
+        why = f"{described()}: the other processes did not join within {seconds:.0f} s; {to_do()}"
         if not is_main():  # the main process may not be there to print it
             print(f"expkit: {why}", file=sys.stderr)
         raise UserError(why) from error

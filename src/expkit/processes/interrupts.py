@@ -148,7 +148,7 @@ def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    """Write a line to stderr. `print` cannot be used, as the signal may have interrupted another one."""
+    """Write a line to stderr. `print` cannot be used, as the signal may have interrupted one."""
     if not is_main():
         return
     with suppress(OSError):  # raised if nobody reads it

@@ -31,11 +31,11 @@ from expkit.processes.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes.outcome import Outcome
 from expkit.terminal.errors import UserError
 
-# The process from which the others are forked imports this once. So the second job of a sweep starts
+# The process from which the others are forked imports this once, so the second job of a sweep starts
 # within two seconds.
 PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
-# The launcher tells a process in variables with these names which one it is.
+# The launcher tells a process which one it is, in variables whose names begin like these.
 DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
 # Seconds that a process has for a step, an evaluation and a checkpoint after a signal.
 STOPS_WITHIN = 600

@@ -1,6 +1,6 @@
-"""Which of the processes of a run this one is.
+"""Find out which of the processes of a run this one is.
 
-torchrun, accelerate and expkit.processes.launch say so in variables of the environment:
+torchrun, accelerate and expkit.processes.launch say it in environment variables:
 https://docs.pytorch.org/docs/stable/elastic/run.html
 """
 
@@ -15,9 +15,8 @@ BY_MPI = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")  # accelera
 def to_do(variables: Sequence[str] = NUMBERS) -> str:
     """What to do about variables that describe this process wrongly."""
     return (
-        "if these variables are left over from another program, run: unset "
-        f"{' '.join(variables)}; launch.processes and torchrun start several processes "
-        "(docs/several-processes.md)"
+        f"if these variables are left over from another program, run: unset {' '.join(variables)}; "
+        "launch.processes and torchrun start several processes (docs/several-processes.md)"
     )
 
 
@@ -42,7 +41,7 @@ def misdescribed() -> str | None:
     if absent:
         return f"{described()}, but no {' and '.join(absent)}: {to_do()}"
     if int(os.environ["RANK"]) >= int(os.environ["WORLD_SIZE"]):
-        return f"{described()}: RANK counts from 0, so it is less than WORLD_SIZE; {to_do()}"
+        return f"{described()}: RANK counts from 0, so it must be less than WORLD_SIZE; {to_do()}"
     return None
 
 

@@ -169,7 +169,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
 
 @contextmanager
 def _untouched(model: torch.nn.Module) -> Iterator[None]:
-    """Train, and then put buffers, mode, gradients and random generators back as they were."""
+    """Set training mode; afterwards restore buffers, mode, gradients and random generators."""
     generators = random.getstate(), np.random.get_state()
     mode = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

@@ -81,7 +81,7 @@ def save(
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
-    target = checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
+    target = checkpoints / f"step-{done:08d}"  # so the order of names is the order of steps
     unfinished = target.with_suffix(UNFINISHED)
     unfinished.mkdir()
     save_file(tensors, unfinished / TENSORS)
