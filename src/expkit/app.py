@@ -27,17 +27,17 @@ from expkit.sweeps.job import carry_out, job
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError
 
-# Our options carry the names of the plugins' own, which Hydra mentions at each composition.
+# Our launcher options have the same names as the plugins' own; Hydra warns about that at each composition.
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore")
 
 
 def main() -> None:
     """Entry point of `python -m expkit`."""
-    # Hydra then raises what it would print, so that there is one way to print it.
+    # With this, Hydra raises errors instead of printing them, so expkit prints all errors in one way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     watch_output()
     if why := misdescribed():
-        print(f"expkit: {why}", file=sys.stderr)  # by each process: none knows which one it is
+        print(f"expkit: {why}", file=sys.stderr)  # in each process, as none knows which one it is
         sys.exit(BAD_INPUT)
     with exit_codes():
         end_on_signals()
@@ -66,7 +66,7 @@ def task(cfg: DictConfig) -> Any:
     work_has_begun.set()
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return job(cfg)
-    # SystemExit passes through Hydra, which would print overrides, and a password among them.
+    # Hydra lets SystemExit pass; for other exceptions it prints the overrides, and passwords in them.
     with exit_codes():
         return single(cfg)
 
@@ -75,8 +75,8 @@ def single(cfg: DictConfig) -> None:
     """One run, or a dry run.
 
     Raises:
-        UserError: it cannot be done.
-        SystemExit: it has failed in other processes, which have said why.
+        UserError: the run cannot be done.
+        SystemExit: the run failed in its child processes, which printed the reason.
     """
     hydra_config = HydraConfig.get()
     check_where_typed(cfg)
@@ -87,9 +87,9 @@ def single(cfg: DictConfig) -> None:
             )
     if (processes := count()) > 1:
         if cfg.dry_run:
-            raise ConfigError(f"dry_run=true: runs in one process, and {processes} are started")
+            raise ConfigError(f"dry_run=true: needs one process, but {processes} were started")
         if (asked := cfg.launch.processes) not in (1, processes):
-            raise ConfigError(f"launch.processes={asked}: {processes} are started already")
+            raise ConfigError(f"launch.processes={asked}: {processes} were started already")
         cfg.launch.processes = processes
     if cfg.dry_run:
         from expkit.dry_run import dry_run
@@ -101,7 +101,7 @@ def single(cfg: DictConfig) -> None:
         if carry_out(cfg, choices, typed).state == "failed":
             raise SystemExit(FAILED)
         return None
-    # What is made until training begins stays: looking for garbage in it takes a sixth of that time.
+    # Objects made before training live on; collecting garbage there wastes a sixth of the start-up time.
     gc.disable()
     from expkit.experiment import run
     from expkit.processes.group import joined

@@ -72,10 +72,10 @@ def begin(
     choices: Mapping[str, str],
     typed: Sequence[str],
 ) -> None:
-    """Start to log, after what a checkpoint says was logged, with what is known before any work."""
+    """Start logging (after the entries that a checkpoint covers) and log what is known before any work."""
     tracked.start(state.memory["logged"] if state else 0, command_of(typed))
     if state is None:
-        # The UI's comparison of runs starts with the metric that came first: let it be the result.
+        # The UI's comparison of runs starts with the metric logged first, which should be the result.
         tracked.log({final_of(cfg.objective): math.nan})
     tracked.log_environment()
     names = labels(plain(cfg), choices)
@@ -88,7 +88,7 @@ def prepare_logged(
 ) -> Prepared:
     """Log the configuration, and the value that `precision=auto` stands for as soon as it is known.
 
-    A run that goes on takes the precision that it has taken before.
+    A run that goes on keeps the precision that it had before.
     """
     cfg.precision = tracked.kept("precision", cfg.precision)
     tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
@@ -102,7 +102,7 @@ def prepare_logged(
 
 
 def prepare(cfg: DictConfig) -> Prepared:
-    """Data, tokens, model, LoRA, optimizer, schedule."""
+    """Make the data, tokens, model, LoRA, optimizer, schedule and backend of a run."""
     precision.require(cfg.precision)
     splits: Splits = make(cfg, "data")
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
@@ -110,7 +110,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     builder = make(cfg, "model")
     texts = Texts(partial(task.texts, splits.train), digest_of_values(read_by(cfg, task, splits)))
     tokenizer = builder.tokenizer(texts)
-    tokenizer.model_max_length = task.max_length  # saved with it: whoever loads it cuts as we do
+    tokenizer.model_max_length = task.max_length  # saved with it, for whoever loads it
 
     model = build_base(cfg, task, builder, tokenizer)
     length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
@@ -149,7 +149,7 @@ def prepare(cfg: DictConfig) -> Prepared:
 def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, Evaluation]:
     """Score the exported model in fp32, as anybody would load it, on all splits but `train`.
 
-    The scores are those of no step: at step 0 the UI draws them as bars.
+    The scores belong to no training step; they are logged at step 0 so that the UI draws them as bars.
     """
     results = {}
     for name, data in prepared.eval_sets.items():

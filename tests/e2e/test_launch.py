@@ -157,7 +157,7 @@ def test_what_is_wrong_is_said_once(project: Path) -> None:
     for options, message in {
         ("optimizer.lrr=1",): "optimizer.lrr: no such key",
         ("-m", "seed=1,2"): "launch.processes=2 starts them for each job",
-        ("launch.processes=3",): "launch.processes=3: 2 are started already",
+        ("launch.processes=3",): "launch.processes=3: 2 were started already",
     }.items():
         done = subprocess.run(
             [*torchrun, "-m", "expkit", *options],

@@ -289,7 +289,7 @@ def test_predictions_do_not_depend_on_the_batch(found: str, name: str) -> None:
 def test_models_that_mix_in_padding_are_refused(found: str) -> None:
     task, model, _, data = prepared(PADDING_COUNTS[found], "single")
     with pytest.raises(
-        UserError, match=r"does not leave padding out.*line 3 .*depend on the batch"
+        UserError, match=r"mixes padding into its results.*line 3 .*depend on the batch"
     ):
         require_independence(model, task, data)
 

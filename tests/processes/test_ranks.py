@@ -44,6 +44,7 @@ def described(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
         ({**WHOLE, "WORLD_SIZE": "0"}, "less than WORLD_SIZE"),
         ({**WHOLE, "LOCAL_WORLD_SIZE": "x"}, "LOCAL_WORLD_SIZE must be"),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE=2, but no RANK"),
+        ({"PMI_SIZE": "4", "MV2_COMM_WORLD_SIZE": "4"}, "unset PMI_SIZE MV2_COMM_WORLD_SIZE;"),
     ],
 )
 def test_what_is_left_over_is_said(
@@ -51,7 +52,8 @@ def test_what_is_left_over_is_said(
 ) -> None:
     why = described(monkeypatch, **variables)
     assert message in why
-    assert "unset" in why
+    unset = why.partition("run: unset ")[2].partition(";")[0].split()
+    assert set(variables) & set(unset), "the message names the variables that are set"
 
 
 def test_a_whole_description_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +108,7 @@ def test_nobody_comes_to_the_meeting(
     monkeypatch.setattr(processes, "MEET_WITHIN", timedelta(seconds=2))
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
-        with pytest.raises(UserError, match="the other processes did not come"), processes.joined():
+        with pytest.raises(UserError, match="the other processes did not join"), processes.joined():
             pass
         assert not processes.console.quiet
     assert "RANK=1" in capsys.readouterr().err, "a process that is not the main one says it too"

@@ -115,7 +115,7 @@ def test_transformers_and_mlflow_know_the_pipelines() -> None:
 
 
 def test_a_class_that_is_no_task_is_one_message(project: Path) -> None:
-    with pytest.raises(UserError, match=r"task\._target_=types\.SimpleNamespace: is no task"):
+    with pytest.raises(UserError, match=r"task\._target_=types\.SimpleNamespace: is not a task"):
         prepare(composed(*TINY, "task._target_=types.SimpleNamespace"))
 
 

@@ -30,7 +30,7 @@ def test_jobs_are_links_and_the_best_is_bold() -> None:
         "[table](#/t) · [charts](#/c)",
         "",
         "Best: lr=2: final/f1 0.7500 (higher is better); majority baseline 0.5000"
-        " – [how to load and ask it](#/b2)",
+        " – [how to load it and get predictions](#/b2)",
         "",
         "| job | final/f1 | state | time |",
         "|:--|:--|:--|:--|",

@@ -1,4 +1,4 @@
-"""Ask the model that a run has logged."""
+"""Get predictions from the model that a run has logged."""
 
 import argparse
 import json

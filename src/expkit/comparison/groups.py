@@ -18,9 +18,7 @@ SIGNS = {
     MAXIMIZE: -1,
     "": 0,
 }  # a better score is less when it is multiplied by its sign
-DIGEST = (
-    "_digest"  # ending of the parameters with the digests of the data, such as data.train_digest
-)
+DIGEST = "_digest"  # ending of the parameters with digests of the data, such as data.train_digest
 
 
 @dataclass(frozen=True)

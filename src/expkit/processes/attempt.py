@@ -29,7 +29,7 @@ def attempt(cfg: DictConfig, work: Work) -> Outcome:
     Raises:
         KeyboardInterrupt: a signal has come.
     """
-    gc.disable()  # until training begins, because hardly anything that is made before is garbage
+    gc.disable()  # until training begins, because hardly any object made before then is garbage
     import torch
     from accelerate.state import AcceleratorState
 
@@ -53,7 +53,7 @@ def attempt(cfg: DictConfig, work: Work) -> Outcome:
         gc.enable()
         gc.collect()
         if not gc.get_freeze_count():
-            gc.freeze()  # or else looking through the libraries takes half a second for each job
+            gc.freeze()  # otherwise each garbage collection scans the libraries, half a second per job
         raise_late()
     return Outcome("failed")
 

@@ -15,7 +15,7 @@ class JobContext:
     Args:
         project: the root of the project.
         sweep: the id of the parent run in MLflow.
-        overrides: the overrides in which the job differs from others, as they were typed.
+        overrides: the overrides that distinguish this job, as typed.
         trial: the number of its trial in a search.
         search: the arguments of `work`, for a worker of a search.
         threads: how many threads it may use.
@@ -36,5 +36,5 @@ class JobContext:
 
 
 def job_context() -> JobContext:
-    """The context that this process has got, or an empty one."""
+    """The context that this process was given, or an empty one."""
     return JobContext(**json.loads(os.environ.get(VARIABLE, "{}")))

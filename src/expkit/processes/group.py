@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from expkit.processes.exits import FAILED as EXIT_FAILED
 from expkit.processes.interrupts import ignore_termination
-from expkit.processes.ranks import TO_DO, count, described, is_main, local_count, local_rank, rank
+from expkit.processes.ranks import count, described, is_main, local_count, local_rank, rank, to_do
 from expkit.terminal.display import console
 from expkit.terminal.errors import ConfigError, UserError, reason
 from expkit.terminal.secrets import redacted
@@ -27,11 +27,11 @@ from expkit.terminal.secrets import redacted
 T = TypeVar("T")
 
 MEET_WITHIN = timedelta(seconds=45)  # the time in which all processes have to find each other
-WAIT_AT_MOST = timedelta(hours=2)  # for the main process, which may send a model or read data
+WAIT_AT_MOST = timedelta(hours=2)  # longest wait for a main process that uploads or reads data
 MAIN_ENDS_WITHIN = 45.0  # seconds that the main process has to end its run after another has failed
-NOTES = "failures"  # a folder in that of the run, with a note from each process that has failed
+NOTES = "failures"  # a folder in the run's folder, with a note from each process that has failed
 _has_left_note = False
-_cpu_group: Any = None  # sends objects, also where training sends tensors between GPUs
+_cpu_group: Any = None  # sends objects, even if training sends tensors between GPUs
 
 
 def device() -> torch.device:
@@ -43,7 +43,8 @@ def require_gpus(processes: int) -> None:
     """Raise a ConfigError if this machine has GPUs, but not one for each of its processes."""
     if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
         raise ConfigError(
-            f"launch.processes={processes}: this machine has {gpus} GPUs, one for each"
+            f"launch.processes={processes}: each process needs its own GPU, but this machine has "
+            f"only {gpus}"
         )
 
 
@@ -52,7 +53,7 @@ def joined() -> Iterator[None]:
     """Join the other processes that a launcher has started, and leave them at the end.
 
     Raises:
-        UserError: the others did not come.
+        UserError: the others did not join in time.
         ConfigError: there are more processes than GPUs.
     """
     if count() == 1:
@@ -62,13 +63,13 @@ def joined() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # Leaving may wait for GPUs, and these for this process.
+        # Leaving may deadlock: it can wait for GPUs that wait for this process.
         timer = Timer(2 * MAIN_ENDS_WITHIN, os._exit, (EXIT_FAILED,))
         timer.daemon = True
         timer.start()
         leave(is_failing=True)
         if _has_left_note:
-            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends it earlier if the main process ends
+            time.sleep(MAIN_ENDS_WITHIN)  # the launcher ends this one as soon as the main one ends
         raise
     finally:
         leave()
@@ -88,7 +89,7 @@ def _join() -> None:
         store, *_ = next(dist.rendezvous("env://", timeout=MEET_WITHIN))
     except (dist.DistError, OSError) as error:
         seconds = MEET_WITHIN.total_seconds()
-        why = f"{described()}: the other processes did not come within {seconds:.0f} s; {TO_DO}"
+        why = f"{described()}: the other processes did not join within {seconds:.0f} s; {to_do()}"
         if not is_main():  # the main process may not be there to print it
             print(f"expkit: {why}", file=sys.stderr)
         raise UserError(why) from error

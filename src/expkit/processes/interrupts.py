@@ -39,7 +39,7 @@ def stops_after_step() -> Iterator[Callable[[], bool]]:
     asked = Event()
 
     def first(name: str) -> None:
-        _tell(f"{name}: stopping after this step; Ctrl-C: at once")
+        _tell(f"{name}: stopping after this step (press Ctrl-C to stop now)")
         asked.set()
 
     with _heard(first, _interrupt):
@@ -60,7 +60,9 @@ def ends_first(hurry: Callable[[float], None] | None = None) -> Iterator[None]:
     def first(name: str) -> None:
         _came_late.set()
         if hurry:
-            _tell(f"{name}: the run has ended, and MLflow is being told; Ctrl-C: at once")
+            _tell(
+                f"{name}: the run has ended; sending its last entries to MLflow (press Ctrl-C to quit now)"
+            )
             hurry(ENDS_WITHIN)
 
     with _heard(first, lambda: hurry(0.0) if hurry else None):
@@ -83,7 +85,7 @@ def ignore_termination() -> None:
 
 @contextmanager
 def unheard(number: signal.Signals) -> Iterator[None]:
-    """Ignore a signal in the block. Processes that are started in the block ignore it for ever."""
+    """Ignore a signal in the block. Processes that are started in the block go on ignoring it."""
     with _handled({number: signal.SIG_IGN}):
         yield
 
@@ -101,7 +103,7 @@ def ends_jobs_first(end_jobs: Callable[[], None] | None = None) -> Iterator[None
 
     def first(name: str) -> None:
         if end_jobs:
-            _tell(f"{name}: the jobs stop after their steps; Ctrl-C: at once")
+            _tell(f"{name}: the jobs stop after their steps (press Ctrl-C to stop now)")
             end_jobs()
         raise KeyboardInterrupt
 
@@ -146,7 +148,7 @@ def _handled(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def _tell(message: str) -> None:
-    """Write a line to stderr. `print` cannot be used, as the signal may have interrupted another one."""
+    """Write a line to stderr. `print` cannot be used, as the signal may have interrupted one."""
     if not is_main():
         return
     with suppress(OSError):  # raised if nobody reads it

@@ -31,17 +31,17 @@ from expkit.processes.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes.outcome import Outcome
 from expkit.terminal.errors import UserError
 
-# The process from which the others are forked imports this once. So the second job of a sweep starts
+# The process from which the others are forked imports this once, so the second job of a sweep starts
 # within two seconds.
 PRELOADED = ["expkit.experiment"]
 HERE = "127.0.0.1"
-# The launcher tells a process in variables with these names which one it is.
+# The launcher tells a process which one it is, in variables whose names begin like these.
 DESCRIPTION = ("RANK", "LOCAL_", "WORLD_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_")
 # Seconds that a process has for a step, an evaluation and a checkpoint after a signal.
 STOPS_WITHIN = 600
 
-# Called as mark_failed(run_id, why, is_certain). Marks a run as failed unless it has ended by itself,
-# and returns whether it had.
+# Called as mark_failed(run_id, why, is_certain). Marks a run as failed unless it has already ended;
+# returns True if it had.
 MarkFailed = Callable[[str, str, bool], bool]
 
 
@@ -49,7 +49,7 @@ def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFa
     """Carry out one run in `cfg.launch.processes` processes, and return its outcome.
 
     Args:
-        context: the context of the processes, but for their threads.
+        context: the context of the processes, without their number of threads.
         mark_failed: called if the processes have died.
 
     Raises:
@@ -79,7 +79,7 @@ def launch(cfg: DictConfig, work: Work, context: JobContext, mark_failed: MarkFa
 
 
 def on_this_machine(processes: int) -> LaunchConfig:
-    """Settings with which processes are forked from one that has imported everything."""
+    """Settings that fork the processes from one that has imported everything."""
     multiprocessing.set_forkserver_preload(PRELOADED)
     return LaunchConfig(
         min_nodes=1,
@@ -108,10 +108,11 @@ class Assignment:
 def _member(assignment: Assignment) -> Any:
     """Carry out the assignment, in one of the processes.
 
-    The launcher waits for a process that returns; only one that exits ends the others.
+    If a process returns, the launcher keeps waiting for the others; it ends them only if one exits with
+    an error.
     """
     described = {name: v for name, v in os.environ.items() if name.startswith(DESCRIPTION)}
-    os.environ.clear()  # it is that of the process from which this one was forked
+    os.environ.clear()  # it was inherited from the process from which this one was forked
     os.environ.update({**assignment.environment, **described})
     end_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # see _launching
@@ -156,7 +157,7 @@ def _end(opened: Path, failure: ProcessFailure, processes: int, mark_failed: Mar
 def _launching() -> Iterator[None]:
     """Silence the launcher, which repeats the errors of the processes, and choose the start method.
 
-    A process of joblib has a start method of its own, which other processes do not know.
+    joblib workers use joblib's own start method, which ordinary processes cannot use.
     """
     before = logging.root.manager.disable
     method = multiprocessing.get_start_method(allow_none=True)

@@ -1,4 +1,4 @@
-"""Says what the machine has run out of, in words that help the user."""
+"""Find out which resource of the machine has run out, in words that help the user."""
 
 import errno
 
@@ -27,7 +27,7 @@ def out_of_disk(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         reason = DISK.get(error.errno or 0)
         return f"{error.filename}: {reason}" if reason and error.filename else reason
-    if isinstance(error, SafetensorError):  # it has the number of the error in its text only
+    if isinstance(error, SafetensorError):  # it gives the number of the error only in its text
         text = str(error)
         return next((why for code, why in DISK.items() if f"(os error {code})" in text), None)
     return None

@@ -110,7 +110,7 @@ def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
     if "n_jobs" in launcher:
         options["hydra.launcher.n_jobs"] = (launcher["n_jobs"], -cores())
     problems = [
-        f"{key}={value!r}: expected a whole number from {least}, not 0, or null"
+        f"{key}={value!r}: expected null or a whole number of at least {least}, except 0"
         for key, (value, least) in options.items()
         if value is not None and (type(value) is not int or value < least or value == 0)
     ]
@@ -124,9 +124,9 @@ def launch_all(
     """Let the launcher run the jobs, `size` of them at once.
 
     When a process dies, some launchers give up, and the jobs that run at that time are lost. The jobs
-    that have not finished are then launched one by one, so that the one that takes its process down
-    does so alone. A job whose process was lost before it could run is also launched once more. A
-    sweep that `stops` at the first failure does neither.
+    that have not finished are then launched one by one, so that a job that crashes its process
+    takes no other job with it. A job whose process was lost before it could run is also launched once
+    more. A sweep that `stops` at the first failure does neither.
     """
     for start in range(0, len(jobs), size):
         batch = list(jobs[start : start + size])

@@ -39,7 +39,7 @@ class Task(ABC):
     """
 
     short_name: str = ""  # in names of runs; empty: the name of the class
-    pipeline: str = ""  # how the model is served: one of `expkit.training.export.SERVED`
+    pipeline: str = ""  # how the model is served: one of `expkit.tasks.serving.SERVED`
 
     def __init__(
         self,

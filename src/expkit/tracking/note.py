@@ -18,12 +18,8 @@ from expkit.terminal.errors import shortened
 from expkit.terminal.secrets import without_address
 
 NOTE = "mlflow.note.content"
-NOTE_LIMIT = (
-    7500  # characters of a description; MLflow cuts at 8000, perhaps within a row of a table
-)
-SCORES_LIMIT = (
-    4500  # characters of a run's table of scores, so that what follows it has room as well
-)
+NOTE_LIMIT = 7500  # characters of a description; MLflow cuts at 8000, perhaps in a row of a table
+SCORES_LIMIT = 4500  # characters of a run's table of scores, which leaves room for what follows it
 LINE_LIMIT = 1000  # characters of a command or of a reason
 ERROR_LIMIT = 120  # characters of a reason in a sweep's table; the job's page has all of it
 MOST_NAMED = 5  # jobs that tie, in a verdict; the table marks all of them
@@ -177,7 +173,7 @@ def note_of(
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
     lines = [f"Best: {_text(line)}" for line in verdicts(best)]
     if len(best) == 1:
-        lines[0] += f" – [how to load and ask it]({address(best[0].run_id)})"
+        lines[0] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
     # The links come first, because those under the shade at the end of the visible part cannot be clicked.
     return "\n\n".join([links, *lines, table])
 

@@ -1,7 +1,7 @@
 """Send what a run logs to MLflow: each entry is first written to a file, and then sent by a thread, in order.
 
-Training never waits for MLflow. While MLflow does not answer, the thread tries again. `python -m expkit.sync`
-sends what is left in the run's `outbox.jsonl` when the run ends.
+Training never waits for MLflow. While MLflow does not answer, the thread tries again. If entries are left in
+`outbox.jsonl` when the run ends, `python -m expkit.sync` sends them later.
 """
 
 import json
@@ -26,16 +26,12 @@ from expkit.terminal.errors import UserError, shortened
 from expkit.tracking.entries import Entry, send
 
 FILE = "outbox.jsonl"  # in the folder of a run
-SENT = (
-    ".sent"  # suffix of a file beside it, with the size of outbox.jsonl when all of it had arrived
-)
+SENT = ".sent"  # suffix of a file beside it, with the size of outbox.jsonl when all had arrived
 TO_SEND = "to_send"  # folder in the folder of a run, for artifacts until MLflow has them
 BATCH_LIMIT = 1000  # metrics in one request, which is MLflow's own limit
 FLUSH_AFTER = 1.0  # seconds for which metrics are gathered into one request
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0  # seconds between attempts while MLflow is away
-TELL_AT = (
-    2  # failed attempts after which the user is told; a single one may be a clash with another run
-)
+TELL_AT = 2  # failed attempts after which the user is told; one may be a clash with another run
 ATTEMPTS = 6  # failed attempts after which an entry is given up, if MLflow answers other requests
 WAIT_AT_END = 30.0  # seconds to wait for an MLflow that is away when the run ends
 
@@ -49,7 +45,7 @@ FINAL = (
 
 
 class Outbox:
-    """The entries of one run; only one process at a time may have them open.
+    """The entries of one run; only one process at a time can open them.
 
     Each value of a metric is sent once, and in order. MLflow says how many values of a metric have arrived,
     and that many are skipped after a request whose answer got lost, or when a run that goes on repeats steps.
@@ -67,9 +63,7 @@ class Outbox:
             raise UserError(f"run {run_id}: another process is writing it") from None
         self._file = self._path.open("a", encoding="utf-8")
         self._queue: queue.Queue[Entry | None] = queue.Queue()
-        self._arrived: Counter[str] | None = (
-            None  # values of each metric in MLflow; None: not known
-        )
+        self._arrived: Counter[str] | None = None  # values of each metric in MLflow, if known
         self._passed: Counter[str] = Counter()  # values of each metric that are sent or skipped
         self._is_short = False  # the file has lost entries
         self._clock = 0
@@ -81,9 +75,9 @@ class Outbox:
         self._thread = threading.Thread(target=self._send_all, name="outbox", daemon=True)
 
     def start(self, keep: int | None = None) -> None:
-        """Begin to send, first what the file holds already.
+        """Start sending, beginning with the entries that the file already holds.
 
-        `keep` cuts the file to so many bytes, which a checkpoint has remembered; None keeps all of it.
+        `keep` cuts the file to so many bytes, the length that a checkpoint saved; None keeps all of it.
         """
         content = self._path.read_bytes()[:keep]
         self._is_short = keep is not None and len(content) < keep
@@ -93,7 +87,7 @@ class Outbox:
         self._thread.start()
 
     def put(self, entry: Entry) -> None:
-        """Queue an entry and write it to the file; an OSError says that the latter failed."""
+        """Queue an entry and write it to the file; an OSError means that only the writing failed."""
         self._queue.put(entry)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()  # from here on the entry survives this process
@@ -201,8 +195,8 @@ class Outbox:
                 if told and not self.is_deleted:  # the run tells the user that it was deleted
                     shown = shortened(str(error).partition("\n")[0], 200)
                     _tell(
-                        f"MLflow does not answer ({shown}); training goes on, and what is "
-                        f"to be sent waits in {self._path}"
+                        f"MLflow does not answer ({shown}); training goes on, and its entries wait "
+                        f"in {self._path}"
                     )
                 self._arrived = None  # MLflow may have stored values although it sent no answer
                 if gives_up:
@@ -214,7 +208,7 @@ class Outbox:
                 wait = min(2 * wait, LONGEST_WAIT)
             else:
                 if attempts >= TELL_AT:
-                    _tell("MLflow answers again; what waited has been sent")
+                    _tell("MLflow answers again; the waiting entries have been sent")
                 return True
 
     def _takes_entries(self) -> bool:
@@ -247,7 +241,7 @@ class Outbox:
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a file, without a last one that was cut off in the middle."""
+    """Yield the entries of a file, except a last one that was cut off in the middle."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if line.endswith("\n"):
@@ -285,7 +279,7 @@ def has_finished(folder: Path) -> bool:
 
 
 def stored_values(client: MlflowClient, run_id: str) -> Counter[str]:
-    """Return how many values of each metric MLflow has of a run."""
+    """Return how many values MLflow has of each metric of a run."""
     names = client.get_run(run_id).data.metrics
     return Counter({name: len(client.get_metric_history(run_id, name)) for name in names})
 

@@ -34,13 +34,13 @@ KEPT_SWEEPS = 20  # views of sweeps; MLflow sends all of them with each request 
 NEWEST = 50  # runs of an experiment that decide what its view shows
 SIDE_BY_SIDE = 10  # most runs in an address that compares them
 NAMES = ("task", "model", "data")  # tags of a run, such as expkit.task
-# All runs have this parameter. Sweeps have what the user typed, which hardly ever includes it.
+# All runs have this parameter. A sweep has only the overrides that were typed, hardly ever this one.
 IS_A_RUN = "params.`task._target_` LIKE '%'"
 MOST_VARIED = 5  # parameters in a chart
 TABLE_WIDTH = 1160  # pixels for columns in a window of 1500; the user can add further ones there
 FIRST = {"attributes.`Run Name`": 220}
 LAST = {"tags.`expkit.error`": 160, "duration": 80, "runDateAndNestInfo": 120}
-# Without smoothing: the UI would draw a curve that nobody has measured above the real one.
+# Without smoothing: the UI would draw a curve of values that nobody measured over the real one.
 LINE = {"type": "LINE", "lineSmoothness": 0, "useGlobalLineSmoothing": True, "scaleType": "linear",
         "ignoreOutliers": False, "xAxisScaleType": "linear", "xAxisKey": "step", "range": {},
         "selectedXAxisMetricKey": "", "useGlobalXaxisKey": True, "yAxisKey": "metric",
@@ -64,7 +64,7 @@ def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> Non
     if uri.startswith("http"):
         host = re.sub(r"(?<=://).*@", "", uri).partition("?")[0].rstrip("/")
     else:
-        say(f"{'look at':<{width}}make ui, and then")
+        say(f"{'to view':<{width}}run make ui, then open:")
     for name, address in places.items():
         say(f"{name:<{width}}{host}/{address}")
 
@@ -80,7 +80,7 @@ def announce_run(client: MlflowClient, run_id: str) -> None:
 
 
 def start_page(client: MlflowClient) -> str:
-    """Return the view of the experiment with the newest run, or the list of experiments without runs."""
+    """Return the view of the newest run's experiment or, if there are no runs, the list of experiments."""
     newest = client.search_runs(experiment_ids(client), max_results=1)
     return keep_all(client, newest[0].info.experiment_id) if newest else f"#/experiments?{MODE}"
 
@@ -126,7 +126,7 @@ def of_experiment(runs: Sequence[MlflowRun]) -> dict[str, Any]:
 def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
     """Find the results from (objective, direction) of each run.
 
-    Where no run has the result, as before its end, the curve takes its place.
+    If no run has a final score yet, its evaluation curve is shown instead.
     """
     found: dict[str, tuple[str, str]] = {}
     for objective, direction in told:
@@ -213,8 +213,8 @@ def _keep(
 ) -> str:
     """Write a view unless it is there already, and return the address of its table.
 
-    A server may refuse the view because it is too long, or because the user lacks the permission. Then the
-    address itself holds filter and order; it can hold no more.
+    A server may refuse the view because it is too long, or because the user lacks the permission. In
+    that case the address carries only the filter and the order, as there is no room for more.
     """
     state = base64.b64encode(zlib.compress(json.dumps(view).encode())).decode()
     table = f"#/experiments/{experiment}/runs?{MODE}"

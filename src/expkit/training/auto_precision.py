@@ -47,7 +47,8 @@ class Trial:
 def settle(wanted: str, trial: Trial) -> str:
     """Replace `auto` by the precision that the main process chooses, and return any other as it is.
 
-    All jobs of a sweep take the choice of its first job, or else the sweep would compare precisions.
+    The jobs of a sweep take the choice of its first job, because otherwise the sweep would compare
+    precisions. A job where that choice fails takes fp32.
     """
     return wanted if wanted != "auto" else from_main(partial(_settled, trial))
 
@@ -58,7 +59,9 @@ def _settled(trial: Trial) -> str:
         return _faster(trial)
     taken: str = _once(run_folder(sweep) / "precision.json", partial(_faster, trial))
     if taken != "fp32" and isinstance(why := _figures(trial)[taken], str):
-        say(f"precision=auto: fp32, because the {taken} of this sweep fails here ({why})")
+        say(
+            f"precision=auto: fp32, because {taken}, which this sweep uses, fails on this machine ({why})"
+        )
         return "fp32"
     say(f"precision=auto: {taken}, as in all jobs of this sweep")
     return taken
@@ -119,17 +122,18 @@ def _once(file: Path, make: Callable[[], Any]) -> Any:
 
 
 def _timed(trial: Trial) -> Figures:
-    """Time each candidate, and take the batch that other work on the machine has disturbed least.
+    """Time each candidate, and use the batch with the smallest total time.
 
-    Each batch is timed once. Libraries prepare bf16 anew for each shape, and most shapes are new in
-    training too, so the same batch would be faster the second time than training is.
+    Other work on the machine has disturbed that batch least. Each batch is timed once: libraries prepare
+    bf16 anew for each shape, and most shapes are new in training too, so the same batch would be faster the
+    second time than training is.
     """
     times: dict[str, list[float]] = {name: [] for name in CANDIDATES}
     failed: Figures = {}
     with _untouched(trial.model):
         for step in range(min(WARM_UP + TIMED, len(trial.steps))):
             batch, examples = trial.steps[step][0], len(trial.steps.indices(step)[0])
-            for name in CANDIDATES:  # by turns
+            for name in CANDIDATES:  # in turn, so that a disturbance meets all of them
                 if name not in failed:
                     try:
                         times[name].append(_step(trial, name, batch) / examples)
@@ -165,7 +169,7 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
 
 @contextmanager
 def _untouched(model: torch.nn.Module) -> Iterator[None]:
-    """Train, and then put buffers, mode, gradients and random generators back as they were."""
+    """Set training mode; afterwards restore buffers, mode, gradients and random generators."""
     generators = random.getstate(), np.random.get_state()
     mode = model.training
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}

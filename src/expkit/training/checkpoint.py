@@ -1,7 +1,7 @@
-"""Checkpoints: folders with the state of training, which goes on as if it had never stopped.
+"""Checkpoints: folders with the training state, from which a run resumes as if it had never stopped.
 
 A checkpoint has the weights, the best weights, optimizer, schedule, loss scale, and the memory of the
-monitor. Batches and random numbers need no keeping, as they are functions of the seed and the step
+monitor. Batches and random numbers need not be saved, as they are functions of the seed and the step
 (data/steps.py, randomness.py). A checkpoint gets its name when all of it is on disk. Its SHA256SUMS,
 which `sha256sum -c` understands, shows later whether it has been damaged.
 """
@@ -35,7 +35,7 @@ class SavedState:
 
     folder: Path
     done: int
-    rest: dict[str, Any]  # all of its state that is no tensor
+    rest: dict[str, Any]  # the part of the state that is not tensors
     memory: dict[str, Any]  # as it was given to `save`
 
 
@@ -46,7 +46,7 @@ def changing_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_weights(model: torch.nn.Module, file: Path) -> None:
-    """Write the tensors that training changes. An existing file is replaced in one go."""
+    """Write the tensors that training changes. An existing file is replaced atomically."""
     weights = {n: t.detach().contiguous().cpu() for n, t in changing_weights(model).items()}
     unfinished = file.with_suffix(UNFINISHED)
     save_file(weights, unfinished)
@@ -81,17 +81,17 @@ def save(
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
-    target = checkpoints / f"step-{done:08d}"  # sorted by name is sorted by step
+    target = checkpoints / f"step-{done:08d}"  # so the order of names is the order of steps
     unfinished = target.with_suffix(UNFINISHED)
     unfinished.mkdir()
     save_file(tensors, unfinished / TENSORS)
     rest = {"done": done, **rest, "memory": dict(memory)}
     (unfinished / REST).write_text(json.dumps(rest), encoding="utf-8")
     if (run_folder / BEST).exists():
-        # A copy and no link, or else a damaged block would be in all checkpoints at once.
+        # A copy, because with links one damaged block would be in all checkpoints at once.
         shutil.copyfile(run_folder / BEST, unfinished / BEST)
     _seal(unfinished)
-    # A checkpoint of this step or a later one is damaged, as training has started from an earlier one.
+    # Checkpoints of this step or later must be damaged, since training resumed from an earlier one.
     for damaged in [folder for folder in _all(checkpoints) if folder >= target]:
         _remove(damaged)
     unfinished.replace(target)
@@ -101,7 +101,7 @@ def save(
 
 
 def newest(run_folder: Path) -> SavedState | None:
-    """The newest undamaged checkpoint of a run. Damaged ones are reported and passed over.
+    """The newest undamaged checkpoint of a run. Damaged ones are reported and skipped.
 
     All processes have to call this, and get what the main one finds.
     """
@@ -179,7 +179,7 @@ def restore_best(found: SavedState, run_folder: Path) -> None:
 
 def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors, moved to the CPU, and the rest of the state as JSON."""
-    must_copy = is_sharded(training.model)  # its parts are taken away again
+    must_copy = is_sharded(training.model)  # the gathered weights are freed after the block
     with unsharded(training.model):
         weights = changing_weights(training.model).items()
         tensors = {
@@ -226,7 +226,7 @@ def _all(checkpoints: Path) -> list[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Rename a checkpoint before removing it, so that half of it is not taken for a damaged one."""
+    """Rename a checkpoint before removing it, so that a half-removed one is not reported as damaged."""
     gone = folder.with_suffix(f".removed{UNFINISHED}")
     folder.replace(gone)
     shutil.rmtree(gone)
@@ -235,7 +235,7 @@ def _remove(folder: Path) -> None:
 def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
     """The state of a schedule that JSON can hold.
 
-    The functions of a LambdaLR are not kept. None in their place lets it keep its own.
+    The functions of a LambdaLR are not saved; None in their place makes it keep its current ones.
     """
     functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
     state = {key: value for key, value in scheduler.items() if _is_plain(value)}

@@ -22,7 +22,7 @@ from expkit.training.precision import autocast
 from expkit.training.sharding import unsharded
 
 EVALUATION_SEED = 0  # the same in all runs, so that their scores can be compared
-LARGEST_INFLUENCE = 1e-4  # that padding may have on logits in fp32, relative to their sum
+LARGEST_INFLUENCE = 1e-4  # largest allowed effect of padding on fp32 logits, relative to their sum
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EvalSet:
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def batch(self, positions: list[int]) -> Batch:
-        """A batch of these examples. What is drawn at random for an example is always the same."""
+        """A batch of these examples. Random choices for an example, such as masks, never change."""
         examples = self.encoded.__getitems__(positions)
         return self.collate(examples, [mix(EVALUATION_SEED, i) for i in positions])
 
@@ -83,7 +83,7 @@ def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> N
     difference = float((alone - beside).abs().sum()) if alone.shape == beside.shape else 0.0
     if not difference <= LARGEST_INFLUENCE * max(1.0, float(alone.abs().sum())):
         raise UserError(
-            f"model: {type(inner_model(model) or model).__name__} does not leave padding out: its logits "
+            f"model: {type(inner_model(model) or model).__name__} mixes padding into its results: its logits "
             f"for {data.split.where(short)} differ by {difference:.2g} beside a longer example, so that "
             "predictions would depend on the batch; use another type of model"
         )

@@ -1,4 +1,4 @@
-"""Saves the trained model, and proves that the saved one gives the same logits."""
+"""Saves the trained model, loads it again, and requires that its logits are the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MODEL = "model"  # in the folder of a run
 PROBED_EXAMPLES = 16
-LARGEST_DIFFERENCE = 1e-3  # that logits may have, relative to the largest of them
+LARGEST_DIFFERENCE = 1e-3  # largest allowed difference of logits, relative to max(largest logit, 1)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Exported:
 
 
 def export_best(cfg: DictConfig, prepared: Prepared, tracked: Any) -> Exported:
-    """Save the adapter and the merged model of a run, and prove that they are what was trained.
+    """Save the adapter and the merged model of a run, and compare them with the trained model.
 
     The main process does this, and then the others load the merged model.
     """
@@ -91,7 +91,7 @@ def export(
     """Save model (and adapter), load them again, and compare logits on `probe`.
 
     Args:
-        base: makes the model again as it was before LoRA was applied.
+        base: makes the model as it was before LoRA was applied.
         probe: the batch on which the logits of each form of the model are compared.
 
     Raises:

@@ -35,9 +35,9 @@ class Monitor:
         direction: whether to `minimize` or to `maximize` the objective.
         eval_every: steps between evaluations; None: one after each epoch. The last step is always
             followed by one.
-        patience: stop after so many evaluations without a better objective; None: never.
+        patience: how many evaluations without a better objective end training; None: never.
         best_file: where the best weights are kept.
-        keep: writes a checkpoint after so many steps.
+        keep: writes a checkpoint; its argument is the number of steps done.
         keep_every: steps between checkpoints; None: one after each evaluation.
         must_stop: asked after each step. If it returns True, a checkpoint is written and
             KeyboardInterrupt is raised.
@@ -74,7 +74,7 @@ class Monitor:
         self.kept = 0  # the step of the last checkpoint
 
     def on_start(self) -> None:
-        """Evaluate the model at step 0, which may score best, and does not use up patience."""
+        """Evaluate at step 0; this score can be the best one and does not count against patience."""
         self._evaluate_at(0)
 
     def on_step(self, result: StepResult) -> bool:
@@ -163,7 +163,7 @@ class Monitor:
             raise UserError(
                 f"training has diverged: train/loss is {losses[wrong[0]].item()} at step {step} of "
                 f"{len(self.steps)}; {kept}; try a smaller optimizer.lr or train.max_grad_norm, or "
-                f"precision=fp32; the step was on the training examples {shown} (counted from 0)"
+                f"precision=fp32; the step used the training examples {shown} (counted from 0)"
             )
 
     def _log_training(self, result: StepResult) -> None:

@@ -1,10 +1,10 @@
-"""The components of a run, and how those are made that take several steps."""
+"""The components of a run, and functions for those that are built in several steps."""
 
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from accelerate.utils import set_seed  # that of transformers imports PEFT, which takes 0.2 s
+from accelerate.utils import set_seed  # the one of transformers imports PEFT, which takes 0.2 s
 from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -41,16 +41,16 @@ class Prepared:
 
 
 def task_for(cfg: DictConfig, splits: Splits) -> Task:
-    """The task, which has looked at the data.
+    """Make the task and let it inspect the data.
 
     Raises:
-        UserError: what `task._target_` names is no task, or its model cannot be served as it says.
+        UserError: `task._target_` does not name a task, or the model cannot be served as the task says.
         DataError: the data do not fit the task.
     """
     task = make_task(cfg)
     if not isinstance(task, Task):
         raise UserError(
-            f"task._target_={cfg.task._target_}: is no task; a class of your own inherits from "
+            f"task._target_={cfg.task._target_}: is not a task; a class of your own inherits from "
             "expkit.tasks.interface.Task (docs/add-a-task.md)"
         )
     task.setup(splits)
@@ -95,12 +95,12 @@ def encode(
 
 
 def read_by(cfg: DictConfig, task: Task, splits: Splits) -> dict[str, Any]:
-    """Everything that decides which texts and labels the task finds in records."""
+    """Everything that decides which texts and labels the task reads from records."""
     settings = {key: value for key, value in plain(cfg)["task"].items() if key != "metrics"}
     return {
         "task": settings,
         "source": sources(settings),
-        "train": splits.train.digest,  # labels are found there
+        "train": splits.train.digest,  # labels are collected from the training split
     }
 
 
