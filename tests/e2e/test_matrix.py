@@ -18,6 +18,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", ["none", "attention"])
 @pytest.mark.parametrize("optimizer", RATES)
 @pytest.mark.parametrize("backend", ["torch", "trainer"])

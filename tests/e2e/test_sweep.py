@@ -120,6 +120,7 @@ def test_a_wrong_job_is_found_before_any_starts(expkit: Command, project: Path) 
     assert not list((project / "outputs").glob("*"))
 
 
+@pytest.mark.slow
 def test_eight_jobs_at_once_on_a_fresh_store(python: Command, project: Path) -> None:
     done = python("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=8", "seed=range(8)", *JOB)
     assert done.returncode == 0, done.stderr
@@ -308,6 +309,7 @@ def test_a_logged_config_is_swept_over_as_well(expkit: Command, project: Path) -
     assert [path.name for path in project.glob("*.log")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "number"),
     [
@@ -374,6 +376,7 @@ print(json.dumps([scores, rss]))
 """
 
 
+@pytest.mark.slow
 def test_jobs_of_one_process_leave_nothing_behind(project: Path) -> None:
     """Results are those of the first time round, and memory does not grow with every job."""
     done = subprocess.run(
