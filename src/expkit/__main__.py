@@ -1,6 +1,7 @@
 """`python -m expkit` and the console script `expkit`: a command, or else Hydra's arguments."""
 
 import sys
+from pathlib import Path
 
 from expkit import app, commands
 from expkit.processes.exits import exit_codes
@@ -11,6 +12,8 @@ HELP = ("--help", "-h")
 
 def main() -> None:
     """Carry out what was typed: `expkit compare ...` or `expkit optimizer=sgd ...`."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does, for components of the user's own
     known = commands.summaries()
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word in known:

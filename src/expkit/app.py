@@ -36,6 +36,8 @@ def main() -> None:
     # With this, Hydra raises errors instead of printing them, so expkit prints all errors in one way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     watch_output()
+    # argparse takes no overrides after a flag that follows other overrides: seed=1 -m optimizer=adamw,sgd
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     if why := misdescribed():
         print(f"expkit: {why}", file=sys.stderr)  # in each process, as none knows which one it is
         sys.exit(BAD_INPUT)

@@ -79,3 +79,18 @@ def test_a_word_that_is_nothing_is_one_message(
     done = expkit(typed)
     assert done.returncode == BAD_INPUT
     assert done.stderr.startswith(f"expkit: {message}")
+
+
+def test_the_flag_of_a_sweep_may_follow_overrides(expkit: Command, project: Path) -> None:
+    done = expkit("seed=1", "-m", "optimizer=adamw,sgd", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "AdamW" in done.stdout
+
+
+def test_the_script_finds_components_in_the_folder_as_python_does(project: Path) -> None:
+    (project / "mine.py").write_text("class Own:\n    def __init__(self, params, lr: float): ...\n")
+    script = Path(sys.executable).with_name("expkit")
+    done = subprocess.run(
+        [script, "optimizer._target_=mine.Own"], cwd=project, capture_output=True, text=True
+    )
+    assert "mine.Own takes no such argument; allowed: lr" in done.stderr

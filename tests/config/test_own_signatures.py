@@ -275,3 +275,32 @@ def test_a_config_error_imports_nothing_heavy() -> None:
         "sys.exit(bool({'torch', 'numpy', 'transformers', 'datasets'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "message"),
+    [
+        ("Annotated[int, at_least]", 5, "says at_least without a bound; write at_least"),
+        ('Annotated[int, at_least("four")]', 5, "a bound of a range is 'four'; expected a number"),
+        ("Annotated[int, at_least(LOW)]", 1, "must be at least 4"),
+        (
+            "Annotated[int, at_least(LOW)] = 4, opt: int | None = None",
+            "x",
+            "expected a whole number",
+        ),
+    ],
+)
+def test_a_range_that_is_written_otherwise(
+    annotation: str, value: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"own_{abs(hash(annotation))}"
+    head = "from typing import Annotated\nfrom expkit.config.constraints import at_least\nLOW = 2 + 2\n"
+    code = f"class Own:\n    def __init__(self, optimizer, n: {annotation}): ...\n"
+    (tmp_path / f"{name}.py").write_text(head + code)
+    monkeypatch.syspath_prepend(tmp_path)
+    cfg = composed()
+    key = "opt" if "opt:" in annotation else "n"
+    with open_dict(cfg):
+        cfg.backend = OmegaConf.create({"_target_": f"{name}.Own", "optimizer": 1, key: value})
+    with pytest.raises(ConfigError, match=message):
+        check(cfg, [f"backend._target_={name}.Own"])

@@ -19,7 +19,12 @@ from conftest import CHECKOUT, SURROUNDINGS
 from expkit.processes.exits import BAD_INPUT, FAILED
 
 PAGE = (CHECKOUT / "docs" / "add-a-task.md").read_text()
-FILES = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", PAGE, re.DOTALL))
+FILES = {
+    name: text
+    for text, name in re.findall(
+        r"```(?:python|yaml)\n((?:# @.*\n)?# (\S+)\n.*?)```", PAGE, re.DOTALL
+    )
+}
 CODE, CONFIG = FILES["my_pkg/pair_similarity.py"], FILES["mine/task/pair_similarity.yaml"]
 WORDS = ["cat", "dog", "horse", "bird", "cow", "fish", "goat", "duck", "hen", "pig"]
 OPTIONS = (

@@ -69,7 +69,7 @@ def test_metrics_are_told_the_number_of_labels() -> None:
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ("", r"pipeline='': a model cannot be served in this way; allowed: text-classification"),
+        ("", r"pipeline='': says not how to serve the model; allowed: text-classification"),
         ("text-clasification", r"did you mean 'text-classification'"),
         ("summarization", r"pipeline='summarization': a model cannot be served in this way"),
         ("fill-mask", r"AutoModelForMaskedLM, but the head .*; use 'text-classification'"),
@@ -88,7 +88,7 @@ def test_a_head_that_nothing_serves_needs_no_model_in_mlflow(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MaskedLM, "head", lambda self: Head("AutoModelForMultipleChoice"))
-    with pytest.raises(UserError, match=r"AutoModelForMultipleChoice; set tracking.log_model=fals"):
+    with pytest.raises(UserError, match=r"AutoModelForMultipleChoice; allowed: .*log_model=false"):
         prepare(composed("task=masked_lm", *TINY))
 
 

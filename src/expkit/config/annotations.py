@@ -8,7 +8,7 @@ from types import ModuleType, NoneType
 from typing import Annotated, Any, Literal
 
 from expkit.config import constraints
-from expkit.config.constraints import Range
+from expkit.config.constraints import RANGES, Range
 from expkit.config.targets import LIBRARIES, Source, find, is_library, package_of
 
 # The modules whose names mean something in an annotation of a value that a configuration can hold.
@@ -82,7 +82,7 @@ def _subscripted(source: Source, node: ast.Subscript) -> Any:
     if origin is Annotated:
         kind = _meaning(source, parts[0])
         notes = [_meaning(source, part) for part in parts[1:] if not isinstance(part, ast.Constant)]
-        ranges = [note for note in notes if isinstance(note, Range)]
+        ranges = [note for note in notes if isinstance(note, Range) or note in RANGES]
         return Annotated[(kind, *ranges)] if ranges else kind
     kinds = [_meaning(source, part) for part in parts]
     return origin[tuple(kinds)] if kinds[1:] else origin[kinds[0]]

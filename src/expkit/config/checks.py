@@ -123,7 +123,7 @@ def _wrong_names(
     allowed = [name for name in signature.kinds if name not in given]
     for name, value in node.items():
         if name in given or not (signature.takes_any or name in (*allowed, *HYDRA_KEYS)):
-            known = nearest(name, allowed)
+            known = nearest(name, allowed) or "it takes none"
             return f"{path}.{name}={value!r}: {target} takes no such argument; {known}"
     absent = [n for n in signature.required if n not in node]
     if absent and not node.get("_partial_"):
@@ -134,22 +134,35 @@ def _wrong_names(
 def _imported_signature(target: str) -> Signature:
     module, _, name = target.rpartition(".")
     try:
-        parameters = _parameters(getattr(importlib.import_module(module), name))
+        component = getattr(importlib.import_module(module), name)
     except AttributeError:
         names = [n for n in vars(importlib.import_module(module)) if not n.startswith("_")]
         raise TargetError(f"{module} has no {name!r}; {nearest(name, names)}") from None
-    except (TypeError, ValueError):
-        return Signature({}, takes_any=True)
     except Exception as error:  # whatever the user's module does when it is imported
         raise TargetError(f"cannot be imported: {type(error).__name__}: {error}") from None
+    try:
+        parameters = _parameters(component)
+    except (TypeError, ValueError):
+        return Signature({}, takes_any=True)
     by_name = {
         n: p for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     return Signature(
-        {n: Any if p.default is None else p.annotation for n, p in by_name.items()},
+        {n: _kind(p) for n, p in by_name.items()},
         tuple(n for n, p in by_name.items() if p.default is p.empty),
         takes_any=any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
     )
+
+
+def _kind(parameter: inspect.Parameter) -> Any:
+    if parameter.annotation is parameter.empty:
+        return Any
+    try:
+        return (
+            parameter.annotation if parameter.default is not None else parameter.annotation | None
+        )
+    except TypeError:  # the annotation is no type
+        return Any
 
 
 def _parameters(component: Any) -> Mapping[str, inspect.Parameter]:

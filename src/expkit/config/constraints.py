@@ -18,6 +18,11 @@ class Range:
     below: float | None = None
     maximum: float | None = None
 
+    def __post_init__(self) -> None:
+        for bound in (self.minimum, self.above, self.below, self.maximum):
+            if not isinstance(bound, int | float | None):
+                raise TypeError(f"a bound of a range is {bound!r}; expected a number")
+
     def violated_by(self, value: float) -> str | None:
         """What `value` would have to be, such as "at least 4"; None if it is within the bounds."""
         checks = (
@@ -38,3 +43,6 @@ def at_least(minimum: float, *, below: float | None = None, at_most: float | Non
 def above(minimum: float, *, below: float | None = None, at_most: float | None = None) -> Range:
     """A number that is greater than `minimum`."""
     return Range(above=minimum, below=below, maximum=at_most)
+
+
+RANGES = (at_least, above)

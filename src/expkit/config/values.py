@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, MutableMapping, Seque
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from expkit.config.constraints import Range
+from expkit.config.constraints import RANGES, Range
 from expkit.terminal.errors import nearest
 
 LISTS = (list, Sequence, Iterable, Collection)
@@ -78,6 +78,8 @@ def _as(kind: Any, value: Any) -> Any:
 
 def _within(rules: Iterable[Any], value: Any) -> Any:
     for rule in rules:
+        if rule in RANGES:
+            raise Unfit(f"its type says {rule.__name__} without a bound; write {rule.__name__}(1)")
         if not isinstance(rule, Range) or value is None:
             continue
         if not isinstance(value, int | float):

@@ -82,7 +82,13 @@ class Task(ABC):
         for chunk in split.chunks(self.columns):
             inputs = tokenized([chunk[name] for name in self.columns], tokenizer, config, places)
             lengths = [len(ids) for ids in inputs["input_ids"]]
-            yield {**inputs, "labels": list(islice(labels, len(lengths))), "length": lengths}
+            numbers = list(islice(labels, len(lengths)))
+            if len(numbers) < len(lengths) or any(isinstance(label, str) for label in numbers):
+                raise UserError(
+                    f"task: {type(self).__name__}.labels: expected a number for each of the {len(split)} "
+                    f"records, got {len(numbers)} for {len(lengths)} of them, such as {numbers[:3]}"
+                )
+            yield {**inputs, "labels": numbers, "length": lengths}
 
     def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
         """A function from examples to a batch: the inputs padded to the longest of them, and `labels`."""

@@ -20,12 +20,18 @@ def require_served(task: Task) -> None:
     needed = head.auto_class
     what = f"task: {type(task).__name__}.pipeline={given!r}"
     if given not in SERVED:
-        raise UserError(f"{what}: a model cannot be served in this way; {nearest(given, SERVED)}")
+        why = "a model cannot be served in this way" if given else "says not how to serve the model"
+        raise UserError(f"{what}: {why}; {nearest(given, SERVED)}")
     if SERVED[given] != needed:
         fitting = [name for name, served in SERVED.items() if served == needed]
         raise UserError(
             f"{what}: serves models of the class {SERVED[given]}, but the head of the task is {needed}; "
-            + (f"use {fitting[0]!r}" if fitting else "set tracking.log_model=false")
+            + (
+                f"use {fitting[0]!r}"
+                if fitting
+                else f"{nearest(needed, SERVED.values())}; a head of "
+            )
+            + ("" if fitting else "another class needs tracking.log_model=false")
         )
     if head.config.get("num_labels") == 1 and "problem_type" not in head.config:
         raise UserError(

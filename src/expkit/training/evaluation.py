@@ -1,5 +1,6 @@
 """Scores a model on a split, in the same way for all backends."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from expkit.models.head import inner_model
 from expkit.processes.group import gathered
 from expkit.processes.ranks import count, rank
 from expkit.tasks.interface import Task
+from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 from expkit.training.precision import autocast
 from expkit.training.sharding import unsharded
@@ -75,9 +77,9 @@ def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> N
     short, long = int(np.argmin(lengths)), int(np.argmax(lengths))
     device = next(model.parameters()).device
     with unsharded(model), inference(model):
-        alone, beside = (
-            task.loss(model, {k: v.to(device) for k, v in data.batch(rows).items()})[1].float()
-            for rows in ([short], [short, long])
+        (loss, alone), (other, _), (of_both, beside) = (
+            _checked_loss(task, model, {k: v.to(device) for k, v in data.batch(rows).items()})
+            for rows in ([short], [long], [short, long])
         )
     beside = beside[tuple(map(slice, alone.shape))]  # without padding and the other example
     difference = float((alone - beside).abs().sum()) if alone.shape == beside.shape else 0.0
@@ -87,6 +89,22 @@ def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> N
             f"for {data.split.where(short)} differ by {difference:.2g} beside a longer example, so that "
             "predictions would depend on the batch; use another type of model"
         )
+
+    if not math.isclose(loss + other, of_both, rel_tol=1e-2, abs_tol=1e-2):
+        say(
+            f"WARNING: {type(task).__name__}.loss of two examples is {of_both:.4g} together, but {loss:.4g} and "
+            f"{other:.4g} alone; it has to be the sum over a batch, or the loss depends on the batch size"
+        )
+
+
+def _checked_loss(task: Task, model: torch.nn.Module, batch: Batch) -> tuple[float, torch.Tensor]:
+    result = task.loss(model, batch)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise UserError(
+            f"task: {type(task).__name__}.loss: expected the summed loss and the logits, got a "
+            f"{type(result).__name__}"
+        )
+    return result[0].item(), result[1].float()
 
 
 def evaluate(
@@ -106,6 +124,12 @@ def evaluate(
             batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)
             made = task.predictions(model, data.tokenizer, batch, logits)
+            if not isinstance(made, list) or len(made) != len(batches[number]):
+                raise UserError(
+                    f"task: {type(task).__name__}.predictions: expected a list with one prediction for each of "
+                    f"the {len(batches[number])} examples of a batch, got {type(made).__name__}"
+                    + (f" of {len(made)}" if hasattr(made, "__len__") else "")
+                )
             own.append((number, loss.item(), task.count_targets(batch), made))
     predictions: list[Any] = [None] * len(data.encoded)
     total, targets = 0.0, 0
