@@ -115,8 +115,9 @@ def recorded(shell: str, script: str, folder: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_is_right(page: Path, folder: Path) -> None:
-    for name, text in re.findall(
-        r"^```\w+\n# (\S+\.\w+)\n(.*?)^```", page.read_text(), re.M | re.S
+    # Hydra looks for `# @package` in the first line, so the name of such a file stands in the second.
+    for text, name in re.findall(
+        r"^```\w+\n((?:# @.*?\n)?# (\S+\.\w+)\n.*?)^```", page.read_text(), re.M | re.S
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)  # which the page says to write
         (folder / name).write_text(text)

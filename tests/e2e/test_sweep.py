@@ -136,6 +136,7 @@ def test_eight_jobs_at_once_on_a_fresh_store(python: Command, project: Path) -> 
     assert len({run.data.metrics["train/loss"] for run in jobs}) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -162,6 +163,7 @@ def test_a_job_whose_process_dies_fails_alone(
         assert len(jobs) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -187,6 +189,7 @@ def test_what_is_launched_again_goes_on_from_its_checkpoint(
     assert [metric.step for metric in history] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_a_job_whose_process_dies_stops_a_sweep_that_is_to_stop(
     expkit: Command, project: Path
 ) -> None:
@@ -237,6 +240,7 @@ def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
     assert "had finished before" not in changed.stdout
 
 
+@pytest.mark.slow
 def test_a_job_whose_time_is_up_is_kept_and_the_others_go_on(
     expkit: Command, project: Path
 ) -> None:

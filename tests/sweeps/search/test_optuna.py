@@ -340,6 +340,7 @@ def test_a_named_study_is_not_mixed_up(
     assert "belongs to another search" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_workers_are_killed_and_go_on(project: Path, empty_store: Path) -> None:
     """SIGKILL to all processes while workers are at work, then the same command again."""
     shutil.copy(empty_store, project / "outputs")
