@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from conftest import TINY, Command, environment_of
 
 
+@pytest.mark.slow
 def test_four_jobs_at_once_of_which_one_dies(expkit: Command, project: Path) -> None:
     """A job whose process is killed fails alone; the others finish under one parent."""
     (project / "deadly.py").write_text(DEADLY)
