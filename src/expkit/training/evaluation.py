@@ -71,7 +71,7 @@ def inference(model: torch.nn.Module, precision: str = "fp32") -> Iterator[None]
 def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> None:
     """Raise a UserError if the logits of the shortest example change beside the longest one.
 
-    Some models, such as FNet, ConvBERT and Funnel with its decoder, mix padding into their results.
+    Some models, such as FNet, ConvBERT and Funnel with its decoder, mix padding into their results. A loss that is not the sum of the losses of both examples is told too.
     """
     lengths = data.encoded["length"][:]
     short, long = int(np.argmin(lengths)), int(np.argmax(lengths))
@@ -89,7 +89,6 @@ def require_independence(model: torch.nn.Module, task: Task, data: EvalSet) -> N
             f"for {data.split.where(short)} differ by {difference:.2g} beside a longer example, so that "
             "predictions would depend on the batch; use another type of model"
         )
-
     if not math.isclose(loss + other, of_both, rel_tol=1e-2, abs_tol=1e-2):
         say(
             f"WARNING: {type(task).__name__}.loss of two examples is {of_both:.4g} together, but {loss:.4g} and "
