@@ -42,23 +42,24 @@ def run(
 ) -> Outcome:
     """Train, evaluate, export and log one configuration that has been checked.
 
-    `choices` are the options taken in each config group, `typed` the overrides of the command line;
-    `is_promising` is asked after each evaluation whether to go on (see Monitor).
+    `choices` has the option of each config group, `typed` what was typed; for `is_promising`, see Monitor.
     """
     hush()
     go_online_if_asked(cfg)
-    identity = identity_of(plain(cfg))
+    config = plain(cfg)
+    identity = identity_of(config)
     if cfg.resume == "auto" and (earlier := finished_before(cfg, digest_of_values(identity))):
         return earlier
-    name = cfg.run_name or run_name(plain(cfg), choices, typed)
+    names, command = labels(config, choices), command_of(typed)
+    name = cfg.run_name or run_name(config, choices, typed)
     with open_run(cfg.tracking, name, identity, cfg.resume, checkpoint.exists) as tracked:
         state = checkpoint.newest(tracked.folder) if tracked.goes_on else None
-        begin(cfg, tracked, state, choices, typed)
+        begin(tracked, state, cfg.objective, names, command)
         prepared = prepare_logged(cfg.copy(), tracked, identity, typed)
         train(cfg, prepared, tracked, state, is_promising)
         exported = export_best(cfg, prepared, tracked)
         results = score(prepared, exported, tracked)
-        table = conclude(cfg, prepared, exported, results, tracked, choices, typed)
+        table = conclude(config, prepared, exported, results, tracked, names, command)
     checkpoint.remove(tracked.folder)
     show_summary(tracked.name, tracked.id, table, prepared.trained, exported)
     value = results["validation"].metrics[cfg.objective.removeprefix("eval/")]
@@ -66,19 +67,18 @@ def run(
 
 
 def begin(
-    cfg: DictConfig,
     tracked: AnyRun,
     state: checkpoint.SavedState | None,
-    choices: Mapping[str, str],
-    typed: Sequence[str],
+    objective: str,
+    names: Mapping[str, str],
+    command: str,
 ) -> None:
     """Start logging (after the entries that a checkpoint covers) and log what is known before any work."""
-    tracked.start(state.memory["logged"] if state else 0, command_of(typed))
+    tracked.start(state.memory["logged"] if state else 0, command)
     if state is None:
         # The UI's comparison of runs starts with the metric logged first, which should be the result.
-        tracked.log({final_of(cfg.objective): math.nan})
+        tracked.log({final_of(objective): math.nan})
     tracked.log_environment()
-    names = labels(plain(cfg), choices)
     for group in ("task", "model", "data"):
         tracked.tag(f"expkit.{group}", redacted(names[group]))
 
@@ -161,23 +161,21 @@ def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, 
 
 
 def conclude(
-    cfg: DictConfig,
+    config: Mapping[str, Any],
     prepared: Prepared,
     exported: Exported,
     results: Mapping[str, Evaluation],
     tracked: AnyRun,
-    choices: Mapping[str, str],
-    typed: Sequence[str],
+    names: Mapping[str, str],
+    command: str,
 ) -> Scores:
     """Log the baseline, the model, the description and the pictures; returns the table of scores."""
     baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
     tracked.log({f"baseline/{name}": value for name, value in baseline.items()})
-    if cfg.tracking.log_model:
+    if config["tracking"]["log_model"]:
         example = prepared.task.input_example(prepared.splits.validation)
         tracked.log_model(exported.folder, prepared.task.pipeline, example)
     table = score_table({s: result.metrics for s, result in results.items()}, baseline)
-    names = labels(plain(cfg), choices)
-    command = command_of(typed)
-    tracked.describe(note_of_run(tracked.id, plain(cfg), table, names, command, exported.folder))
+    tracked.describe(note_of_run(tracked.id, config, table, names, command, exported.folder))
     tracked.draw()
     return table

@@ -7,7 +7,7 @@ resolved configuration instead of the overrides, so that it does not matter wher
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -84,18 +84,21 @@ def sources(config: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _imports(source: Source) -> Iterator[str]:
+@cache
+def _imports(source: Source) -> frozenset[str]:
+    """The names in the import statements of a module; each may be a module or something in one."""
     try:
         nodes = ast.walk(tree_of(source.file))
     except TargetError:
-        return  # importing it says what is wrong with it
+        return frozenset()  # importing it says what is wrong with it
+    found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = source.imported_from(node)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            found.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
+    return frozenset(found)
 
 
 def _file_of(module: str) -> Path | None:

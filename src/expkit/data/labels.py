@@ -68,7 +68,7 @@ class LabelColumn:
         return class_names(split.rows.features[self._column])
 
     def _numbers(self, split: Split) -> dict[str, int]:
-        """Of each label that may stand in a split."""
+        """The number of each label that a split may hold."""
         numbers = {name: i for i, name in enumerate(self.names)}
         if own := self._own_names(split):
             pairs = ((label, self._renamed.get(label, label)) for label in own)

@@ -25,7 +25,7 @@ class LabelMetric(LocalMetric):
     )
 
     def statistics(self, predictions: Sequence[int], references: Sequence[int]) -> Statistics:
-        """For each label that occurs: is it rightly predicted, predicted, true."""
+        """Whether each label that occurs is rightly predicted, predicted and true, in each example."""
         labels, ids = np.unique([*predictions, *references], return_inverse=True)
         predicted, true = np.split(ids, 2)
         items, right = np.arange(len(true)), np.flatnonzero(predicted == true)
@@ -35,7 +35,7 @@ class LabelMetric(LocalMetric):
         return Statistics(values, lambda sums: self._scores(labels, *np.split(sums, 3, axis=1)))
 
     def _scores(self, labels: Array, right: Array, predicted: Array, true: Array) -> Scores:
-        """Of sets of examples, from the counts (sets, labels) of each."""
+        """The scores of sets of examples, from three arrays of counts, each (sets, labels)."""
         raise NotImplementedError
 
 
@@ -66,7 +66,7 @@ class F1(LabelMetric):
     def statistics(
         self, predictions: Sequence[int], references: Sequence[int], num_labels: int | None = None
     ) -> Statistics:
-        """For each label, or for label 1 of two: is it rightly predicted, predicted, true."""
+        """Whether each label, or label 1 of two, is rightly predicted, predicted and true."""
         if (num_labels or _fewest_labels(predictions, references)) != 2:
             return super().statistics(predictions, references)
         predicted, true = np.equal([predictions, references], 1)

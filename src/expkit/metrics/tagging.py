@@ -68,7 +68,7 @@ class SeqEval(LocalMetric):
         return module.precision_recall_fscore_support(references, predictions, **settings)
 
     def _types(self, references: Tags, predictions: Tags) -> list[str]:
-        """In the order of seqeval's scores by type."""
+        """The types of entity, in the order in which seqeval gives its scores by type."""
         if self._strict:
             return list(v1.unique_labels(references, predictions, IOB2))
         found = (*conlleval.get_entities(references), *conlleval.get_entities(predictions))

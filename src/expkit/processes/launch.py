@@ -29,7 +29,7 @@ from expkit.processes.exits import FAILED, INTERRUPTED, complain
 from expkit.processes.group import joined, require_gpus
 from expkit.processes.interrupts import SIGNALS, end_on_signals, ends_jobs_first
 from expkit.processes.outcome import Outcome
-from expkit.terminal.errors import UserError
+from expkit.terminal.errors import UserError, reason
 
 # The process from which the others are forked imports this once, so the second job of a sweep starts
 # within two seconds.
@@ -147,7 +147,7 @@ def _end(opened: Path, failure: ProcessFailure, processes: int, mark_failed: Mar
     try:
         had_ended = not opened.exists() or mark_failed(opened.read_text(), why, died)
     except (UserError, OSError) as error:
-        complain(UserError(f"the failure of the run could not be logged: {error}"))
+        complain(UserError(f"the failure of the run could not be logged: {reason(error)}"))
         had_ended = False
     if died or not had_ended:
         complain(UserError(f"{why}; resume=auto goes on from the last checkpoint"))

@@ -15,6 +15,7 @@ from expkit.config.typed_in import check_where_typed, where_typed
 from expkit.processes.attempt import attempt, in_own_process
 from expkit.processes.context import job_context
 from expkit.processes.outcome import IsPromising, Outcome
+from expkit.terminal.errors import UserError, reason
 
 
 def job(cfg: DictConfig) -> Any:
@@ -78,6 +79,11 @@ def _run(cfg: DictConfig, **how: Any) -> Outcome:
 
 
 def _mark_failed(settings: Mapping[str, Any], run_id: str, why: str, is_certain: bool) -> bool:
+    from mlflow.exceptions import MlflowException
+
     from expkit.tracking.run import end_for
 
-    return end_for(settings, run_id, why, is_certain)
+    try:
+        return end_for(settings, run_id, why, is_certain)
+    except MlflowException as error:
+        raise UserError(reason(error)) from error
