@@ -48,8 +48,10 @@ def _main(
 ) -> None:
     for number, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    of_imports = ("MLFLOW_ENABLE", "MLFLOW_DISABLE", "MLFLOW_HTTP")  # set when expkit was imported
+    kept = {name: value for name, value in os.environ.items() if name.startswith(of_imports)}
     os.environ.clear()
-    os.environ.update(variables)
+    os.environ.update({**kept, **variables})
     os.chdir(folder)
     import torch
 

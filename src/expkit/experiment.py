@@ -12,7 +12,7 @@ from expkit.config.components import make
 from expkit.config.fingerprint import digest_of_values, identity_of
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
-from expkit.data.splits import Splits, Texts
+from expkit.data.splits import Texts
 from expkit.metrics.result import FINAL, final_of
 from expkit.models import lora
 from expkit.models.fit import require_positions
@@ -30,7 +30,7 @@ from expkit.training import auto_precision, checkpoint, precision, sharding
 from expkit.training.evaluation import EvalSet, Evaluation, evaluate, require_independence
 from expkit.training.export import Exported, export_best
 from expkit.training.interface import Training
-from expkit.training.prepared import Prepared, build_base, encode, read_by, steps_of, task_for
+from expkit.training.prepared import Prepared, build_base, data_and_task, encode, read_by, steps_of
 from expkit.training.train import train
 
 
@@ -104,9 +104,7 @@ def prepare_logged(
 def prepare(cfg: DictConfig) -> Prepared:
     """Make the data, tokens, model, LoRA, optimizer, schedule and backend of a run."""
     precision.require(cfg.precision)
-    splits: Splits = make(cfg, "data")
-    say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
-    task = task_for(cfg, splits)
+    splits, task = data_and_task(cfg)
     builder = make(cfg, "model")
     texts = Texts(partial(task.texts, splits.train), digest_of_values(read_by(cfg, task, splits)))
     tokenizer = builder.tokenizer(texts)

@@ -18,7 +18,7 @@ def asked(folder: Path, task: str, records: list[Any], *options: str) -> list[Re
     file = folder / "asked.jsonl"
     file.write_text("\n".join(map(json.dumps, records)))
     made = make(composed(f"task={task}", *options), "task")
-    return _inputs(made, file)
+    return _inputs(made, file, {})
 
 
 # name: (task, records of the file, records that the task is asked)
@@ -143,7 +143,9 @@ def test_a_file_of_words_and_tags_has_the_columns_of_the_run(tmp_path: Path) -> 
     file = tmp_path / "asked.conll"
     file.write_text("1 Anna B-PER O\n2 sings O O\n")
     task = make(composed("task=token_classification"), "task")
-    assert _inputs(task, file, ["id", "word", "tag", "_"]) == [{"tokens": ["Anna", "sings"]}]
+    assert _inputs(task, file, {"conll": {"columns": ["id", "word", "tag", "_"]}}) == [
+        {"tokens": ["Anna", "sings"]}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,10 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "target that is no name": (("backend._target_=7",), ("backend._target_=7", "package.module")),
     "component without a target": (("~backend",), ("backend", "missing")),
     "null for a group": (("backend=null",), ("backend=null", "must be a string")),
-    "targets of LoRA as a number": (("lora.target_modules=3",), ("lora.target_modules=3", "list")),
+    "targets of LoRA as a number": (
+        ("lora.target_modules=3",),
+        ("lora.target_modules='3'", "list"),
+    ),
     "rank of zero": (("lora.r=0",), ("lora.r=0", "at least 1")),
     "checkpoint that is not there": (
         ("model.path=./nowhere",),

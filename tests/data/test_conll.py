@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from expkit.data.files import read
+from expkit.data.files import Reading, read
 from expkit.tasks.tagging.tagged_columns import TaggedColumns
 from expkit.terminal.errors import DataError
 from fuzzing import fuzzed, line_in
@@ -222,13 +222,16 @@ def test_a_doubt_is_a_message(text: str, line: int, columns: str, tmp_path: Path
 
 def test_a_named_column_of_tags_says_what_is_a_comment(tmp_path: Path) -> None:
     file = written(tmp_path, "#1\tB-PROD\tx\nfan\tO\ty\n\n# said\nyes\tO\tz\n")
-    records = read(file, columns=["word", "tag", "_"])
+    records = read(file, reading=Reading(conll={"columns": ["word", "tag", "_"]}))
     assert [record["tokens"] for record in records] == [["#1", "fan"], ["yes"]]
 
 
 def test_a_numbered_docstart_ends_a_sentence(tmp_path: Path) -> None:
     file = written(tmp_path, "0 -DOCSTART- O\n1 a O\n0 -DOCSTART- O\n1 b O\n")
-    assert [record["tokens"] for record in read(file, columns=["id", "word", "tag"])] == [
+    assert [
+        record["tokens"]
+        for record in read(file, reading=Reading(conll={"columns": ["id", "word", "tag"]}))
+    ] == [
         ["a"],
         ["b"],
     ]
@@ -236,13 +239,15 @@ def test_a_numbered_docstart_ends_a_sentence(tmp_path: Path) -> None:
 
 def test_columns_are_named(tmp_path: Path) -> None:
     file = written(tmp_path, joined("1 a B-X O / 1-2 _ _ _ / 2 b I-X B-Y", "1.1 x O O", "1 7 O O"))
-    first, second = read(file, columns=["id", "word", "tag", "_"])
+    first, second = read(file, reading=Reading(conll={"columns": ["id", "word", "tag", "_"]}))
     assert (first["tokens"], first["ner_tags"]) == (["a", "b"], ["B-X", "I-X"])
     assert (second["tokens"], second["ner_tags"]) == (["7"], ["O"])
-    assert read(file, columns=["tag", "_", "_", "word"]).rows[0]["tokens"] == ["O", "_", "B-Y"]
+    assert read(file, reading=Reading(conll={"columns": ["tag", "_", "_", "word"]})).rows[0][
+        "tokens"
+    ] == ["O", "_", "B-Y"]
     message = r"line 1: expected 2 columns, as data.conll.columns names, separated by a space"
     with pytest.raises(DataError, match=message):
-        read(file, columns=["word", "tag"])
+        read(file, reading=Reading(conll={"columns": ["word", "tag"]}))
 
 
 # name: (a file, the line that is wrong)
@@ -268,7 +273,7 @@ def test_a_stray_tab_blames_its_own_line(text: str, line: int, tmp_path: Path) -
 def test_a_word_is_not_empty(tmp_path: Path) -> None:
     file = written(tmp_path, "s 1\ta\tO\n\t\tO\n")
     with pytest.raises(DataError, match="line 2: its word is empty"):
-        read(file, columns=["_", "word", "tag"])
+        read(file, reading=Reading(conll={"columns": ["_", "word", "tag"]}))
 
 
 def test_a_tab_behind_the_tag_is_no_column(tmp_path: Path) -> None:
@@ -353,7 +358,7 @@ def test_random_files(
 def outcome(file: Path, text: str, columns: list[str] | None) -> list[list[tuple[str, str]]] | None:
     """The words with their tags, or None after a message that names a line."""
     try:
-        found = read(file, columns=columns)
+        found = read(file, reading=Reading(conll={"columns": columns}))
         TaggedColumns("tokens", "ner_tags", ()).require(found)
     except DataError as error:
         assert_names_a_line(str(error), file, text.splitlines())

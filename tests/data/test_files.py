@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from expkit.data.files import load, read
+from expkit.data.files import Reading, load, read
 from expkit.tasks.tagging.tagged_columns import TaggedColumns
 from expkit.terminal.errors import DataError
 
@@ -91,7 +91,10 @@ def test_the_same_bytes_read_in_another_way_have_another_digest(tmp_path: Path) 
     assert len(digests) == 2  # the name of a file does not count
     (tmp_path / "a.conll").write_text("a B-X O\nb O O\n")
     columns = (["word", "tag", "_"], ["word", "_", "tag"])
-    of_columns = {read(tmp_path / "a.conll", columns=one).digest for one in columns}
+    of_columns = {
+        read(tmp_path / "a.conll", reading=Reading(conll={"columns": one})).digest
+        for one in columns
+    }
     assert len(of_columns) == 2
     assert len({read(tmp_path / "a.csv", limit=limit).digest for limit in (1, None)}) == 2
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,7 @@ def run(options: argparse.Namespace) -> bool:
     task = make_task(run.config)
     model_uri = run.model_uri()  # a run without a model is refused before the file is read
     text = options.text
-    columns = (run.config.data.get("conll") or {}).get("columns")
-    records = [_typed(task.columns, text)] if text else _inputs(task, options.file, columns)
+    records = [_typed(task.columns, text)] if text else _inputs(task, options.file, run.config.data)
     model, tokenizer = load_model(model_uri)
     model.eval()
     for start in range(0, len(records), RECORDS_AT_ONCE):
@@ -101,12 +100,12 @@ def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
     return dict(zip(columns, texts, strict=True))
 
 
-def _inputs(task: Any, file: Path, columns: Sequence[str] | None = None) -> "list[Record]":
+def _inputs(task: Any, file: Path, data: Mapping[str, Any]) -> "list[Record]":
     """Return what the task needs of each record in the file, or raise a UserError."""
-    from expkit.data.files import READERS, read
+    from expkit.data.files import READERS, Reading, read
     from expkit.terminal.errors import nearest
 
     if file.suffix not in READERS:
         raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
-    split = read(file, columns=columns)
+    split = read(file, reading=Reading.of(data))
     return list(task.inputs(split))

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from expkit.config.data_files import Files, files_of
 from expkit.config.targets import (
     LIBRARIES,
     Source,
@@ -48,8 +49,9 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     data, model = dict(relevant["data"]), dict(relevant["model"])
     for key, value in data.items():
         if key.endswith("_file") and value is not None:
-            file = Path(value).expanduser()
-            data[key] = as_read(file, digest_of(file))
+            data[key] = digest_of_files(value)
+        elif key == "eval_files" and value is not None:
+            data[key] = {name: digest_of_files(files) for name, files in value.items()}
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)
@@ -112,6 +114,12 @@ def _file_of(module: str) -> Path | None:
 def _digest_of_source(file: Path) -> str:
     """The digest at the first call, because a module that was imported then does not change any more."""
     return digest_of_content(file)
+
+
+def digest_of_files(given: Files) -> str:
+    """What decides the records of data files, apart from options, in their order."""
+    parts = [as_read(file, digest_of(file)) for file in files_of(given)]
+    return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def as_read(file: Path, content: str) -> str:

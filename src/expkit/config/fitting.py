@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from expkit.config.data_files import files_of
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
 from expkit.terminal.errors import UserError, nearest, shortened
@@ -28,6 +29,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield from _objective(plain)
     yield from _labels(plain["task"])
     yield from _files(plain["data"])
+    yield from _division(plain["data"])
     if plain["model"]["_target_"] == "expkit.models.checkpoint.Checkpoint":
         yield from _model_path(str(plain["model"]["path"]))
     if plain["lora"]["target_modules"] == []:
@@ -75,18 +77,60 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
         return
     if (conll := data.get("conll")) is not None:
         yield from _conll(conll)
-    for key in ("train_file", "validation_file", "test_file"):
-        if data.get(key) is None:
-            continue
-        file = Path(data[key])
-        if file.suffix not in FILE_SUFFIXES:
-            yield f"data.{key}={data[key]!r}: unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
-        elif unusable := _unusable(file):
-            yield f"data.{key}={data[key]!r}: {unusable}"
-        elif not (file := file.expanduser()).is_file():
-            beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
-            where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
-            yield f"data.{key}={data[key]!r}: no such file{'; ' + where if where else ''}"
+    given = {key: data.get(key) for key in ("train_file", "validation_file", "test_file")}
+    further = data.get("eval_files") or {}
+    given |= {f"eval_files.{name}": files for name, files in further.items()}
+    for key, files in given.items():
+        found = files_of(files) if files else []
+        for file in found:
+            if wrong := _unreadable(file):
+                shown = files if isinstance(files, str) and len(found) == 1 else str(file)
+                yield f"data.{key}={shown!r}: {wrong}"
+
+
+def _unreadable(file: Path) -> str | None:
+    """Why a file cannot be one of the data; None if it may be."""
+    if file.suffix not in FILE_SUFFIXES:
+        return f"unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
+    if unusable := _unusable(file):
+        return unusable
+    if file.is_file():
+        return None
+    beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
+    where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
+    return f"no such file{'; ' + where if where else ''}"
+
+
+def _division(data: Mapping[str, Any]) -> Iterator[str]:
+    """Out of what the validation split comes: a file or split of its own, a share, a column, or folds."""
+    own, test = (
+        ("validation_file", "test_file")
+        if "train_file" in data
+        else ("validation_split", "test_split")
+    )
+    ways = {key: data.get(key) for key in (own, "validation_share", "split_column", "folds")}
+    if own not in data or "folds" not in data:
+        return  # a data component of the user's own
+    given = [f"data.{key}={value}" for key, value in ways.items() if value is not None]
+    if not given:
+        yield (
+            f"data.{own}: a value is required, none was given; or say how to divide the training examples: "
+            "data.validation_share=0.1, data.folds=5 or data.split_column=..."
+        )
+    elif len(given) > 1:
+        yield f"{' and '.join(given)}: each says what the validation split is; give one of them, and null for others"
+    shares = data.get("validation_share") or 0, data.get("test_share") or 0
+    if shares[1] and data.get(test) is not None:
+        yield f"data.test_share={shares[1]}: data.{test} gives the test split already; set one of them to null"
+    if shares[1] and (data.get(own) is not None or data.get("split_column") is not None):
+        yield f"data.test_share={shares[1]}: is for data.validation_share or data.folds only"
+    if sum(shares) >= 1:
+        yield f"data.validation_share={shares[0]} and data.test_share={shares[1]}: leave nothing to train on"
+    if data.get("group_column") is not None and (data.get(own) or data.get("split_column")):
+        yield f"data.group_column={data['group_column']}: is for data.validation_share or data.folds only"
+    fold, folds = data.get("fold"), data.get("folds")
+    if fold is not None and not (folds and fold <= folds):
+        yield f"data.fold={fold}: expected null, or one of the folds that data.folds={folds} makes"
 
 
 def _conll(conll: Mapping[str, Any]) -> Iterator[str]:

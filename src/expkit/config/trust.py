@@ -18,7 +18,7 @@ PACKAGES = ("expkit", *LIBRARIES)
 # The components of expkit are the public classes that these packages define, and the functions that return
 # what a group of the configuration makes: splits, a schedule, or examples. Other functions write files.
 OWN = ("tasks", "metrics", "data", "models", "optim", "backends")
-RETURNED = ("Splits", "LambdaLR", "Iterator[dict[str, Any]]")
+RETURNED = ("Splits", "Splits | Undivided", "LambdaLR", "Iterator[dict[str, Any]]")
 CLASSES = ("[A-Z]*",)
 SCHEDULES = ("Adafactor", "get_*schedule*")
 # Modules of libraries, and which of their names may be made without being trusted.

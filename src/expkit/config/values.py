@@ -150,15 +150,19 @@ def takes_texts(kind: Any, *, several: bool) -> bool:
     if origin is Annotated:
         return takes_texts(arguments[0], several=several)
     if origin in UNIONS:
-        kinds = [kind for kind in arguments if kind is not NoneType]
-        return all(takes_texts(kind, several=several) for kind in kinds)
+        kinds = [k for k in arguments if k is not NoneType and _is_several(k) == several]
+        return bool(kinds) and all(takes_texts(kind, several=several) for kind in kinds)
     if several:
         items = arguments[1:] if origin in MAPPINGS else arguments
         is_known = origin in (*LISTS, *MAPPINGS, tuple) and items
-        return bool(is_known) and all(item in (str, ...) for item in map(_bare, items))
+        return bool(is_known) and all(i is ... or takes_texts(i, several=False) for i in items)
     return origin is str or (
         origin is Literal and all(isinstance(choice, str) for choice in arguments)
     )
+
+
+def _is_several(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in (*LISTS, *MAPPINGS, tuple)
 
 
 def _bare(kind: Any) -> Any:

@@ -4,7 +4,8 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -14,9 +15,11 @@ import pyarrow.parquet
 from datasets import Dataset
 from datasets.table import InMemoryTable
 
-from expkit.config.constraints import at_least
+from expkit.config.constraints import above, at_least
+from expkit.config.data_files import Files
 from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import conll
+from expkit.data.division import Division, Undivided
 from expkit.data.splits import CHUNK, Record, Split, Splits
 from expkit.data.table import Located, is_encodable, shown, table_of
 from expkit.terminal.errors import DataError
@@ -25,32 +28,67 @@ LONGEST_CELL = 2**31 - 1  # characters; Python's csv module would stop at 131,07
 UNIT = {".json": "record", ".parquet": "record"}  # places in other files are lines
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How files are read where a look at them may not be enough; see conf/data/files.yaml."""
+
+    encoding: str | None = None
+    csv: Mapping[str, Any] | None = None
+    conll: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> "Reading":
+        """The settings in the group `data` of a configuration; other loaders than `files` have none."""
+        return cls(data.get("encoding"), data.get("csv"), data.get("conll"))
+
+
 def load(
-    train_file: str,
-    validation_file: str,
-    test_file: str | None,
-    max_train_examples: Annotated[int, at_least(1)] | None,
-    max_eval_examples: Annotated[int, at_least(1)] | None,
+    train_file: Files,
+    validation_file: Files | None = None,
+    test_file: Files | None = None,
+    eval_files: Mapping[str, Files] | None = None,
+    max_train_examples: Annotated[int, at_least(1)] | None = None,
+    max_eval_examples: Annotated[int, at_least(1)] | None = None,
+    encoding: str | None = None,
+    csv: Mapping[str, Any] | None = None,
     conll: Mapping[str, Any] | None = None,
-) -> Splits:
-    """Read one file for each split, and no more examples of it than the limits allow.
+    validation_share: Annotated[float, above(0, below=1)] | None = None,
+    test_share: Annotated[float, above(0, below=1)] | None = None,
+    split_seed: Annotated[int, at_least(0)] = 0,
+    group_column: str | None = None,
+    split_column: str | None = None,
+    folds: Annotated[int, at_least(2)] | None = None,
+    fold: Annotated[int, at_least(1)] | None = None,
+) -> Splits | Undivided:
+    """Read one file for each split, or one that is to be divided.
 
     Args:
+        train_file: a file, a folder, a pattern such as `parts/*.parquet`, or a list of these.
+        eval_files: further evaluation sets by name.
+        encoding: of text files, such as cp1252; None: UTF-8, or UTF-16 if the file begins with its mark.
+        csv: `delimiter` and `quoting` of CSV files, where they are not found by looking.
         conll: its `columns` names the columns in files of words and tags; see `data/conll.py`.
 
     Raises:
         DataError: a file is empty, damaged, or its records have different columns.
     """
-    columns = conll["columns"] if conll else None
-    return Splits(
-        read(train_file, max_train_examples, columns),
-        read(validation_file, max_eval_examples, columns),
-        read(test_file, max_eval_examples, columns) if test_file else None,
+    reading = Reading(encoding, csv, conll)
+    most = max_train_examples, max_eval_examples
+    test = read(test_file, most[1], reading) if test_file else None
+    further = {name: read(f, most[1], reading) for name, f in (eval_files or {}).items()}
+    if validation_file:
+        train = read(train_file, most[0], reading)
+        return Splits(train, read(validation_file, most[1], reading), test, further)
+    division = Division(
+        validation_share, test_share, split_seed, group_column, split_column, folds, fold
     )
+    return Undivided(read(train_file, None, reading), division, test, further, most)
 
 
-def read(path: str | Path, limit: int | None = None, columns: Sequence[str] | None = None) -> Split:
+def read(path: Files | Path, limit: int | None = None, reading: Reading | None = None) -> Split:
     """Read the examples of one file into a split that is named after the file."""
+    columns = (reading.conll or {}).get("columns") if reading else None
+    assert not isinstance(path, list)
     file = Path(path).expanduser()
     unit = UNIT.get(file.suffix, "line")
     try:

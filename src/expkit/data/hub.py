@@ -1,10 +1,12 @@
 """`data=hub`: a data set from the Hugging Face hub."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from datasets import Dataset, load_dataset
 
-from expkit.config.constraints import at_least
+from expkit.config.constraints import above, at_least
+from expkit.data.division import Division, Undivided
 from expkit.data.splits import Split, Splits
 from expkit.terminal.errors import DataError, nearest, reason
 
@@ -14,11 +16,19 @@ def load(
     name: str | None,
     revision: str | None,
     train_split: str,
-    validation_split: str,
-    test_split: str | None,
-    max_train_examples: Annotated[int, at_least(1)] | None,
-    max_eval_examples: Annotated[int, at_least(1)] | None,
-) -> Splits:
+    validation_split: str | None = None,
+    test_split: str | None = None,
+    eval_splits: Mapping[str, str] | None = None,
+    max_train_examples: Annotated[int, at_least(1)] | None = None,
+    max_eval_examples: Annotated[int, at_least(1)] | None = None,
+    validation_share: Annotated[float, above(0, below=1)] | None = None,
+    test_share: Annotated[float, above(0, below=1)] | None = None,
+    split_seed: Annotated[int, at_least(0)] = 0,
+    group_column: str | None = None,
+    split_column: str | None = None,
+    folds: Annotated[int, at_least(2)] | None = None,
+    fold: Annotated[int, at_least(1)] | None = None,
+) -> Splits | Undivided:
     """Download (or take from the hub's local cache) the named splits of a data set.
 
     Raises:
@@ -41,8 +51,16 @@ def load(
         name_in_mlflow, digest = f"{path}-{wanted}", rows._fingerprint
         return Split(rows, name_in_mlflow, source, digest, where=lambda i: f"{source}, row {i + 1}")
 
-    return Splits(
-        split("train_split", train_split, max_train_examples),
-        split("validation_split", validation_split, max_eval_examples),
-        split("test_split", test_split, max_eval_examples) if test_split else None,
+    test = split("test_split", test_split, max_eval_examples) if test_split else None
+    further = {
+        key: split(f"eval_splits.{key}", wanted, max_eval_examples)
+        for key, wanted in (eval_splits or {}).items()
+    }
+    most = max_train_examples, max_eval_examples
+    if validation_split:
+        train = split("train_split", train_split, most[0])
+        return Splits(train, split("validation_split", validation_split, most[1]), test, further)
+    division = Division(
+        validation_share, test_share, split_seed, group_column, split_column, folds, fold
     )
+    return Undivided(split("train_split", train_split, None), division, test, further, most)

@@ -1,8 +1,8 @@
 """The examples of one run, in the splits train, validation and perhaps test."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from datasets import Dataset
@@ -107,8 +107,11 @@ class Splits:
     train: Split
     validation: Split
     test: Split | None = None
+    further: Mapping[str, Split] = field(default_factory=dict)  # evaluation sets by name
 
     def named(self) -> dict[str, Split]:
         """The splits there are, by name."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: split for name, split in splits.items() if split is not None}
+        return {name: split for name, split in splits.items() if split is not None} | {
+            **self.further
+        }

@@ -56,6 +56,13 @@ class Task(ABC):
         for split in splits.named().values():
             split.require_texts(self.columns)
 
+    def strata(self, split: Split) -> Sequence[Any] | None:
+        """The label of each record, whose shares all splits of a file keep; None if there is none.
+
+        It is asked before `setup`, so the column may hold anything.
+        """
+        return None
+
     @abstractmethod
     def head(self) -> Head:
         """The model to build."""

@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.config.constraints import at_least
-from expkit.data.labels import LabelColumn
+from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch
 from expkit.metrics.outcomes import Report
@@ -64,6 +64,11 @@ class TextClassification(Task):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
+
+    def strata(self, split: Split) -> list[str | None]:
+        """The labels as they are written."""
+        split.require([self._label_column])
+        return list(map(label_of, split.values(self._label_column)))
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""

@@ -9,10 +9,11 @@ from datasets import Dataset
 from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from expkit.config.components import make_task
+from expkit.config.components import make, make_task
 from expkit.config.fingerprint import sources
 from expkit.config.resolved import plain
 from expkit.data.cache import cached, digest_of_tokenizer
+from expkit.data.division import Undivided, divided
 from expkit.data.splits import Splits
 from expkit.data.steps import Collate, Steps
 from expkit.models.fit import fit
@@ -20,6 +21,7 @@ from expkit.processes.group import main_first
 from expkit.processes.ranks import count, rank
 from expkit.tasks.interface import Task
 from expkit.tasks.serving import require_served
+from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 from expkit.training.evaluation import EvalSet
 from expkit.training.interface import Backend, Training
@@ -40,23 +42,30 @@ class Prepared:
     trained: int  # parameters that training changes
 
 
-def task_for(cfg: DictConfig, splits: Splits) -> Task:
-    """Make the task and let it inspect the data.
+def data_and_task(cfg: DictConfig) -> tuple[Splits, Task]:
+    """Read the data, make the task, and let it divide and inspect the data.
 
     Raises:
         UserError: `task._target_` does not name a task, or the model cannot be served as the task says.
         DataError: the data do not fit the task.
     """
+    data: Splits | Undivided = make(cfg, "data")
     task = make_task(cfg)
     if not isinstance(task, Task):
         raise UserError(
             f"task._target_={cfg.task._target_}: is not a task; a class of your own inherits from "
             "expkit.tasks.interface.Task (docs/add-a-task.md)"
         )
+    splits = data if isinstance(data, Splits) else _divided(data, task)
+    say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
     task.setup(splits)
     if cfg.tracking.log_model:
         require_served(task)
-    return task
+    return splits, task
+
+
+def _divided(data: Undivided, task: Task) -> Splits:
+    return divided(data, list(task.asked(data.examples)), task.strata(data.examples))
 
 
 def build_base(
