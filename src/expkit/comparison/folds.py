@@ -4,6 +4,7 @@ The predictions of all folds are put together and scored as one split, and a boo
 interval. Where there are several seeds, an example has a prediction of each.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -17,7 +18,13 @@ from expkit.metrics.outcomes import Outcomes, digest, taken_by
 Parts = Mapping[
     tuple[str, str], Sequence[Outcomes]
 ]  # of the runs of a configuration, by (seed, fold)
-RESAMPLES = 1000
+
+
+def complete(keys: Iterable[tuple[str, str]], folds: int) -> list[tuple[str, str]]:
+    """Return those of the (seed, fold) whose seed has all folds."""
+    found = list(keys)
+    counts = Counter(seed for seed, _ in found)
+    return [(seed, fold) for seed, fold in found if counts[seed] == folds]
 
 
 def pooled(parts: Parts) -> list[Outcomes]:
@@ -59,7 +66,12 @@ def _chained(parts: Iterable[Sequence[Any]]) -> list[Any]:
     return list(chain.from_iterable(parts))
 
 
-def scores_of(outcomes: Sequence[Outcomes], settings: Mapping[str, Any]) -> dict[str, Interval]:
+def scores_of(
+    outcomes: Sequence[Outcomes],
+    settings: Mapping[str, Any],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
     """Score outcomes by their metrics, which `settings` describes, with 95 % intervals.
 
     A metric without a method `statistics` has no interval.
@@ -69,7 +81,7 @@ def scores_of(outcomes: Sequence[Outcomes], settings: Mapping[str, Any]) -> dict
         for name in part.metrics:
             metric = Metrics({name: settings[name]})[name]
             if hasattr(metric, "statistics"):
-                found |= interval(statistics_of(metric, part), RESAMPLES, seed=0)
+                found |= interval(statistics_of(metric, part), resamples, seed)
             else:
                 given = {"predictions": part.predictions, "references": part.references}
                 further = taken_by(metric._compute, part.settings)
