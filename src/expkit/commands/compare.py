@@ -1,7 +1,7 @@
 """Show the runs of a sweep, or chosen runs, side by side.
 
 The table shows what differs between them, and the mean ± standard deviation over seeds. A paired bootstrap
-also tests two runs example by example, on the validation split.
+also tests two runs example by example, on the validation split or the one that --set names.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expkit.commands import add_trust
+from expkit.metrics.result import FINAL, VALIDATION
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics", nargs="+", default=[], metavar="NAME", help="show these, such as loss test/f1"
     )
+    about = "an evaluation set whose scores are compared, such as test (default: validation)"
+    parser.add_argument("--set", default=VALIDATION, metavar="NAME", help=about)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all metrics to a file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to a file")
     parser.add_argument(
@@ -42,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> bool:
     """Print the table, and write the files that were asked for."""
     from expkit.comparison import plot, report
-    from expkit.comparison.groups import grouped, metrics_to_show
+    from expkit.comparison.groups import grouped, metrics_to_show, require_scored
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say
     from expkit.tracking.jobs import select
@@ -50,15 +53,19 @@ def run(options: argparse.Namespace) -> bool:
     if options.plot:
         plot.require_picture(options.plot)
     selection = select(options.ids)
-    groups = grouped(selection.jobs)
-    metrics = metrics_to_show(groups, options.metrics) if groups else []
-    report.show(selection.title, groups, selection.jobs, metrics)
-    differences = _bootstrap(selection.jobs, options) if selection.pair else []
+    jobs, group = selection.jobs, FINAL
+    if options.set != VALIDATION:
+        require_scored(jobs, options.set)
+        jobs, group = [job.on_set(options.set) for job in jobs], f"{options.set}/"
+    groups = grouped(jobs)
+    metrics = metrics_to_show(groups, options.metrics, group) if groups else []
+    report.show(selection.title, groups, jobs, metrics)
+    differences = _bootstrap(jobs, options) if selection.pair else []
     try:
         if options.csv:
-            report.write_csv(options.csv, groups, selection.jobs)
+            report.write_csv(options.csv, groups, jobs)
         if options.markdown:
-            text = report.markdown(groups, selection.jobs, metrics, differences)
+            text = report.markdown(groups, jobs, metrics, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
             draw_plainly(partial(plot.draw, groups), options.plot)
@@ -83,10 +90,11 @@ def _bootstrap(jobs: "Sequence[ComparedRun]", options: argparse.Namespace) -> "l
     outcomes, settings = [], []
     for job in jobs:
         run = logged_run(job.run_id)
-        file = run.artifact(f"eval/{FILE}")
+        path = f"{'eval' if options.set == VALIDATION else options.set}/{FILE}"
+        file = run.artifact(path)
         if file is None:
             raise UserError(
-                f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
+                f"run {run.id}: has logged no {path}, so there is nothing to draw a bootstrap "
                 f"from (state {job.state}; a task without metrics logs none)"
             )
         run.require_trusted("task.metrics", frozenset(options.trust))
