@@ -103,12 +103,19 @@ class Texts:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a data component returns."""
+    """The examples of a run.
+
+    Args:
+        further: evaluation sets beside validation and test, by name.
+        division: the numbers of the records, from 0, that each split has got of one file; empty if every split
+            has a file of its own.
+    """
 
     train: Split
     validation: Split
     test: Split | None = None
-    further: Mapping[str, Split] = field(default_factory=dict)  # evaluation sets by name
+    further: Mapping[str, Split] = field(default_factory=dict)
+    division: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise a DataError for a name that a further set cannot have."""
