@@ -11,7 +11,7 @@ from expkit.comparison.folds import pooled, scores_of
 from expkit.comparison.groups import FOLD
 from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import FILE, Outcomes, read
-from expkit.metrics.result import FINAL, final_of
+from expkit.metrics.result import FINAL
 from expkit.sweeps.plan import named
 from expkit.tracking.note import Row
 
@@ -97,12 +97,12 @@ def _together(folds: Sequence[Row], metrics: Mapping[str, Any], artifact: Artifa
 
 
 def fold_cells(found: Sequence[OverFolds]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table of the objective."""
-    objective = final_of(found[0].row.objective)
+    """Return the header and the rows of a table of the objective's score on the validation splits."""
+    objective = _validation_score(found[0].row)
     rows = []
     for configuration in found:
         scores = {FINAL + record["metric"]: record for record in configuration.table()}
-        score = scores.get(key_of(final_of(configuration.row.objective)))
+        score = scores.get(key_of(_validation_score(configuration.row)))
         if score is None or configuration.row.value is None:
             done = sum(fold.state == "FINISHED" for fold in configuration.folds)
             rows.append(
@@ -114,3 +114,8 @@ def fold_cells(found: Sequence[OverFolds]) -> tuple[list[str], list[list[str]]]:
         bounds = "" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
         rows.append([configuration.row.name, f"{score['mean']:.4f}{spread}", total, bounds])
     return ["over folds", f"{objective}: mean ± sd", "all predictions", "95 % interval"], rows
+
+
+def _validation_score(row: Row) -> str:
+    """A further set is the same for all folds, so that its predictions are not put together."""
+    return FINAL + row.objective.partition("/")[2]

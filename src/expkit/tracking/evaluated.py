@@ -32,7 +32,6 @@ from expkit.terminal.errors import UserError
 from expkit.tracking.logged import LoggedRun, data_digests, evaluated, use_threads
 from expkit.tracking.model import load_model
 from expkit.tracking.past import EVALUATED
-from expkit.tracking.store import is_deleted, restoring
 from expkit.tracking.writer import DIGEST_LENGTH, write_table
 from expkit.training.evaluation import EvalSet, Evaluation, evaluate
 from expkit.training.prepared import read_by
@@ -53,7 +52,8 @@ def score_on(run: LoggedRun, name: str, files: Files, trusted: frozenset[str]) -
         DataError: the data do not fit the task of the run.
         MlflowException: MLflow has not taken the scores.
     """
-    _require_finished(run)
+    if (state := run.run.info.status) != "FINISHED":
+        raise UserError(f"run {run.id}: has no final model to score (state {state})")
     run.require_trusted("task", trusted)
     uri = run.model_uri()
     split = read(files, reading=Reading.of(plain(run.config)["data"]))
@@ -75,13 +75,6 @@ def score_on(run: LoggedRun, name: str, files: Files, trusted: frozenset[str]) -
             f"run {run.id}: out of memory with the run's eval.batch_size={data.batch_size}"
         ) from error
     return _log(run, name, task, data, result)
-
-
-def _require_finished(run: LoggedRun) -> None:
-    if is_deleted(run.run):
-        raise UserError(f"run {run.id}: was deleted; {restoring(run.client, 'run', run.id)}")
-    if (state := run.run.info.status) != "FINISHED":
-        raise UserError(f"run {run.id}: has no final model to score (state {state})")
 
 
 def _scored_before(run: LoggedRun, name: str, split: Split) -> dict[str, float]:
