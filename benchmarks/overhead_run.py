@@ -103,10 +103,15 @@ def expkit(cfg: DictConfig, prepared: Prepared, tracked: AnyRun) -> Block:
     """A backend with the monitor that a run has."""
     training = prepared.training
     validation = prepared.eval_sets["validation"]
+
+    def evaluated() -> dict[str, float]:
+        found = evaluate(training.model, prepared.task, validation, training.precision)
+        return {f"eval/{name}": value for name, value in found.metrics.items()}
+
     monitor = Monitor(
         training.model,
         training.steps,
-        lambda: evaluate(training.model, prepared.task, validation, training.precision),
+        evaluated,
         tracked.log,
         Progress(len(training.steps)),
         objective=cfg.objective,

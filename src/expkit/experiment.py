@@ -13,7 +13,7 @@ from expkit.config.fingerprint import digest_of_values, identity_of
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
 from expkit.data.splits import Texts
-from expkit.metrics.result import FINAL, final_of
+from expkit.metrics.result import FINAL, final_of, set_of
 from expkit.models import lora
 from expkit.models.fit import require_positions
 from expkit.models.hub import go_online_if_asked
@@ -62,7 +62,7 @@ def run(
         table = conclude(config, prepared, exported, results, tracked, names, command)
     checkpoint.remove(tracked.folder)
     show_summary(tracked.name, tracked.id, table, prepared.trained, exported)
-    value = results["validation"].metrics[cfg.objective.removeprefix("eval/")]
+    value = results[set_of(cfg.objective)].metrics[cfg.objective.partition("/")[2]]
     return Outcome("finished", tracked.id, value)
 
 

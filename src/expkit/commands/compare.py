@@ -1,7 +1,7 @@
 """Show the runs of a sweep, or chosen runs, side by side.
 
 The table shows what differs between them, and the mean ± standard deviation over seeds. A paired bootstrap
-also tests two runs example by example, on the validation split.
+also tests two runs example by example, on the validation split or the one that --set names.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit.commands import add_trust
+from expkit.metrics.result import FINAL, VALIDATION
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--metrics", nargs="+", default=[], metavar="NAME", help="show these, such as loss test/f1"
     )
+    about = "an evaluation set whose scores are compared, such as test (default: validation)"
+    parser.add_argument("--set", default=VALIDATION, metavar="NAME", help=about)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all metrics to a file")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to a file")
     parser.add_argument(
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> bool:
     """Print the table, and write the files that were asked for."""
     from expkit.comparison import plot, report
-    from expkit.comparison.groups import grouped, metrics_to_show
+    from expkit.comparison.groups import grouped, metrics_to_show, require_scored
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say
     from expkit.tracking.jobs import select
@@ -53,18 +56,22 @@ def run(options: argparse.Namespace) -> bool:
     if options.plot:
         plot.require_picture(options.plot)
     selection = select(options.ids)
-    groups = grouped(selection.jobs)
-    metrics = metrics_to_show(groups, options.metrics) if groups else []
-    report.show(selection.title, groups, selection.jobs, metrics)
-    if any(job.fold for group in groups for job in group.jobs):
+    jobs, group = selection.jobs, FINAL
+    if options.set != VALIDATION:
+        require_scored(jobs, options.set)
+        jobs, group = [job.on_set(options.set) for job in jobs], f"{options.set}/"
+    groups = grouped(jobs)
+    metrics = metrics_to_show(groups, options.metrics, group) if groups else []
+    report.show(selection.title, groups, jobs, metrics)
+    if options.set == VALIDATION and any(job.fold for of_one in groups for job in of_one.jobs):
         differences = _over_folds(groups, options)
     else:
-        differences = _bootstrap(selection.jobs, options) if selection.pair else []
+        differences = _bootstrap(jobs, options) if selection.pair else []
     try:
         if options.csv:
-            report.write_csv(options.csv, groups, selection.jobs)
+            report.write_csv(options.csv, groups, jobs)
         if options.markdown:
-            text = report.markdown(groups, selection.jobs, metrics, differences)
+            text = report.markdown(groups, jobs, metrics, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
             draw_plainly(partial(plot.draw, groups), options.plot)
@@ -77,9 +84,15 @@ def run(options: argparse.Namespace) -> bool:
 
 def _bootstrap(jobs: "Sequence[ComparedRun]", options: argparse.Namespace) -> "list[Difference]":
     """Print by how much the metrics of two runs differ, and how certain each difference is."""
+    from expkit.comparison.paired import DifferentExamples
+
     first, second = (_outcomes(job, options) for job in jobs)
     names = [f"{job.name} ({job.run_id[:8]})" for job in jobs]
-    return _differences(names, first, second, options)
+    try:
+        return _differences(names, first, second, options)
+    except DifferentExamples as error:
+        ids = " and ".join(job.run_id for job in jobs)
+        raise UserError(f"runs {ids}: cannot be tested example by example: {error}") from None
 
 
 def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list[Difference]":
@@ -87,10 +100,12 @@ def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list
 
     Each configuration but the best is then compared with the best on the same predictions.
     """
-    from expkit.comparison.folds import complete, pooled, scores_of
-    from expkit.comparison.report import interval_cells
+    from expkit.comparison.folds import complete, pooled, records_of, scores_of
+    from expkit.comparison.paired import DifferentExamples
+    from expkit.comparison.report import fold_cells
     from expkit.terminal.display import table, tell
 
+    records = []
     made: dict[str, tuple[dict[Any, list[Outcomes]], dict[str, Any]]] = {}
     for group in groups:
         name = " ".join(f"{k}={v}" for k, v in group.differing.items()) or "all folds"
@@ -102,15 +117,14 @@ def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list
             )
         found = {key: _outcomes(runs[key], options) for key in kept}
         if found:
-            made[name] = {k: part for k, (part, _) in found.items()}, next(iter(found.values()))[1]
+            settings = next(iter(found.values()))[1]
+            parts = {key: part for key, (part, _) in found.items()}
+            scores = scores_of(pooled(parts), settings, options.resamples, options.seed)
+            records += records_of(name, [runs[key].metrics for key in kept], scores)
+            made[name] = parts, settings
     if not made:
         return []
-    scores = {
-        name: scores_of(pooled(parts), settings, options.resamples, options.seed)
-        for name, (parts, settings) in made.items()
-    }
-    title = f"all folds together, with 95 % intervals of {options.resamples} resamples"
-    table(title, *interval_cells(scores))
+    table("all folds together", *fold_cells(records))
     (best, (parts, settings)), *others = made.items()
     differences: list[Difference] = []
     for name, (other, its_settings) in others:
@@ -122,8 +136,8 @@ def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list
             try:
                 pair = (first, settings), (second, its_settings)
                 differences += _differences([best, name], *pair, options)
-            except UserError as error:  # such as folds of other data; the scores above stay
-                tell(str(error))
+            except DifferentExamples as error:
+                tell(f"{best} and {name} cannot be tested example by example: {error}")
     return differences
 
 
@@ -135,10 +149,11 @@ def _outcomes(job: "ComparedRun", options: argparse.Namespace) -> Scored:
 
     hush()
     run = logged_run(job.run_id)
-    file = run.artifact(f"eval/{FILE}")
+    path = f"{'eval' if options.set == VALIDATION else options.set}/{FILE}"
+    file = run.artifact(path)
     if file is None:
         raise UserError(
-            f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
+            f"run {run.id}: has logged no {path}, so there is nothing to draw a bootstrap "
             f"from (state {job.state}; a task without metrics logs none)"
         )
     run.require_trusted("task.metrics", frozenset(options.trust))
@@ -151,14 +166,10 @@ def _differences(
     """Print the paired bootstrap of two runs, or of two configurations over all folds."""
     from expkit.comparison import report
     from expkit.comparison.bootstrap import paired_bootstrap
-    from expkit.comparison.paired import DifferentExamples, statistics_pairs
+    from expkit.comparison.paired import statistics_pairs
     from expkit.terminal.display import table, tell
 
-    try:
-        pairs, left_out = statistics_pairs(first[0], second[0], (first[1], second[1]))
-    except DifferentExamples as error:
-        both = " and ".join(names)
-        raise UserError(f"{both}: cannot be tested example by example: {error}") from None
+    pairs, left_out = statistics_pairs(first[0], second[0], (first[1], second[1]))
     for reason in left_out:
         tell(f"left out of the bootstrap: {reason}")
     if not pairs:

@@ -1,7 +1,6 @@
 """Run the configuration of a run again, and say whether its metrics agree."""
 
 import argparse
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 # On the same machine a run gives the same metrics to the last bit. Another order of summation changes a
 # metric by less than this, and one example more or less changes any score by far more.
 TOLERANCE = 1e-6
-# Earlier versions logged the environment as tags whose names begin so.
-ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")
 REPRODUCES = "expkit.reproduces"  # tag of the new run; its value is the id of the first one
 
 
@@ -57,7 +54,7 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     from expkit.models.hub import go_online_if_asked
     from expkit.terminal.display import say
     from expkit.terminal.quiet import hush
-    from expkit.tracking.logged import logged_run
+    from expkit.tracking.logged import logged_run, use_threads
     from expkit.tracking.past import FOLDER, tag_of
 
     logged = logged_run(run_id)
@@ -76,8 +73,8 @@ def reproduce(run_id: str, tolerance: float, trusted: frozenset[str]) -> bool:
     except ConfigError as error:
         raise UserError(f"{error}\nrelative paths were looked for in {Path.cwd()}") from error
     go_online_if_asked(cfg)
-    environment = _environment(logged)
-    _use_threads(environment)
+    environment = logged.environment()
+    use_threads(environment)
     changed = _changes(logged, environment, cfg)
     for line in changed:
         say(f"differs: {line}")
@@ -99,27 +96,6 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
     cfg.run_name = f"{logged.run.info.run_name} again"
     cfg.trusted_modules = sorted(trusted)
     return cfg
-
-
-def _environment(logged: "LoggedRun") -> dict[str, str]:
-    """Return versions, commit and hardware of a run: from a file, or from the tags of earlier versions."""
-    from expkit.tracking.writer import ENVIRONMENT
-
-    if file := logged.artifact(ENVIRONMENT):
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    tags = logged.run.data.tags
-    return {key: value for key, value in tags.items() if key.startswith(ENVIRONMENT_TAGS)}
-
-
-def _use_threads(environment: Mapping[str, str]) -> None:
-    """Use as many threads as the run did, because their number decides the order of summation."""
-    import torch
-
-    from expkit.processes.cores import cores
-
-    logged = int(environment.get("hardware.threads", 0))
-    if 0 < logged <= cores():
-        torch.set_num_threads(logged)
 
 
 def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") -> list[str]:

@@ -4,6 +4,7 @@ The predictions of all folds are put together and scored as one split, and a boo
 interval. Where there are several seeds, an example has a prediction of each.
 """
 
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,9 @@ from typing import Any
 from expkit.comparison.bootstrap import Interval, interval
 from expkit.comparison.paired import statistics_of
 from expkit.config.components import Metrics
+from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import Outcomes, digest, taken_by
+from expkit.metrics.result import FINAL
 
 Parts = Mapping[
     tuple[str, str], Sequence[Outcomes]
@@ -90,3 +93,32 @@ def scores_of(
                 )
                 found |= {score: Interval(float(value)) for score, value in scores.items()}
     return found
+
+
+def records_of(
+    name: str, metrics: Sequence[Mapping[str, float]], pooled: Mapping[str, Interval]
+) -> list[dict[str, Any]]:
+    """Return a record for each score of a configuration: mean and deviation over runs, and all predictions.
+
+    Args:
+        metrics: those of each run, by key.
+        pooled: the scores of all predictions together.
+    """
+    intervals = {key_of(FINAL + score): found for score, found in pooled.items()}
+    records = []
+    for key in dict.fromkeys(key for of_run in metrics for key in of_run if key.startswith(FINAL)):
+        values = [of_run[key] for of_run in metrics if key in of_run]
+        found = intervals.get(key)
+        records.append(
+            {
+                "metric": key.removeprefix(FINAL),
+                "configuration": name,
+                "mean": statistics.fmean(values),
+                "sd": statistics.stdev(values) if len(values) > 1 else None,
+                "pooled": found and found.score,
+                "low": found and found.low,
+                "high": found and found.high,
+                "runs": len(values),
+            }
+        )
+    return records

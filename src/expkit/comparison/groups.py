@@ -3,12 +3,13 @@
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
+from expkit.config.set_names import wrong_name
 from expkit.metrics.names import key_of
-from expkit.metrics.result import FINAL, final_of
+from expkit.metrics.result import FINAL, VALIDATION, final_of
 from expkit.terminal.errors import UserError, nearest
 
 FINISHED = "FINISHED"
@@ -20,6 +21,7 @@ SIGNS = {
 }  # a better score is less when it is multiplied by its sign
 FOLD = "data.fold"
 DIGEST = "_digest"  # ending of the parameters with digests of the data, such as data.train_digest
+EVALUATED = "evaluated"  # group of parameters with digests of the sets that were scored later
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class ComparedRun:
 
     Attributes:
         state: a state of MLflow, or NOT STARTED.
-        params: the flat configuration, and digests of the data as `data.<split>_digest`.
+        params: the flat configuration, and digests of the data as `data.<split>_digest`, or as
+            `evaluated.<set>` for a set that was scored later.
         chosen: the overrides that differ within its sweep; empty for a run outside of sweeps.
     """
 
@@ -50,6 +53,14 @@ class ComparedRun:
         """Return the key of the objective, such as `final/f1`; empty for a run of another program."""
         given = self.params.get("objective")
         return key_of(final_of(given)) if given else ""
+
+    def on_set(self, name: str) -> "ComparedRun":
+        """Return this run as one whose objective is the same score of another set, such as `june/f1`."""
+        params = dict(self.params)
+        params["objective"] = f"{name}/{params.get('objective', '').partition('/')[2]}"
+        if later := params.get(f"{EVALUATED}.{name}"):
+            params[f"data.{name}{DIGEST}"] = later
+        return replace(self, params=params)
 
     @property
     def direction(self) -> str:
@@ -131,19 +142,34 @@ def best_of(groups: Sequence[Group]) -> list[Group]:
     return [min((g for g in ranked if g.contest == contest), key=_rank) for contest in contests]
 
 
-def metrics_to_show(groups: Sequence[Group], wanted: Sequence[str]) -> list[str]:
-    """Return the metrics that the user wants; else objectives, then other final scores, then the loss.
+def metrics_to_show(
+    groups: Sequence[Group], wanted: Sequence[str], group_of_set: str = FINAL
+) -> list[str]:
+    """Return the metrics that the user wants; else objectives, then other scores of a set, then the loss.
 
     A score that is part of another one, such as f1_PER of f1, is only shown if the user wants it.
+
+    Args:
+        group_of_set: what the names of the scores begin with: `june/` for the set june.
     """
     known = list(dict.fromkeys(m for group in groups for job in group.jobs for m in job.metrics))
     if wanted:
-        return [_known(name, known) for name in wanted]
-    scores = [name for name in known if name.startswith(FINAL)]
+        return [_known(name, known, group_of_set) for name in wanted]
+    scores = [name for name in known if name.startswith(group_of_set)]
     main = [n for n in scores if not any(n.startswith(f"{other}_") for other in scores)]
     objectives = [group.objective for group in groups if group.objective in known]
-    losses = [name for name in main if name == f"{FINAL}loss"]
+    losses = [name for name in main if name == f"{group_of_set}loss"]
     return list(dict.fromkeys([*objectives, *(n for n in main if n not in losses), *losses]))
+
+
+def require_scored(jobs: Sequence[ComparedRun], name: str) -> None:
+    """Raise a UserError unless one of the jobs was scored on the evaluation set of this name."""
+    groups = {metric.partition("/")[0] for job in jobs for metric in job.metrics}
+    sets = sorted(group for group in groups if group == "test" or not wrong_name(group))
+    if name not in sets:
+        raise UserError(
+            f"--set {name}: none of the runs was scored on it; {nearest(name, [VALIDATION, *sets])}"
+        )
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
@@ -152,11 +178,12 @@ def short_names(keys: Sequence[str]) -> list[str]:
     return [n if last.count(n) == 1 else key for n, key in zip(last, keys, strict=True)]
 
 
-def _known(name: str, known: Sequence[str]) -> str:
-    for candidate in (name, FINAL + name, key_of(name), key_of(FINAL + name)):
+def _known(name: str, known: Sequence[str], group: str) -> str:
+    for candidate in (name, group + name, key_of(name), key_of(group + name)):
         if candidate in known:
             return candidate
-    allowed = [m.removeprefix(FINAL) for m in known if not m.startswith(("train/", "eval/"))]
+    curves = ("train/", "eval/", "eval.")
+    allowed = [m.removeprefix(group) for m in known if not m.startswith(curves)]
     raise UserError(f"--metrics {name}: no such metric; {nearest(name, allowed)}")
 
 
@@ -170,7 +197,7 @@ def _rank(group: Group) -> float:
 
 def _relevant(params: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters that decide the result, without seed and fold."""
-    ignored = (*IRRELEVANT, "seed", "objective", "direction")
+    ignored = (*IRRELEVANT, "seed", "objective", "direction", EVALUATED)
     found = {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
     if found.pop(FOLD, "").isdecimal():  # each fold has other splits of the same file
         found = {k: v for k, v in found.items() if not k.endswith(DIGEST)}

@@ -4,8 +4,9 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from expkit.comparison.bootstrap import Difference, Interval
+from expkit.comparison.bootstrap import Difference
 from expkit.comparison.groups import FINISHED, ComparedRun, Group, best_of, short_names
 from expkit.metrics.result import FINAL
 from expkit.terminal.display import console, table, tell
@@ -116,18 +117,15 @@ def difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list
     return columns, rows
 
 
-def interval_cells(
-    scores: Mapping[str, Mapping[str, Interval]],
-) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table with the scores of configurations and their intervals."""
-    metrics = dict.fromkeys(metric for of_one in scores.values() for metric in of_one)
+def fold_cells(records: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table of what `folds.records_of` has made."""
     rows = []
-    for metric in metrics:
-        for name, of_one in scores.items():
-            if found := of_one.get(metric):
-                bounds = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
-                rows.append([metric, name, f"{found.score:.4f}", bounds])
-    return ["metric", "configuration", "all folds", "95 % interval"], rows
+    for r in records:
+        mean = f"{r['mean']:.4f}" + ("" if r["sd"] is None else f" ± {r['sd']:.4f}")
+        pooled = "" if r["pooled"] is None else f"{r['pooled']:.4f}"
+        bounds = "" if r["low"] is None else f"{r['low']:.4f} to {r['high']:.4f}"
+        rows.append([r["metric"], r["configuration"], mean, pooled, bounds])
+    return ["metric", "configuration", "mean ± sd", "all predictions", "95 % interval"], rows
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

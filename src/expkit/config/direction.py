@@ -25,7 +25,7 @@ def direction_of(config: Mapping[str, Any]) -> str:
         ConfigError: nobody says it, or the metric and the configuration contradict each other.
     """
     objective, given = config["objective"], config.get("direction")
-    who, said = _said_by_metric(config["task"], objective.removeprefix("eval/"))
+    who, said = _said_by_metric(config["task"], objective.partition("/")[2])
     if said not in (None, *DIRECTIONS):
         raise ConfigError([f"{who}.direction={said!r}: allowed: {', '.join(DIRECTIONS)}"])
     if given and said and given != said:

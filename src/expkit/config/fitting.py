@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from expkit.config import set_names
 from expkit.config.data_files import files_of
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
@@ -27,6 +28,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield from wrong
     else:
         yield from _objective(plain)
+    yield from set_names.problems(plain["data"])
     yield from _labels(plain["task"])
     yield from _files(plain["data"])
     yield from _division(plain["data"])
@@ -62,13 +64,23 @@ def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
-    objective = plain["objective"]
-    if not objective.startswith("eval/"):
-        yield f"objective={objective!r}: must be a metric of the validation split, such as eval/loss"
-        return
-    score, task = objective.removeprefix("eval/"), plain["task"]
-    if "metrics" in task and score != "loss" and owner_of(task, score) is None:
-        allowed = ["eval/loss", *(f"eval/{name}" for name, _ in known_scores(task))]
+    objective, task = plain["objective"], plain["task"]
+    group, _, score = objective.partition("/")
+    further = set_names.further_sets(plain["data"])
+    if group == "test" and score:
+        yield (
+            f"objective={objective!r}: the objective decides which weights are kept, and a score that has been "
+            f"decided by is no estimate for new data any more; take eval/{score} of the validation split, "
+            "or a further set (data.eval_files)"
+        )
+    elif group not in ("eval", *further) or not score:
+        allowed = [f"{name}/loss" for name in ("eval", *further)]
+        yield (
+            f"objective={objective!r}: must be a metric of the validation split or of a set in data.eval_files, "
+            f"such as {' or '.join(allowed)}"
+        )
+    elif "metrics" in task and score != "loss" and owner_of(task, score) is None:
+        allowed = [f"{group}/{name}" for name in ("loss", *(n for n, _ in known_scores(task)))]
         yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
 
 
@@ -83,12 +95,12 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
     for key, files in given.items():
         found = files_of(files) if files else []
         for file in found:
-            if wrong := _unreadable(file):
+            if wrong := unreadable(file):
                 shown = files if isinstance(files, str) and len(found) == 1 else str(file)
                 yield f"data.{key}={shown!r}: {wrong}"
 
 
-def _unreadable(file: Path) -> str | None:
+def unreadable(file: Path) -> str | None:
     """Why a file cannot be one of the data; None if it may be."""
     if file.suffix not in FILE_SUFFIXES:
         return f"unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"

@@ -14,6 +14,7 @@ from typing import Any
 from datasets import ClassLabel
 
 from expkit.data.splits import Split, Splits
+from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
 
 NUMBER = re.compile(r"\+?(-?\d{1,999})(?:\.0*)?")
@@ -31,18 +32,23 @@ class LabelColumn:
     def __init__(self, column: str, names: Sequence[str]) -> None:
         self._column = column
         self._given = list(names)
+        self._adopted: list[str] = []
         self._with_ids: set[str] = set()  # digests of splits
         self._renamed: dict[
             str, str
         ] = {}  # names that the training data give to ids, as names here
         self.names = list(names)
 
+    def adopt(self, names: Sequence[str]) -> None:
+        """Take the names that a model gives to its ids, in place of those that `setup` would find."""
+        self._adopted = list(names)
+
     def setup(self, splits: Splits) -> None:
         """Find the names. Raises DataError for a value that is no label, or not among the labels."""
         found = [(split, self._first(split)) for split in splits.named().values()]
         own = self._own_names(splits.train)
         self._renamed = dict(zip(own, names_of_ids(own, self._given), strict=False))
-        named = self._given or own
+        named = self._given or self._adopted or own
         self.names = named or found_names(splits.train, self._column, found[0][1])
         if len(self.names) < 2:
             raise DataError(
@@ -53,6 +59,9 @@ class LabelColumn:
         is_clear = named and not any(NUMBER.fullmatch(bare(name)) for name in self.names)
         ids = {str(i) for i in range(len(self.names)) if is_clear}
         self._with_ids = {split.digest for split, first in found if ids & first.keys()}
+        if self._with_ids and self._adopted and not self._given:
+            meant = ", ".join(f"{i}={name}" for i, name in enumerate(self.names))
+            say(f"{self._column}: holds ids, taken for those of the model: {meant}")
         for split, first in found:
             numbers = self._numbers(split)
             for label, i in first.items():

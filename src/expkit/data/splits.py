@@ -7,6 +7,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from expkit.config.set_names import wrong_name
 from expkit.terminal.errors import DataError, nearest
 
 Record = dict[str, Any]
@@ -115,6 +116,12 @@ class Splits:
     test: Split | None = None
     further: Mapping[str, Split] = field(default_factory=dict)
     division: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise a DataError for a name that a further set cannot have."""
+        for name in self.further:
+            if why := wrong_name(name):
+                raise DataError(f"data: {name!r} {why}")
 
     def named(self) -> dict[str, Split]:
         """The splits there are, by name."""

@@ -63,6 +63,12 @@ class Task(ABC):
         """
         return None
 
+    def adopt(self, config: PretrainedConfig) -> None:  # noqa: B027 - most tasks find nothing
+        """Take from the config of an exported model what `setup` would find in the training data.
+
+        It is called before `setup` when other data are scored and the training data may be gone.
+        """
+
     @abstractmethod
     def head(self) -> Head:
         """The model to build."""

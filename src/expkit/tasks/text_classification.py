@@ -65,6 +65,10 @@ class TextClassification(Task):
         super().setup(splits)
         self._labels.setup(splits)
 
+    def adopt(self, config: PretrainedConfig) -> None:
+        """The names of the labels."""
+        self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
+
     def strata(self, split: Split) -> list[str | None]:
         """The labels as they are written."""
         split.require([self._label_column])

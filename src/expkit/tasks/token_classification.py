@@ -70,19 +70,25 @@ class TokenClassification(Task):
         self._label_all_tokens = label_all_tokens
         self._stride = stride
         self._labels: list[str] = []
+        self._adopted: list[str] = []
         self._scheme = ""
 
     def setup(self, splits: Splits) -> None:
         """Check words and tags, find the types of entities and the scheme of the tags."""
         for split in splits.named().values():
             self._data.require(split)
-        types = self._data.types(splits.train)
-        self._labels = [tags.OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
+        types = () if self._adopted else self._data.types(splits.train)
+        found = [tags.OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in "BI")]
+        self._labels = self._adopted or found
         for split in splits.named().values():
             self._data.require_types(split, self._labels)
         reading, self._scheme = self._data.reading(splits)
         if reading.rewritten:
             say(f"{self._tags_column}: {self._scheme}")
+
+    def adopt(self, config: PretrainedConfig) -> None:
+        """The tags. Ids in the data are others, because the model numbers its tags by itself."""
+        self._adopted = [config.id2label[i] for i in range(config.num_labels)]
 
     def head(self) -> Head:
         """Token classification with the names of the tags in the model's config."""

@@ -9,10 +9,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
-from expkit.comparison.groups import DIGEST, ComparedRun
+from expkit.comparison.groups import DIGEST, EVALUATED, ComparedRun
 from expkit.metrics.result import with_final
 from expkit.terminal.errors import UserError
-from expkit.tracking.logged import data_digests, find_run
+from expkit.tracking.logged import data_digests, evaluated, find_run
 from expkit.tracking.params import config_of
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of
 from expkit.tracking.store import connect, experiment_ids
@@ -90,12 +90,13 @@ def _table(parent: MlflowRun) -> list[dict[str, Any]]:
 
 def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> ComparedRun:
     digests = {f"data.{split}{DIGEST}": d[:8] for split, d in data_digests(run).items()}
+    later = {f"{EVALUATED}.{of}": digest[:8] for of, digest in evaluated(run).items()}
     return ComparedRun(
         name or _name(run),
         run.info.run_id,
         run.info.status,
         run.data.tags.get(ERROR, ""),
-        {**config_of(run.data.params), **digests},
+        {**config_of(run.data.params), **digests, **later},
         with_final(run.data.metrics),
         chosen or {},
     )

@@ -1,5 +1,7 @@
 """Find a logged run by its id, with its configuration, its model and its files."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,22 @@ from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
 from expkit.metrics.result import with_final
+from expkit.processes.cores import cores
 from expkit.terminal.errors import UserError
 from expkit.tracking.params import leaves
-from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, is_sweep, tag_of
+from expkit.tracking.past import DATA_CONTEXT, EVALUATED, FINGERPRINT, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
-SCORED = ("final", "test", "baseline")  # groups of metrics that say how good the exported model is
+SCORED = (
+    "final",
+    "test",
+    "baseline",
+)  # groups of metrics of the exported model, as those of further sets
+
+
+ENVIRONMENT = "environment.json"  # an artifact of the run
+# Earlier versions logged the environment as tags whose names begin so.
+ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,15 @@ class LoggedRun:
     def scores(self) -> dict[str, float]:
         """Return the metrics that say how good the exported model is."""
         metrics = with_final(self.run.data.metrics)
-        return {k: v for k, v in metrics.items() if k.partition("/")[0] in SCORED}
+        groups = {*SCORED, *data_digests(self.run)} - {"train"}
+        return {k: v for k, v in metrics.items() if k.partition("/")[0] in groups}
+
+    def environment(self) -> dict[str, str]:
+        """Return versions, commit and hardware: from a file, or from the tags of earlier versions."""
+        if file := self.artifact(ENVIRONMENT):
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        tags = self.run.data.tags
+        return {key: value for key, value in tags.items() if key.startswith(ENVIRONMENT_TAGS)}
 
     def artifact(self, path: str) -> Path | None:
         """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
@@ -115,6 +135,15 @@ def _config(run_id: str, text: str) -> DictConfig:
     return OmegaConf.create(plain)
 
 
+def use_threads(environment: Mapping[str, str]) -> None:
+    """Use as many threads as a run did, because their number decides the order of summation."""
+    import torch  # takes a second
+
+    logged = int(environment.get("hardware.threads", 0))
+    if 0 < logged <= cores():
+        torch.set_num_threads(logged)
+
+
 def data_digests(run: MlflowRun) -> dict[str, str]:
     """Return the digest of each split that the run has logged as an input."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -124,6 +153,12 @@ def data_digests(run: MlflowRun) -> dict[str, str]:
         for tag in entry.tags
         if tag.key == DATA_CONTEXT
     }
+
+
+def evaluated(run: MlflowRun) -> dict[str, str]:
+    """Return the digest of each set on which the model was scored after the run, by the name of the set."""
+    tags = run.data.tags.items()
+    return {k.removeprefix(EVALUATED): v for k, v in tags if k.startswith(EVALUATED)}
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:

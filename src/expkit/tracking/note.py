@@ -13,7 +13,7 @@ from typing import Any
 
 from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
 from expkit.metrics.names import key_of
-from expkit.metrics.result import final_of
+from expkit.metrics.result import VALIDATION, final_of, set_of
 from expkit.terminal.errors import shortened
 from expkit.terminal.secrets import without_address
 
@@ -81,7 +81,7 @@ def score_table(
     # A split may lack a metric of another one, such as the F1 of a type of entity that it does not hold.
     rows = [
         [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
-        for name in results["validation"]
+        for name in dict.fromkeys(name for scores in results.values() for name in scores)
     ]
     return ["metric", *results, f"{kind} baseline".strip()], rows
 
@@ -101,7 +101,9 @@ def note_of_run(
     header, rows = scores
     objective = config["objective"]
     by_name = {row[0]: row for row in rows}
-    _, value, *_, reference = by_name.get(objective.removeprefix("eval/"), ["", "nan", ""])
+    row, place = by_name.get(objective.partition("/")[2]), header.index(set_of(objective))
+    value = row[place] if row else "nan"
+    reference = row[-1] if row and set_of(objective) == VALIDATION else ""  # of that split alone
     scored = with_direction(f"{final_of(objective)} {value}", direction_of(config))
     beside = f"; {_text(header[-1])} {reference}" if reference else ""
     cells = [[_text(cell) for cell in row] for row in rows]

@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from expkit.config.direction import MINIMIZE
 from expkit.metrics.names import key_of
-from expkit.metrics.result import FINAL, final_of
+from expkit.metrics.result import curve_of, final_of
 from expkit.terminal.display import say
 from expkit.tracking.note import Row, with_direction
 from expkit.tracking.params import TYPED
@@ -130,7 +130,7 @@ def _results(told: Iterable[tuple[str, str]], seen: Collection[str]) -> Results:
     """
     found: dict[str, tuple[str, str]] = {}
     for objective, direction in told:
-        final, curve = key_of(final_of(objective)), key_of(objective)
+        final, curve = key_of(final_of(objective)), key_of(curve_of(objective))
         key = curve if curve in seen and final not in seen else final
         found[key] = (curve, found.get(key, ("", ""))[1] or direction)
     return found
@@ -152,8 +152,9 @@ def _view(
     columns |= {f"tags.`expkit.{name}`": 100 for name in names}
     groups = {key.partition("/")[0] for key in results}
     others = [key for key in sorted({*seen} - {*results}) if key.partition("/")[0] in groups]
-    tested = [key.replace(FINAL, "test/", 1) for key in results]
-    others = [*(key for key in tested if key in seen and key not in results), *others]
+    scores = {key.partition("/")[2] for key in results}
+    same = [k for k in sorted({*seen} - {*results, *others}) if k.partition("/")[2] in scores]
+    others = [*(k for k in same if not k.startswith(("train/", "eval/", "eval."))), *others]
     for kind, key in [*(("params", key) for key in varied), *(("metrics", key) for key in others)]:
         if sum((columns | LAST).values()) + _width(key) <= TABLE_WIDTH:
             columns[f"{kind}.`{key}`"] = _width(key)

@@ -28,13 +28,13 @@ from expkit.terminal.errors import Pruned, UserError, reason
 from expkit.terminal.secrets import redacted, redacted_in, without_password
 from expkit.tracking import note, outbox, store
 from expkit.tracking.environment import environment
+from expkit.tracking.logged import ENVIRONMENT
 from expkit.tracking.outbox import Outbox
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
 from expkit.tracking.views import announce_run
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow allows 36
-ENVIRONMENT = "environment.json"  # an artifact of the run
 SPLIT = "data/split.json"  # an artifact: which records of one file each split has got
 IDENTITY = "facts.json"  # a file in the folder of the run, with what decides its result
 
@@ -139,14 +139,17 @@ class Run:
         """Log the report's tables, which the UI shows as such, and its tags; `draw` logs the pictures."""
         for name, columns in report.tables.items():
             file = self._file(f"{folder}/{escaped(name)}.json")
-            DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
+            write_table(columns, file)
             self._log_file(file, folder)
             self._tables.append({"path": f"{folder}/{file.name}", "type": "table"})
         if report.tables:
             self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
         self._pictures += [(folder, name, draw) for name, draw in report.figures.items()]
-        for name, fact in report.tags.items():
-            self.tag(name, fact)
+        for (
+            name,
+            fact,
+        ) in report.tags.items():  # a set may have a signature of its own, as references count
+            self.tag(name if folder == "eval" else f"{folder}/{name}", fact)
 
     def draw(self) -> None:
         """Log the pictures of all reports; call this last, because drawing may take long."""
@@ -252,6 +255,11 @@ class Run:
     def _log_file(self, file: Path, folder: str | None) -> None:
         path = str(file.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": folder, "moves": True})
+
+
+def write_table(columns: Mapping[str, list[Any]], file: Path) -> None:
+    """Write a table of a report as the UI of MLflow reads it."""
+    DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
 
 
 class SilentRun:

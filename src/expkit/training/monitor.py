@@ -10,12 +10,12 @@ import torch
 
 from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.data.steps import Steps
+from expkit.metrics.result import curve_of
 from expkit.processes.group import barrier
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import Progress
 from expkit.terminal.errors import Pruned, UserError, nearest
 from expkit.training.checkpoint import load_weights, save_weights
-from expkit.training.evaluation import Evaluation
 from expkit.training.interface import StepResult
 from expkit.training.sharding import unsharded
 
@@ -29,9 +29,10 @@ class Monitor:
     """Logs, evaluates and keeps the best weights. A backend calls `on_step` after each step.
 
     Args:
-        evaluate: scores the model as it is now on the validation split.
+        evaluate: scores the model as it is now; the metrics have names as in `objective`, and are those of the
+            validation split and of the set that the objective names.
         log: logs the metrics of a step.
-        objective: name of the metric that decides, such as eval/f1.
+        objective: name of the metric that decides, such as eval/f1, or june/f1 for a further set.
         direction: whether to `minimize` or to `maximize` the objective.
         eval_every: steps between evaluations; None: one after each epoch. The last step is always
             followed by one.
@@ -47,7 +48,7 @@ class Monitor:
 
     model: torch.nn.Module
     steps: Steps
-    evaluate: Callable[[], Evaluation]
+    evaluate: Callable[[], dict[str, float]]
     log: Log
     progress: Progress
     _: KW_ONLY
@@ -184,14 +185,14 @@ class Monitor:
 
     def _evaluate_at(self, done: int) -> None:
         paused = time.perf_counter()
-        evaluation = self.evaluate()
-        metrics = {f"eval/{name}": value for name, value in evaluation.metrics.items()}
+        metrics = self.evaluate()
         if self.objective not in metrics:
             raise UserError(
                 f"objective={self.objective!r}: no such metric; {nearest(self.objective, metrics)}"
             )
-        self.log(metrics, done)
-        self.progress.evaluated(done, metrics)
+        curves = {curve_of(name): value for name, value in metrics.items()}
+        self.log(curves, done)
+        self.progress.evaluated(done, curves)
         value = metrics[self.objective]
         best = self._best if self._best is not None else float("nan")
         if best != best or self._sign * value > self._sign * best:  # any value is better than NaN

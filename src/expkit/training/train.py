@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from expkit.config.direction import direction_of
 from expkit.config.resolved import plain
+from expkit.metrics.result import VALIDATION, set_of
 from expkit.processes.group import any_of, from_main
 from expkit.processes.interrupts import stops_after_step
 from expkit.processes.outcome import IsPromising
@@ -73,7 +74,17 @@ def _monitor(
     is_promising: IsPromising | None,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
-    training, validation = prepared.training, prepared.eval_sets["validation"]
+    training = prepared.training
+    deciding = {"eval": VALIDATION, cfg.objective.partition("/")[0]: set_of(cfg.objective)}
+
+    def scores() -> dict[str, float]:
+        return {
+            f"{group}/{metric}": value
+            for group, name in deciding.items()
+            for metric, value in evaluate(
+                training.model, prepared.task, prepared.eval_sets[name], training.precision
+            ).metrics.items()
+        }
 
     def keep(done: int) -> None:
         memory = {"monitor": monitor.memory(), "logged": tracked.position()}
@@ -82,7 +93,7 @@ def _monitor(
     monitor = Monitor(
         training.model,
         training.steps,
-        lambda: evaluate(training.model, prepared.task, validation, training.precision),
+        scores,
         tracked.log,
         progress,
         objective=cfg.objective,

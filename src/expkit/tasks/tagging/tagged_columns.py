@@ -76,7 +76,9 @@ class TaggedColumns:
         if not is_id or name is not None:
             raise DataError(f"{place} is no tag; {ALLOWED}")
         if not by_id:
-            raise DataError(f"{place} is an id; name the ids in order: task.labels=[O,B-PER,...]")
+            raise DataError(
+                f"{place} is an id; name the ids in order (task.labels=[O,B-PER,...]), or write the tags"
+            )
         raise DataError(f"{place} is no id; the ids 0 to {len(by_id) - 1} have names")
 
     def bio(self, split: Split) -> list[Tags]:
@@ -118,7 +120,7 @@ class TaggedColumns:
         """The scheme of the tags of all splits, and a sentence about it for the user."""
         located = [
             (split.where(i), sentence)
-            for split in splits.named().values()
+            for split in dict.fromkeys(splits.named().values())  # one may stand for two
             for i, sentence in enumerate(self.given(split))
         ]
         reading = tags.read([sentence for _, sentence in located])
