@@ -100,10 +100,11 @@ def _again(logged: "LoggedRun", trusted: frozenset[str]) -> "DictConfig":
 
 def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") -> list[str]:
     """Describe each version, commit, hardware and data split that is not what the run had."""
-    from expkit.config.components import make
+    from expkit.config.components import make_task
     from expkit.tracking.environment import environment
     from expkit.tracking.logged import data_digests
     from expkit.tracking.writer import DIGEST_LENGTH
+    from expkit.training.prepared import read_data
 
     now = environment()
     changes = [
@@ -112,7 +113,7 @@ def _changes(logged: "LoggedRun", then: Mapping[str, str], cfg: "DictConfig") ->
         if then.get(key) != now.get(key)
     ]
     digests = data_digests(logged.run)
-    for name, split in make(cfg, "data").named().items():
+    for name, split in read_data(cfg, make_task(cfg)).named().items():
         digest = split.digest[:DIGEST_LENGTH]
         if digests.get(name) != digest:
             changes.append(

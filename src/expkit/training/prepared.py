@@ -49,14 +49,13 @@ def data_and_task(cfg: DictConfig) -> tuple[Splits, Task]:
         UserError: `task._target_` does not name a task, or the model cannot be served as the task says.
         DataError: the data do not fit the task.
     """
-    data: Splits | Undivided = make(cfg, "data")
     task = make_task(cfg)
     if not isinstance(task, Task):
         raise UserError(
             f"task._target_={cfg.task._target_}: is not a task; a class of your own inherits from "
             "expkit.tasks.interface.Task (docs/add-a-task.md)"
         )
-    splits = data if isinstance(data, Splits) else _divided(data, task)
+    splits = read_data(cfg, task)
     say(f"data: {', '.join(f'{len(s)} {name}' for name, s in splits.named().items())}")
     task.setup(splits)
     if cfg.tracking.log_model:
@@ -64,7 +63,11 @@ def data_and_task(cfg: DictConfig) -> tuple[Splits, Task]:
     return splits, task
 
 
-def _divided(data: Undivided, task: Task) -> Splits:
+def read_data(cfg: DictConfig, task: Task) -> Splits:
+    """Read the data. What is to be divided is divided by the inputs and labels that the task finds."""
+    data: Splits | Undivided = make(cfg, "data")
+    if isinstance(data, Splits):
+        return data
     return divided(data, list(task.asked(data.examples)), task.strata(data.examples))
 
 
