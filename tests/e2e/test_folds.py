@@ -103,6 +103,9 @@ def test_a_single_run_becomes_one_for_each_fold(project: Path, expkit: Command) 
     done = expkit(*options, "dry_run=true")
     assert done.returncode == 0, done.stderr
     assert len(runs_of(project)) == 3
+    done = expkit(jobs[0].info.run_id, module="expkit.reproduce")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "differs:" not in done.stdout
 
 
 @pytest.mark.parametrize(
