@@ -76,12 +76,14 @@ def _is_data(file: Path) -> bool:
 
 def problems_of(given: str | Sequence[str]) -> Iterator[tuple[str, str]]:
     """Each name that stands for no data, or the first such file behind it, and what is wrong."""
-    if not given:
+    names = _names(given)
+    if not names or "" in names:
         yield str(given), "names no file"
-    for name in _names(given):
+        return
+    for name in names:
         files = _matching(Path(name))
-        if not name or not files:
-            yield name, "is a folder without files" if name else "names no file"
+        if not files:
+            yield name, "is a folder without files"
         for file in files:
             if why := _unreadable(file):
                 yield (name, why) if len(files) == 1 else (str(file), why)

@@ -33,7 +33,10 @@ def records(file: Path) -> Located:
                     number += 1
                     yield number, record
     except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
-        raise _damaged(file, error) from None
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk is at fault, not the content of the file
+        text = str(error).strip().partition("\n")[0]
+        raise DataError(f"{file}: not {NAMES[str(kind_of(file))]}: {text}") from None
 
 
 def features(file: Path) -> dict[bytes, bytes]:
@@ -57,10 +60,3 @@ def _opened(file: Path) -> tuple[Any, Iterable[Any]]:
         return reader.schema, map(reader.get_batch, range(reader.num_record_batches))
     stream_reader = pa.ipc.open_stream(source)
     return stream_reader.schema, stream_reader
-
-
-def _damaged(file: Path, error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno:
-        return error  # the disk is at fault, not the content of the file
-    text = str(error).strip().partition("\n")[0]
-    return DataError(f"{file}: not {NAMES[str(kind_of(file))]}: {text}")

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ DELIMITERS = (",", ";", "\t", "|")
 NO_DELIMITER = "\x1f"  # stands in no text, so that lines stay whole
 QUOTINGS: dict[str, Any] = {"minimal": csv.QUOTE_MINIMAL, "none": csv.QUOTE_NONE}
 
-Lines = Callable[[], Iterator[str]]
+Lines = partial[Iterator[str]]  # of lines_of, with the file as its first argument
 
 
 class Dialect(NamedTuple):
@@ -47,8 +47,8 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
     csv.field_size_limit(LONGEST_CELL)
     lines = partial(lines_of, file, encoding, newline="")
     delimiter = "\t" if options.get("delimiter") == "tab" else options.get("delimiter")
-    dialect = _dialect(file, lines, delimiter, options.get("quoting"))
-    rows = _sound(file, _rows(lines, dialect))
+    dialect = _dialect(lines, delimiter, options.get("quoting"))
+    rows = _rows(lines, dialect)
     line, names = next(rows, (0, []))
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
@@ -58,7 +58,8 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
         if len(row) != len(names):
             raise DataError(
                 f"{file}, line {line}: expected {len(names)} columns ({', '.join(names):.200}), found "
-                f"{'more' if len(row) > len(names) else 'fewer'}; read with {_shown(dialect)}"
+                f"{'more' if len(row) > len(names) else 'fewer'}; read with "
+                f"data.csv.delimiter={_name(dialect.delimiter)}, data.csv.quoting={dialect.quoting}"
             )
         yield line, dict(zip(names, row, strict=True))
 
@@ -74,16 +75,8 @@ def _rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
                 yield line, row
             line = rows.line_num + 1
     except csv.Error as error:
-        raise csv.Error(line, error) from None
-
-
-def _sound(file: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        line, reason = error.args
         raise DataError(
-            f"{file}, line {line}: not CSV: {reason}; if quotation marks are part of the texts, set "
+            f"{lines.args[0]}, line {line}: not CSV: {error}; if quotation marks are part of the texts, set "
             "data.csv.quoting=none"
         ) from None
 
@@ -101,13 +94,13 @@ def _look(lines: Lines, dialect: Dialect) -> Look:
             marked = [cell for cell in row if cell.startswith('"')]
             quoted = quoted or bool(marked)
             doubled = doubled or any('""' in cell for cell in marked)
-    except csv.Error:
+    except DataError:  # comes again when the records are read
         fits = False
     header = any(name.startswith('"') for name in names)
     return Look(len(names), rows, fits, header, quoted, doubled)
 
 
-def _dialect(file: Path, lines: Lines, delimiter: str | None, quoting: str | None) -> Dialect:
+def _dialect(lines: Lines, delimiter: str | None, quoting: str | None) -> Dialect:
     """The dialect in which all rows have as many cells as the header has names.
 
     Of several delimiters the one that makes most columns is taken. If none stands in the header, each
@@ -124,7 +117,7 @@ def _dialect(file: Path, lines: Lines, delimiter: str | None, quoting: str | Non
     dialect = (
         Dialect(fitting[0] if fitting else longest, quoting)
         if quoting
-        else _quoting(file, lines, looks, fitting, longest)
+        else _quoting(lines, looks, fitting, longest)
     )
     rivals = [one for one in fitting if one != dialect.delimiter and looks[one].columns > 1]
     if (
@@ -132,10 +125,10 @@ def _dialect(file: Path, lines: Lines, delimiter: str | None, quoting: str | Non
         and looks[dialect.delimiter].columns == 1
         and dialect.delimiter not in (",", delimiter)
     ):
-        say(f"{file}: its header is one name, so each row is one text, commas included")
+        say(f"{lines.args[0]}: its header is one name, so each row is one text, commas included")
     elif rivals:
         say(
-            f"{file}: read with {_shown(dialect)}; data.csv.delimiter={_name(rivals[0])} fits as well"
+            f"{lines.args[0]}: read with data.csv.delimiter={_name(dialect.delimiter)}; {_name(rivals[0])} fits as well"
         )
     return dialect
 
@@ -146,15 +139,13 @@ def _in_header(lines: Lines, quoting: str) -> list[str]:
     for one in DELIMITERS:
         try:
             widths[one] = len(next(_rows(lines, Dialect(one, quoting)), (0, []))[1])
-        except csv.Error:
+        except DataError:
             widths[one] = 0
     wide = sorted((one for one in DELIMITERS if widths[one] > 1), key=lambda one: -widths[one])
     return wide or [*DELIMITERS, NO_DELIMITER]
 
 
-def _quoting(
-    file: Path, lines: Lines, looks: Mapping[str, Look], fitting: list[str], longest: str
-) -> Dialect:
+def _quoting(lines: Lines, looks: Mapping[str, Look], fitting: list[str], longest: str) -> Dialect:
     """Whether quotation marks belong to the texts, in a file that has some.
 
     They do not if the rows fit only because of them, or if they stand where CSV needs them. In a file
@@ -171,7 +162,7 @@ def _quoting(
         return Dialect(best, "minimal")
     quoting, other, part = ("none", "minimal", "") if best == "\t" else ("minimal", "none", "no ")
     say(
-        f"{file}: quotation marks around cells are read as {part}part of the texts; set "
+        f"{lines.args[0]}: quotation marks around cells are read as {part}part of the texts; set "
         f"data.csv.quoting={other} if that is wrong"
     )
     return Dialect(best, quoting)
@@ -179,9 +170,3 @@ def _quoting(
 
 def _name(delimiter: str) -> str:
     return "tab" if delimiter == "\t" else repr(delimiter)
-
-
-def _shown(dialect: Dialect) -> str:
-    none = dialect.delimiter == NO_DELIMITER
-    delimiter = "no delimiter" if none else f"the delimiter {_name(dialect.delimiter)}"
-    return f"{delimiter} and quoting={dialect.quoting} (data.csv)"

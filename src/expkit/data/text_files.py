@@ -47,10 +47,10 @@ def lines_of(file: Path, encoding: str | None, newline: str | None = None) -> It
         codec = marked or encoding or "utf-8"
         try:
             for number, line in enumerate(TextIOWrapper(stream, codec, newline=newline), start=1):
-                if "\0" in line:
+                if number == 1 and "\0" in line:
                     raise DataError(
-                        f"{file}, line {number}: holds a NUL, so it is no text in {codec}; if it is text in "
-                        "another encoding, name that, such as data.encoding=utf-16-le"
+                        f"{file}, line 1: holds a NUL, as files that are not text do, and text in UTF-16; for "
+                        "text, name its encoding, such as data.encoding=utf-16-le"
                     )
                 yield line
         except LookupError:
@@ -62,5 +62,5 @@ def lines_of(file: Path, encoding: str | None, newline: str | None = None) -> It
             line_ends = len(LINE_END.findall(before.decode(codec, "replace")))
             raise DataError(
                 f"{file}, line {number + 1 + line_ends}: not {codec.upper().removesuffix('-SIG')} text; if it "
-                "is text in another encoding, name that, such as data.encoding=cp1252"
+                "is text in another encoding, name that, such as data.encoding=cp1252 or utf-16-le"
             ) from None
