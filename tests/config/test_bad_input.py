@@ -124,9 +124,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "data=files",
             "data.train_file={}/train.jsonl",
             "data.validation_file={}/train.jsonl",
-            "data.encoding=cp12552",
+            "data.encoding=cp1252x",
         ),
-        ("data.encoding='cp12552': no encoding of text", "did you mean 'cp1252'"),
+        ("data.encoding='cp1252x': no encoding of text", "did you mean 'cp1252'"),
     ),
     "a delimiter of two characters": (
         (

@@ -81,7 +81,7 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
     if (csv := data.get("csv")) is not None:
         yield from _csv(csv)
     if (encoding := data.get("encoding")) is not None and not _is_encoding(encoding):
-        usual = sorted({"utf_8", *aliases.values()})
+        usual = sorted(filter(_is_encoding, {"utf_8", *aliases.values()}))
         yield f"data.encoding={encoding!r}: no encoding of text; {nearest(encoding, usual)}"
     given = {key: data.get(key) for key in ("train_file", "validation_file", "test_file")}
     further = data.get("eval_files") or {}
