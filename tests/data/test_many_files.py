@@ -16,9 +16,11 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from conftest import composed
 from expkit.config.data_files import problems_of
 from expkit.config.fingerprint import digest_of_files
-from expkit.data.files import Reading, read
+from expkit.data.files import Reading, load, read
+from expkit.data.splits import Splits
 from expkit.terminal.errors import DataError
 
 ROWS = [
@@ -122,6 +124,7 @@ READ: list[Case] = [
     ("a.csv", csv_of(delimiter="^").encode(), ROWS, Reading(csv={"delimiter": "^"})),
     ("glue.tsv", unquoted(GLUE, "\t").encode(), GLUE, plain),
     ("a.csv", unquoted(GLUE, ";").encode(), GLUE, Reading(csv={"quoting": "none"})),
+    ("doubled.tsv", csv_of(ROWS[3:], delimiter="\t").encode(), ROWS[3:], plain),
     ("one.csv", csv_of([{"text": r["text"]} for r in ROWS]).encode(), [{"text": r["text"]} for r in ROWS], plain),
     ("one.csv", b"text\nyes, really\n\nso | so; so\t.\n", [{"text": "yes, really"}, {"text": "so | so; so\t."}], plain),
     ("a.txt", "eins\r\n\r\n　zwei ö".encode(), [{"text": "eins"}, {"text": "　zwei ö"}], plain),
@@ -286,6 +289,17 @@ def test_what_decides_the_records_is_in_the_digest(tmp_path: Path) -> None:
     assert len({read(tmp_path / "a.csv", reading=one).digest for one in options}) == 4
 
 
+def test_the_settings_of_a_configuration_read_as_those_of_a_run(tmp_path: Path) -> None:
+    """Else a file would have another digest when it is read for `predict`."""
+    file = tmp_path / "a.conll"
+    file.write_text("x B-X\n")
+    data = composed("data=files", f"data.train_file={file}", f"data.validation_file={file}", "data.conll.columns=[word,tag]").data  # fmt: skip
+    conll = {"columns": ["word", "tag"]}
+    of_run = load(str(file), str(file), csv={"delimiter": None, "quoting": None}, conll=conll)
+    assert isinstance(of_run, Splits)
+    assert read(file, reading=Reading.of(data)).digest == of_run.train.digest
+
+
 # What can be read in two ways is told.
 
 TOLD = {
@@ -312,7 +326,7 @@ def test_a_file_that_can_be_read_in_two_ways(
 def test_usual_files_are_read_without_a_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for content in (csv_of(), csv_of(quoting=csv.QUOTE_ALL), csv_of(delimiter="\t"), "text,x\na b,c\n", "text\nx\n"):  # fmt: skip
+    for content in (csv_of(), csv_of(quoting=csv.QUOTE_ALL), csv_of(delimiter="\t"), csv_of(ROWS[3:]), "text,x\na b,c\n", "text\nx\n"):  # fmt: skip
         (tmp_path / "a.csv").write_text(content, newline="")
         read(tmp_path / "a.csv")
     assert capsys.readouterr().out == ""

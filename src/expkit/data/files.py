@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from datasets import Dataset
 from datasets.table import InMemoryTable
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.constraints import above, at_least
 from expkit.config.data_files import Files, files_of, kind_of, name_of, problems_of
@@ -34,7 +35,8 @@ class Reading:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Reading":
         """The settings in the group `data` of a configuration; other loaders than `files` have none."""
-        return cls(data.get("encoding"), data.get("csv"), data.get("conll"))
+        plain: Any = OmegaConf.to_container(data) if isinstance(data, DictConfig) else data
+        return cls(plain.get("encoding"), plain.get("csv"), plain.get("conll"))
 
 
 def load(
