@@ -119,6 +119,37 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
         ("data.conll=", "expected columns=null"),
     ),
+    "an unknown encoding": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.encoding=cp1252x",
+        ),
+        ("data.encoding='cp1252x': no encoding of text", "did you mean 'cp1252'"),
+    ),
+    "a delimiter of two characters": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.csv.delimiter='||'",
+        ),
+        ("data.csv=", "'||'", "one character such as ';', or tab"),
+    ),
+    "an unknown quoting": (
+        (
+            "data=files",
+            "data.train_file={}/train.jsonl",
+            "data.validation_file={}/train.jsonl",
+            "data.csv.quoting=nine",
+        ),
+        ("data.csv.quoting='nine'", "did you mean 'none'"),
+    ),
+    "an empty list of files": (
+        ("data=files", "data.train_file=[]", "data.validation_file={}/train.jsonl"),
+        ("data.train_file='[]': names no file",),
+    ),
     "missing file": (
         ("data=files", "data.train_file={}/trian.jsonl", "data.validation_file={}/train.jsonl"),
         ("data.train_file=", "trian.jsonl", "no such file", "did you mean 'train.jsonl'"),

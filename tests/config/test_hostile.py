@@ -56,7 +56,7 @@ TARGETS = (
     "expkit.tracking.store.terminate_owner",
     "expkit.metrics.outcomes.write",
     "expkit.data.cache.shutil.rmtree",
-    "expkit.data.files.islice",
+    "expkit.data.files.asdict",
     "expkit.models.checkpoint._verify",
     "expkit.config.components.make",
     "expkit.metrics.pictures.drawn",

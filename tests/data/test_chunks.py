@@ -9,14 +9,14 @@ import pytest
 
 from conftest import SMALL_TASKS, composed, encoded_by
 from expkit.config.components import make
-from expkit.data import files, splits, table
+from expkit.data import arrow_files, files, splits, table
 from expkit.experiment import build_base
 from expkit.tasks import masked_lm, token_classification, translation
 from expkit.terminal.errors import DataError
 
 
 def use_chunks_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (files, table, splits, masked_lm, token_classification, translation):
+    for module in (arrow_files, table, splits, masked_lm, token_classification, translation):
         monkeypatch.setattr(module, "CHUNK", size)
 
 

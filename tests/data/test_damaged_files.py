@@ -211,6 +211,14 @@ def sound_lines(content: bytes) -> tuple[list[Any], set[int]]:
     return values, wrong
 
 
+def in_utf8(content: bytes) -> bytes:
+    """The same text in UTF-8, if the content begins with the mark of UTF-16 or UTF-32."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        codec = "utf-32" if content.startswith(b"\xff\xfe\0\0") else "utf-16"
+        return content.decode(codec, errors="replace").encode()
+    return content
+
+
 def expected_of(suffix: str, content: bytes) -> list[Any] | None:
     """What other readers make of a file that Expkit takes; None where there is none to ask."""
     if suffix == ".jsonl":
@@ -220,13 +228,14 @@ def expected_of(suffix: str, content: bytes) -> list[Any] | None:
     text = content.decode("utf-8-sig") if suffix != ".parquet" else ""
     if suffix == ".json":
         values = json.loads(text)
-        return values["data"] if isinstance(values, dict) else values
+        return values.get("data", [values]) if isinstance(values, dict) else values
     if suffix == ".csv":
         csv.field_size_limit(2**31 - 1)
         header, *rows = [
             row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row
         ]
-        assert {len(row) for row in rows} == {len(header)}
+        if {len(row) for row in rows} != {len(header)}:
+            return None  # not for commas, so it was read in another dialect
         return [dict(zip(header, row, strict=True)) for row in rows]
     return None
 
@@ -255,7 +264,7 @@ def test_any_damage(
     except DataError:
         pass
     else:
-        expected = expected_of(suffix, content)
+        expected = expected_of(suffix, in_utf8(content))
         assert expected is None or same(list(loaded), expected)
         assert [loaded.where(i) for i in range(len(loaded))]
     message = complaint(file, make)
@@ -269,8 +278,8 @@ def test_any_damage(
     if KINDS[suffix] == "line":
         assert line or any(words in message for words in whole_file), message
         assert (line or 1) <= len(LINE_END.split(content))
-    if suffix == ".jsonl" and (wrong := sound_lines(content)[1]):
-        elsewhere = ("columns differ", "expected an object", "is empty")
+    if suffix == ".jsonl" and (wrong := sound_lines(in_utf8(content))[1]):
+        elsewhere = ("columns differ", "expected an object", "is empty", "two values of the name")
         assert line in wrong or any(words in message for words in elsewhere)
     _require_printable(message)
 

@@ -65,9 +65,9 @@ def test_digest_follows_the_content(tmp_path: Path) -> None:
 BROKEN = {
     "not UTF-8": ("a.jsonl", '{"text": "é"}'.encode("latin-1"), "not UTF-8"),
     "a cell too few": ("a.csv", b"text,label\nx,1\ny\n", "line 3: expected 2 columns.*fewer"),
-    "a cell too many": ("a.csv", b"text\nx,1\n", "line 2: expected 1 columns.*more"),
+    "a cell too many": ("a.csv", b"a,b\nx,1,2\n", "line 2: expected 2 columns.*more"),
     "an open quote": ("a.csv", b'text\n"x\n', "not CSV"),
-    "JSON without a list": ("a.json", b'{"text": "a"}', "expected a list"),
+    "JSON without a list": ("a.json", b'"a"', "expected a list"),
     "not Parquet": ("a.parquet", b"PAR0", "not Parquet"),
     "a header alone": ("a.csv", b"text,label\n", "is empty"),
 }

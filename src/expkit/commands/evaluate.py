@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expkit.commands import add_trust
-from expkit.config.data_files import files_of
-from expkit.config.fitting import unreadable
+from expkit.config.data_files import name_of, problems_of
 from expkit.config.set_names import wrong_name
 from expkit.processes.ranks import count, misdescribed
 from expkit.terminal.errors import UserError, reason
@@ -41,9 +40,8 @@ def run(options: argparse.Namespace) -> bool:
     if count() > 1:
         raise UserError("this command runs in a single process, without torchrun or accelerate")
     name = _name(options.name, options.file)
-    for file in files_of(options.file):
-        if why := unreadable(file):
-            raise UserError(f"--file {file}: {why}")
+    for file, why in problems_of(options.file):
+        raise UserError(f"--file {file}: {why}")
     ids = _jobs(options.sweep) if options.sweep else [options.run_id]
     files = options.file if len(options.file) > 1 else options.file[0]
     if failures := _score(ids, name, files, frozenset(options.trust)):
@@ -85,7 +83,7 @@ def _score(
 
 def _name(given: str | None, files: Sequence[str]) -> str:
     """Return the name of the set: the one that was given, or that of the only file."""
-    name = Path(files[0]).stem if given is None else given
+    name = name_of(Path(files[0])) if given is None else given
     if given is None and len(files) > 1:
         raise UserError("--file: names several files, so the set needs a name, such as --name june")
     if why := wrong_name(name):

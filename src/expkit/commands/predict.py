@@ -102,10 +102,7 @@ def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
 
 def _inputs(task: Any, file: Path, data: Mapping[str, Any]) -> "list[Record]":
     """Return what the task needs of each record in the file, or raise a UserError."""
-    from expkit.data.files import READERS, Reading, read
-    from expkit.terminal.errors import nearest
+    from expkit.data.files import Reading, read
 
-    if file.suffix not in READERS:
-        raise UserError(f"--file {file}: unknown kind of file; {nearest(file.suffix, READERS)}")
     split = read(file, reading=Reading.of(data))
     return list(task.inputs(split))

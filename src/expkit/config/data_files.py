@@ -4,7 +4,38 @@ from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
+from expkit.terminal.errors import nearest
+
 Files = str | list[str]
+
+# The kind of a file by the end of its name. More than one end may stand for the same kind.
+KINDS = {
+    **{end: end for end in (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".arrow")},
+    ".ndjson": ".jsonl",
+    ".tsv": ".csv",
+    ".feather": ".arrow",
+    **dict.fromkeys((".conllu", ".bio", ".iob", ".iob2", ".bioes", ".bmes"), ".conll"),
+}
+COMPRESSED = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+
+def kind_of(file: Path) -> str | None:
+    """The kind of a data file, a value of KINDS; None if its name does not say it."""
+    return KINDS.get(_uncompressed(file).suffix.lower())
+
+
+def compression_of(file: Path) -> str | None:
+    """How a file is compressed: `gzip`, `bz2`, `zstd` or None."""
+    return COMPRESSED.get(file.suffix.lower())
+
+
+def name_of(file: Path) -> str:
+    """The name of a file without its ends, such as `train` for `data/train.csv.gz`."""
+    return _uncompressed(file).stem
+
+
+def _uncompressed(file: Path) -> Path:
+    return file.with_suffix("") if compression_of(file) else file
 
 
 def files_of(given: str | Sequence[str]) -> list[Path]:
@@ -12,20 +43,85 @@ def files_of(given: str | Sequence[str]) -> list[Path]:
 
     A name that stands for nothing is returned as it is, so that the caller can say so.
     """
-    names = [given] if isinstance(given, str) else given
-    return [file for name in names for file in _matching(Path(name))]
+    return [file for name in _names(given) for file in _matching(Path(name))]
 
 
-def _matching(path: Path) -> Iterator[Path]:
+def _names(given: str | Sequence[str]) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _matching(path: Path) -> list[Path]:
     try:
         path = path.expanduser()
         is_folder = path.is_dir()
     except (OSError, RuntimeError, ValueError):  # no such user, or a name that no file can have
         is_folder = False
     if is_folder:
-        yield from sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-    elif has_magic(str(path)) and not path.exists():
+        return sorted(filter(_is_data, path.iterdir()))
+    if _is_pattern(path):
         found = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        yield from sorted(map(Path, found)) or [path]
-    else:
-        yield path
+        return sorted(file for file in map(Path, found) if not file.is_dir()) or [path]
+    return [path]
+
+
+def _is_pattern(path: Path) -> bool:
+    return has_magic(str(path)) and unusable(path) is None and not path.exists()
+
+
+def _is_data(file: Path) -> bool:
+    """Hidden files are no data, nor are those by which Spark says that a folder is complete."""
+    is_mark = file.name.startswith("_") and kind_of(file) is None
+    return not file.name.startswith(".") and not is_mark
+
+
+def problems_of(given: str | Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name that stands for no data, or the first such file behind it, and what is wrong."""
+    names = _names(given)
+    if not names or "" in names:
+        yield str(given), "names no file"
+        return
+    for name in names:
+        files = _matching(Path(name))
+        if not files:
+            yield name, "is a folder without files"
+        for file in files:
+            if why := _unreadable(file):
+                yield (name, why) if len(files) == 1 else (str(file), why)
+                break
+            if kind_of(file) != kind_of(files[0]):
+                advice = "name files of one kind by a pattern, such as"
+                pattern = f"'{file.parent}/*{files[0].suffix}'"
+                yield str(file), f"is of another kind than {files[0].name}; {advice} {pattern}"
+                break
+
+
+def _unreadable(file: Path) -> str | None:
+    """Why a file cannot be one of the data; None if it may be."""
+    if _is_pattern(file):
+        return f"no file has such a name{_beside(file)}"
+    if file.is_dir():
+        return (
+            f"is a folder among files; a pattern such as '{file.parent}/**/*.csv' names all in it"
+        )
+    if kind_of(file) is None:
+        behind = ", ".join(COMPRESSED)
+        return f"unknown kind of file; {nearest(file.suffix, KINDS)}; {behind} may follow"
+    if why := unusable(file):
+        return why
+    return None if file.is_file() else f"no such file{_beside(file)}"
+
+
+def _beside(file: Path) -> str:
+    beside = [p.name for p in file.parent.glob("*") if kind_of(p)]
+    return f"; in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
+
+
+def unusable(path: Path) -> str | None:
+    """Why nothing can be at `path`, such as a name that is too long; None if there may be something."""
+    try:
+        path.expanduser().stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, RuntimeError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from expkit.config.data_files import Files, files_of
+from expkit.config.data_files import Files, files_of, kind_of
 from expkit.config.targets import (
     LIBRARIES,
     Source,
@@ -123,8 +123,8 @@ def digest_of_files(given: Files) -> str:
 
 
 def as_read(file: Path, content: str) -> str:
-    """What decides the records of a data file, apart from options: its content, and its suffix."""
-    return content + file.suffix
+    """What decides the records of a data file, apart from options: its content, and its kind."""
+    return f"{content}{kind_of(file)}"
 
 
 def digest_of_values(values: Mapping[str, Any]) -> str:

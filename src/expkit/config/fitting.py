@@ -5,17 +5,18 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from encodings.aliases import aliases
 from importlib.metadata import entry_points
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from expkit.config import set_names
-from expkit.config.data_files import files_of
+from expkit.config.data_files import problems_of, unusable
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
 from expkit.terminal.errors import UserError, nearest, shortened
 
-FILE_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet", ".txt", ".conll", ".bio", ".iob")
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 LONGEST = {"tracking.experiment": 500, "run_name": 250}  # characters that MLflow's tables take
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
@@ -89,28 +90,38 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
         return
     if (conll := data.get("conll")) is not None:
         yield from _conll(conll)
+    if (csv := data.get("csv")) is not None:
+        yield from _csv(csv)
+    if (encoding := data.get("encoding")) is not None and not _is_encoding(encoding):
+        usual = sorted(filter(_is_encoding, {"utf_8", *aliases.values()}))
+        yield f"data.encoding={encoding!r}: no encoding of text; {nearest(encoding, usual)}"
     given = {key: data.get(key) for key in ("train_file", "validation_file", "test_file")}
     further = data.get("eval_files") or {}
     given |= {f"eval_files.{name}": files for name, files in further.items()}
     for key, files in given.items():
-        found = files_of(files) if files else []
-        for file in found:
-            if wrong := unreadable(file):
-                shown = files if isinstance(files, str) and len(found) == 1 else str(file)
-                yield f"data.{key}={shown!r}: {wrong}"
+        for name, why in problems_of(files) if files is not None else ():
+            yield f"data.{key}={name!r}: {why}"
 
 
-def unreadable(file: Path) -> str | None:
-    """Why a file cannot be one of the data; None if it may be."""
-    if file.suffix not in FILE_SUFFIXES:
-        return f"unknown kind of file; {nearest(file.suffix, FILE_SUFFIXES)}"
-    if unusable := _unusable(file):
-        return unusable
-    if file.is_file():
-        return None
-    beside = [p.name for p in file.parent.glob("*") if p.suffix in FILE_SUFFIXES]
-    where = f"in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
-    return f"no such file{'; ' + where if where else ''}"
+def _is_encoding(name: str) -> bool:
+    """Whether Python reads text in an encoding of this name."""
+    try:
+        TextIOWrapper(BytesIO(), name)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _csv(csv: Mapping[str, Any]) -> Iterator[str]:
+    delimiter, quoting = csv.get("delimiter"), csv.get("quoting")
+    known = delimiter in (None, "tab") or re.fullmatch(r'[^"\r\n\0]', str(delimiter))
+    if csv.keys() - {"delimiter", "quoting"} or not known:
+        yield (
+            f"data.csv={csv}: expected delimiter=null, one character such as ';', or tab; "
+            "and quoting=null, minimal or none"
+        )
+    elif quoting not in (None, "minimal", "none"):
+        yield f"data.csv.quoting={quoting!r}: {nearest(quoting, ('null', 'minimal', 'none'))}"
 
 
 def _division(data: Mapping[str, Any]) -> Iterator[str]:
@@ -164,17 +175,6 @@ def _labels(task: Mapping[str, Any]) -> Iterator[str]:
         yield f"task.labels={names!r}: expected at least two names, each of them once and none blank{first}"
 
 
-def _unusable(path: Path) -> str | None:
-    """Why nothing can be at `path`, such as a name that is too long; None if there may be something."""
-    try:
-        path.expanduser().stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, RuntimeError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None
-
-
 def _model_path(path: str) -> Iterator[str]:
     path, _, _ = path.partition("#")
     if path.startswith("pkg://"):
@@ -183,8 +183,8 @@ def _model_path(path: str) -> Iterator[str]:
         except UserError as error:
             yield str(error)
         return
-    if unusable := _unusable(Path(path)):
-        yield f"model.path={path!r}: {unusable}"
+    if why := unusable(Path(path)):
+        yield f"model.path={path!r}: {why}"
         return
     folder = Path(path).expanduser()
     if folder.is_dir():

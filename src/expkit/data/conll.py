@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from expkit.data.splits import Record
+from expkit.data.text_files import lines_of
 from expkit.terminal.errors import DataError
 
 Numbered = tuple[int, str]  # the number of a line, and its text
@@ -26,7 +27,23 @@ NUMBER = re.compile(r"[0-9]+([-.][0-9]+)?")
 NO_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 
 
-def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Record]]:
+def is_tagged(lines: Iterable[str]) -> bool:
+    """Whether every line of a file ends with a tag, and one of them is not O, or it starts with -DOCSTART-."""
+    tags: set[str] = set()
+    for cells in map(_at_gaps, lines):
+        if cells[0] == "-DOCSTART-" and not tags:
+            return True
+        if not TAG.fullmatch(cells[-1]) or len(cells) < 2:
+            if cells == [""] or cells[0].startswith("#"):
+                continue
+            return False
+        tags.add(cells[-1])
+    return bool(tags - {"O"})
+
+
+def records(
+    file: Path, columns: Sequence[str] | None = None, encoding: str | None = None
+) -> Iterator[tuple[int, Record]]:
     """Read sentences: each line has a word and its tag; a blank line or -DOCSTART- ends a sentence.
 
     Comments before a sentence are skipped, and so are lines whose word number is no whole number.
@@ -41,8 +58,8 @@ def records(file: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[
         DataError: a line has no tag, or it is not clear which columns hold the words and the tags.
     """
     tag = columns.index("tag") - len(columns) if columns else -1
-    with file.open(encoding="utf-8-sig") as lines:
-        sentences = _divided(file, list(_sentences(lines, tag)), len(columns) if columns else None)
+    lines = lines_of(file, encoding)
+    sentences = _divided(file, list(_sentences(lines, tag)), len(columns) if columns else None)
     names = list(columns or (_seen(file, sentences) if sentences else ()))
     count = 0
     for sentence in sentences:
@@ -80,7 +97,7 @@ def _is_comment(line: str, tag: int) -> bool:
 
 
 def _at_gaps(line: str) -> list[str]:
-    return GAP.split(line.strip(" \t"))
+    return GAP.split(line.strip(" \t\r\n"))
 
 
 def _at_tabs(line: str) -> list[str]:

@@ -1,31 +1,27 @@
-"""`data=files`: JSON Lines, JSON, CSV, Parquet, plain text, and columns of words and tags."""
+"""`data=files`: JSON, CSV, Parquet, Arrow, plain text, and columns of words and tags."""
 
-import csv
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import pyarrow as pa
-import pyarrow.parquet
 from datasets import Dataset
 from datasets.table import InMemoryTable
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.config.constraints import above, at_least
-from expkit.config.data_files import Files
+from expkit.config.data_files import Files, files_of, kind_of, name_of, problems_of
 from expkit.config.fingerprint import as_read, digest_of_content
-from expkit.data import conll
+from expkit.data import arrow_files, conll, csv_files, json_files
 from expkit.data.division import Division, Undivided
-from expkit.data.splits import CHUNK, Record, Split, Splits
-from expkit.data.table import Located, is_encodable, shown, table_of
+from expkit.data.splits import Split, Splits
+from expkit.data.table import Located, Source, table_of
+from expkit.data.text_files import lines_of
+from expkit.terminal.display import say
 from expkit.terminal.errors import DataError
-
-LONGEST_CELL = 2**31 - 1  # characters; Python's csv module would stop at 131,072
-UNIT = {".json": "record", ".parquet": "record"}  # places in other files are lines
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,8 @@ class Reading:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> "Reading":
         """The settings in the group `data` of a configuration; other loaders than `files` have none."""
-        return cls(data.get("encoding"), data.get("csv"), data.get("conll"))
+        plain: Any = OmegaConf.to_container(data) if isinstance(data, DictConfig) else data
+        return cls(plain.get("encoding"), plain.get("csv"), plain.get("conll"))
 
 
 def load(
@@ -86,137 +83,96 @@ def load(
 
 
 def read(path: Files | Path, limit: int | None = None, reading: Reading | None = None) -> Split:
-    """Read the examples of one file into a split that is named after the file."""
-    columns = (reading.conll or {}).get("columns") if reading else None
-    assert not isinstance(path, list)
-    file = Path(path).expanduser()
-    unit = UNIT.get(file.suffix, "line")
-    try:
-        reader = READERS[file.suffix]
-        located = reader(file, columns) if reader is conll.records else reader(file)
-        table, lines = table_of(file, unit, islice(located, limit))
-        identity = [as_read(file, digest_of_content(file)), limit, list(columns or ())]
-        if file.suffix == ".parquet":  # where `datasets` keeps the names of class labels
-            table = table.replace_schema_metadata(pyarrow.parquet.read_schema(file).metadata)
-    except UnicodeDecodeError:
-        raise _not_utf8(file) from None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    """Read the first `limit` examples of a file, or of several, into a split that is named after it.
+
+    Args:
+        path: a file, a folder, a pattern such as `parts/*.parquet`, or a list of these.
+
+    Raises:
+        DataError: a file cannot be read or is empty, or records have different columns.
+    """
+    given = str(path) if isinstance(path, Path) else path
+    for name, why in problems_of(given):
+        raise DataError(f"{name}: {why}")
+    reading, files = reading or Reading(), files_of(given)
+    table, sources = _together(files, limit, reading)
+    contents = [as_read(source.file, digest_of_content(source.file)) for source in sources]
+    identity = json.dumps([contents, limit, asdict(reading)])
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    shown = (
+        str(files[0])
+        if len(files) == 1
+        else ", ".join([given] if isinstance(given, str) else given)
+    )
     try:
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
     except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
         text = str(error).partition("\n")[0]
-        raise DataError(f"{file}: cannot be used: {text:.200}") from None
-    return Split(rows, file.stem, str(file), digest, where=lambda i: f"{file}, {unit} {lines[i]}")
+        raise DataError(f"{shown}: cannot be used: {text:.200}") from None
+    name = name_of(files[0]) + (f"+{len(files) - 1}" if len(files) > 1 else "")
+    return Split(rows, name, shown, digest, where=lambda i: _place(sources, i))
 
 
-def _not_utf8(file: Path) -> DataError:
-    """An error that names the line, which a UnicodeDecodeError does not know."""
-    with file.open(encoding="utf-8", errors="surrogateescape") as lines:
-        wrong = (number for number, line in enumerate(lines, 1) if not is_encodable(line))
-        return DataError(f"{file}, line {next(wrong, 1)}: not UTF-8 text")
+def _together(
+    files: list[Path], limit: int | None, reading: Reading
+) -> tuple[pa.Table, list[Source]]:
+    """The table of all files, with what `datasets` says of the columns."""
+    current = files[0]
 
+    def source(file: Path) -> Source:
+        nonlocal current
+        current = file
+        return Source(file, *READERS[str(kind_of(file))](file, reading))
 
-def _jsonl(file: Path) -> Located:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, _mapping(file, f"line {number}", _parsed(file, line, number))
-
-
-def _parsed(file: Path, text: str, line: int = 0) -> Any:
-    """Parse JSON text: line `line` of the file, or the whole file if `line` is 0."""
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        reason = error.msg.removesuffix(" at")
-        raise DataError(
-            f"{file}, line {line or error.lineno}: not JSON: {reason} (column {error.colno}); "
-            f"starts {text[:60]!r}"
-        ) from None
-    except (ValueError, RecursionError):
-        place = f"{file}, line {line}" if line else file
-        raise DataError(
-            f"{place}: a number has more digits than Python reads, or lists are nested too deeply; "
-            f"starts {text[:60]!r}"
-        ) from None
+        table, sources = table_of(map(source, files), limit)
+        features = {source.file: arrow_files.features(source.file) for source in sources}
+    except OSError as error:
+        raise DataError(f"{current}: cannot be read: {error.strerror or error}") from None
+    for file, found in features.items():
+        if found != features[files[0]]:
+            raise DataError(
+                f"{file}: its columns are described in another way than those of {files[0]}, such as by other "
+                "names of labels; write both by the same features"
+            )
+    return table.replace_schema_metadata(features[files[0]]), sources
 
 
-def _mapping(file: Path, place: str, value: object) -> Record:
-    if not isinstance(value, dict):
-        raise DataError(
-            f'{file}, {place}: expected an object such as {{"text": …}}, got {shown(value)}'
-        )
-    return value
+def _place(sources: list[Source], index: int) -> str:
+    for source in sources:
+        if index < len(source.lines):
+            return f"{source.file}, {source.unit} {source.lines[index]}"
+        index -= len(source.lines)
+    raise IndexError(index)
 
 
-def _json(file: Path) -> Located:
-    values = _parsed(file, file.read_text(encoding="utf-8-sig"))
-    if isinstance(values, dict) and isinstance(values.get("data"), list):
-        values = values["data"]
-    if not isinstance(values, list):
-        raise DataError(f'{file}: expected a list of objects, or {{"data": [...]}}')
-    for number, value in enumerate(values, start=1):
-        yield number, _mapping(file, f"record {number}", value)
+def _conll(file: Path, reading: Reading) -> tuple[str, Located]:
+    columns = (reading.conll or {}).get("columns")
+    return "line", conll.records(file, columns, reading.encoding)
 
 
-def _csv(file: Path) -> Located:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        rows = _csv_rows(file, stream)
-        line, names = next(rows, (0, []))
-        if twice := [name for name, count in Counter(names).items() if count > 1]:
-            raise DataError(f"{file}, line {line}: two columns have the name {twice[0]!r:.60}")
-        for line, row in rows:
-            if len(row) != len(names):
-                raise DataError(
-                    f"{file}, line {line}: expected {len(names)} columns "
-                    f"({', '.join(names):.200}), found {'more' if len(row) > len(names) else 'fewer'}"
-                )
-            yield line, dict(zip(names, row, strict=True))
+def _text(file: Path, reading: Reading) -> tuple[str, Located]:
+    """Every line is a text; blank lines are skipped. A file of words and tags may be named .txt, too."""
+    if (reading.conll or {}).get("columns"):
+        return _conll(file, reading)
+    if conll.is_tagged(lines_of(file, reading.encoding)):
+        say(f"{file}: every line ends with a tag, so the columns are read as words and tags")
+        return _conll(file, reading)
+    lines = enumerate(lines_of(file, reading.encoding), start=1)
+    return "line", ((number, {"text": line.rstrip("\n")}) for number, line in lines if line.strip())
 
 
-def _csv_rows(file: Path, stream: TextIO) -> Iterator[tuple[int, list[str]]]:
-    """All rows but blank ones, each with the number of the line on which it begins."""
-    csv.field_size_limit(LONGEST_CELL)
-    rows = csv.reader(stream, strict=True)
-    line = 1
-    try:
-        for row in rows:
-            if row:
-                yield line, row
-            line = rows.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{file}, line {line}: not CSV: {error}") from None
-
-
-def _parquet(file: Path) -> Located:
-    try:
-        with pyarrow.parquet.ParquetFile(file) as parquet:
-            batches = parquet.iter_batches(CHUNK)
-            records = (record for batch in batches for record in batch.to_pylist())
-            yield from enumerate(records, start=1)
-    except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the disk is at fault, not the content of the file
-        text = str(error).strip().partition("\n")[0]
-        raise DataError(f"{file}: not Parquet: {text}") from None
-
-
-def _text(file: Path) -> Located:
-    """Every line is a text; blank lines are skipped."""
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if text := line.strip():
-                yield number, {"text": text}
-
-
-READERS: dict[str, Callable[..., Located]] = {
-    ".jsonl": _jsonl,
-    ".json": _json,
-    ".csv": _csv,
-    ".parquet": _parquet,
+# Each returns what its numbers count, `line` or `record`, and the records with their numbers.
+READERS: dict[str, Callable[[Path, Reading], tuple[str, Located]]] = {
+    ".jsonl": lambda file, reading: ("line", json_files.one_a_line(file, reading.encoding)),
+    ".json": lambda file, reading: json_files.records(file, reading.encoding),
+    ".csv": lambda file, reading: (
+        "line",
+        csv_files.records(file, reading.encoding, reading.csv or {}),
+    ),
+    ".parquet": lambda file, reading: ("record", arrow_files.records(file)),
+    ".arrow": lambda file, reading: ("record", arrow_files.records(file)),
     ".txt": _text,
-    **dict.fromkeys((".conll", ".bio", ".iob"), conll.records),
+    ".conll": _conll,
 }

@@ -5,6 +5,7 @@ import reprlib
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -22,41 +23,65 @@ DEEPEST = 32  # levels of lists and objects in a value; Arrow takes 64
 UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError)
 
 
-def table_of(file: Path, unit: str, located: Located) -> tuple[pa.Table, "array[int]"]:
-    """Put all records into a table, and return it with the line number of each record.
+@dataclass(frozen=True)
+class Source:
+    """The records of one file; `unit` says what their numbers count, `line` or `record`."""
+
+    file: Path
+    unit: str
+    located: Located
+    lines: "array[int]" = field(default_factory=lambda: array("q"))  # of what the table holds
+
+
+def table_of(sources: Iterable[Source], limit: int | None = None) -> tuple[pa.Table, list[Source]]:
+    """Put the first `limit` records of all files into a table; return it and the files that were read.
 
     Python holds one chunk of the records at a time, and all chunks but the first are kept on disk. A
     later chunk may widen the type of a column: null to any type, whole numbers to fractions.
 
-    Args:
-        unit: what the numbers count, `line` or `record`.
-
     Raises:
-        DataError: the file has no records, or they differ in their columns or types.
+        DataError: a file has no records, or they differ in their columns or types.
     """
-    lines: array[int] = array("q")
     parts: list[pa.Table] = []
-    first: Record = {}  # the first value of each column that is not null
-    while chunk := list(islice(located, CHUNK)):
-        first = first or dict.fromkeys(chunk[0][1])
-        _require_columns(file, unit, first, chunk)
-        for column, known in first.items():
-            if known is None:
-                values = (record[column] for _, record in chunk)
-                first[column] = next((v for v in values if v is not None), None)
-        # Arrow takes gigabytes for a value of some hundred levels, before it refuses it or not.
-        values = (value for _, record in chunk for value in record.values())
-        if any(_is_nested(value, DEEPEST) for value in values):
-            raise _odd_one(file, unit, first, chunk)
-        try:
-            part = pa.table({name: pa.array([r[name] for _, r in chunk]) for name in first})
-            _append(parts, part)
-        except UNFIT:
-            raise _odd_one(file, unit, first, chunk) from None
-        lines.extend(line for line, _ in chunk)
-    if not parts:
-        raise DataError(f"{file}: is empty; expected one example a line")
-    return pa.concat_tables(parts), lines
+    known: Record = {}  # the first value of each column that is not null
+    done: list[Source] = []
+    left = limit
+    for source in sources:
+        done.append(source)
+        located = islice(source.located, left)
+        while chunk := list(islice(located, CHUNK)):
+            known = known or dict.fromkeys(chunk[0][1])
+            _add(parts, source, done[0].file, known, chunk)
+            source.lines.extend(line for line, _ in chunk)
+        if not source.lines:
+            raise DataError(f"{source.file}: is empty; expected one example a line")
+        left = None if left is None else left - len(source.lines)
+        if left == 0:
+            break
+    return pa.concat_tables(parts), done
+
+
+def _add(
+    parts: list[pa.Table],
+    source: Source,
+    like: Path,
+    known: Record,
+    chunk: list[tuple[int, Record]],
+) -> None:
+    """Add a chunk of records, and to `known` the first value of columns that had none."""
+    _require_columns(source, like, known, chunk)
+    for column in [column for column, value in known.items() if value is None]:
+        values = (record[column] for _, record in chunk)
+        known[column] = next((v for v in values if v is not None), None)
+    # Arrow takes gigabytes for a value of some hundred levels, before it refuses it or not.
+    values = (value for _, record in chunk for value in record.values())
+    if any(_is_nested(value, DEEPEST) for value in values):
+        raise _odd_one(source, known, chunk)
+    try:
+        part = pa.table({name: pa.array([r[name] for _, r in chunk]) for name in known})
+        _append(parts, part)
+    except UNFIT:
+        raise _odd_one(source, known, chunk) from None
 
 
 def _append(parts: list[pa.Table], part: pa.Table) -> None:
@@ -82,8 +107,10 @@ def _on_disk(table: pa.Table) -> pa.Table:
 
 
 def _require_columns(
-    file: Path, unit: str, columns: Record, located: list[tuple[int, Record]]
+    source: Source, like: Path, columns: Record, located: list[tuple[int, Record]]
 ) -> None:
+    file, unit = source.file, source.unit
+    model = "the first one" if file == like else str(like)
     for name in columns:
         if "\0" in name or not is_encodable(name):
             raise DataError(
@@ -96,13 +123,14 @@ def _require_columns(
         if record.keys() != columns.keys():
             differing = sorted(record.keys() ^ columns.keys())
             raise DataError(
-                f"{file}, {unit} {line}: columns differ from those of the first one in "
+                f"{file}, {unit} {line}: columns differ from those of {model} in "
                 f"{', '.join(f'{name!r:.60}' for name in differing[:5])}"
             )
 
 
-def _odd_one(file: Path, unit: str, first: Record, located: list[tuple[int, Record]]) -> DataError:
+def _odd_one(source: Source, first: Record, located: list[tuple[int, Record]]) -> DataError:
     """An error that names the first value that does not fit the first one of its column."""
+    file, unit = source.file, source.unit
     for column, known in first.items():
         for line, record in located:
             value = record[column]

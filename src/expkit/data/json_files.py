@@ -1,0 +1,104 @@
+"""JSON Lines, and JSON in one piece."""
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from expkit.data.splits import Record
+from expkit.data.table import Located, shown
+from expkit.data.text_files import lines_of
+from expkit.terminal.display import say
+from expkit.terminal.errors import DataError
+
+
+def one_a_line(file: Path, encoding: str | None) -> Located:
+    """Read JSON Lines: one object on each line; blank lines are skipped."""
+    for number, line in enumerate(lines_of(file, encoding), start=1):
+        if line.strip():
+            yield number, _mapping(f"{file}, line {number}", _parsed(file, line, number))
+
+
+def records(file: Path, encoding: str | None) -> tuple[str, Located]:
+    """Read a list of objects, {"data": [...]}, an object of lists, or one object a line.
+
+    Returns:
+        what the numbers of the records count, and the records.
+    """
+    filled = (line for line in lines_of(file, encoding) if line.strip())
+    first, *more = list(islice(filled, 2)) or [""]
+    filled.close()
+    if more and _is_object(first):
+        return "line", one_a_line(file, encoding)
+    return "record", _whole(file, encoding)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _whole(file: Path, encoding: str | None) -> Located:
+    values = _parsed(file, "".join(lines_of(file, encoding)))
+    if isinstance(values, dict):
+        data = values.get("data")
+        is_list = isinstance(data, list) and all(isinstance(one, dict) for one in data)
+        values = data if is_list else _by_column(file, values)
+    if not isinstance(values, list):
+        raise DataError(f'{file}: expected a list of objects, or {{"data": [...]}}')
+    for number, value in enumerate(values, start=1):
+        yield number, _mapping(f"{file}, record {number}", value)
+
+
+def _by_column(file: Path, columns: dict[str, Any]) -> list[Record]:
+    """The records of an object that has a list for each column; any other object is one record."""
+    if not columns or not all(isinstance(values, list) for values in columns.values()):
+        return [columns]
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(
+            f"{file}: is one object of lists, but they are not equally long: {shown(lengths)}; if it is one "
+            "record, name the file .jsonl and write it on one line"
+        )
+    say(f"{file}: is one object of lists; each list is read as a column, and not all as one record")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"an object has two values of the name {twice!r:.60}")
+    return found
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _parsed(file: Path, text: str, line: int = 0) -> Any:
+    """Parse JSON text: line `line` of the file, or the whole file if `line` is 0."""
+    place = f"{file}, line {line}" if line else str(file)
+    try:
+        return _decoder.decode(text)
+    except DataError as error:
+        raise DataError(f"{place}: {error}; keep one of them") from None
+    except json.JSONDecodeError as error:
+        reason = error.msg.removesuffix(" at")
+        raise DataError(
+            f"{file}, line {line or error.lineno}: not JSON: {reason} (column {error.colno}); "
+            f"starts {text[:60]!r}"
+        ) from None
+    except (ValueError, RecursionError):
+        raise DataError(
+            f"{place}: a number has more digits than Python reads, or lists are nested too deeply; "
+            f"starts {text[:60]!r}"
+        ) from None
+
+
+def _mapping(place: str, value: object) -> Record:
+    if not isinstance(value, dict):
+        raise DataError(f'{place}: expected an object such as {{"text": …}}, got {shown(value)}')
+    return value
