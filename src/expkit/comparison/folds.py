@@ -4,6 +4,8 @@ The predictions of all folds are put together and scored as one split, and a boo
 interval. Where there are several seeds, an example has a prediction of each.
 """
 
+import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -12,12 +14,20 @@ from typing import Any
 from expkit.comparison.bootstrap import Interval, interval
 from expkit.comparison.paired import statistics_of
 from expkit.config.components import Metrics
+from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import Outcomes, digest, taken_by
+from expkit.metrics.result import FINAL
 
 Parts = Mapping[
     tuple[str, str], Sequence[Outcomes]
 ]  # of the runs of a configuration, by (seed, fold)
-RESAMPLES = 1000
+
+
+def complete(keys: Iterable[tuple[str, str]], folds: int) -> list[tuple[str, str]]:
+    """Return those of the (seed, fold) whose seed has all folds."""
+    found = list(keys)
+    counts = Counter(seed for seed, _ in found)
+    return [(seed, fold) for seed, fold in found if counts[seed] == folds]
 
 
 def pooled(parts: Parts) -> list[Outcomes]:
@@ -59,7 +69,12 @@ def _chained(parts: Iterable[Sequence[Any]]) -> list[Any]:
     return list(chain.from_iterable(parts))
 
 
-def scores_of(outcomes: Sequence[Outcomes], settings: Mapping[str, Any]) -> dict[str, Interval]:
+def scores_of(
+    outcomes: Sequence[Outcomes],
+    settings: Mapping[str, Any],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
     """Score outcomes by their metrics, which `settings` describes, with 95 % intervals.
 
     A metric without a method `statistics` has no interval.
@@ -69,7 +84,7 @@ def scores_of(outcomes: Sequence[Outcomes], settings: Mapping[str, Any]) -> dict
         for name in part.metrics:
             metric = Metrics({name: settings[name]})[name]
             if hasattr(metric, "statistics"):
-                found |= interval(statistics_of(metric, part), RESAMPLES, seed=0)
+                found |= interval(statistics_of(metric, part), resamples, seed)
             else:
                 given = {"predictions": part.predictions, "references": part.references}
                 further = taken_by(metric._compute, part.settings)
@@ -78,3 +93,32 @@ def scores_of(outcomes: Sequence[Outcomes], settings: Mapping[str, Any]) -> dict
                 )
                 found |= {score: Interval(float(value)) for score, value in scores.items()}
     return found
+
+
+def records_of(
+    name: str, metrics: Sequence[Mapping[str, float]], pooled: Mapping[str, Interval]
+) -> list[dict[str, Any]]:
+    """Return a record for each score of a configuration: mean and deviation over runs, and all predictions.
+
+    Args:
+        metrics: those of each run, by key.
+        pooled: the scores of all predictions together.
+    """
+    intervals = {key_of(FINAL + score): found for score, found in pooled.items()}
+    records = []
+    for key in dict.fromkeys(key for of_run in metrics for key in of_run if key.startswith(FINAL)):
+        values = [of_run[key] for of_run in metrics if key in of_run]
+        found = intervals.get(key)
+        records.append(
+            {
+                "metric": key.removeprefix(FINAL),
+                "configuration": name,
+                "mean": statistics.fmean(values),
+                "sd": statistics.stdev(values) if len(values) > 1 else None,
+                "pooled": found and found.score,
+                "low": found and found.low,
+                "high": found and found.high,
+                "runs": len(values),
+            }
+        )
+    return records

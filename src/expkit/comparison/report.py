@@ -1,9 +1,10 @@
 """Show groups as a table in the terminal, in Markdown and in CSV."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from expkit.comparison.bootstrap import Difference
 from expkit.comparison.groups import FINISHED, ComparedRun, Group, best_of, short_names
@@ -116,6 +117,17 @@ def difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list
     return columns, rows
 
 
+def fold_cells(records: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table of what `folds.records_of` has made."""
+    rows = []
+    for r in records:
+        mean = f"{r['mean']:.4f}" + ("" if r["sd"] is None else f" ± {r['sd']:.4f}")
+        pooled = "" if r["pooled"] is None else f"{r['pooled']:.4f}"
+        bounds = "" if r["low"] is None else f"{r['low']:.4f} to {r['high']:.4f}"
+        rows.append([r["metric"], r["configuration"], mean, pooled, bounds])
+    return ["metric", "configuration", "mean ± sd", "all predictions", "95 % interval"], rows
+
+
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(
@@ -159,7 +171,8 @@ def _legend(groups: Sequence[Group], shown: Grid) -> str:
     if unknown := ", ".join(dict.fromkeys(g.objective for g in groups if not g.direction)):
         parts.append(f"no best of {unknown}: nothing says whether less or more of it is better")
     if any(len(group.jobs) > 1 for group in groups):
-        parts.append("mean ± standard deviation over n seeds")
+        what = "runs, of all folds and seeds" if any(g.jobs[0].fold for g in groups) else "seeds"
+        parts.append(f"mean ± standard deviation over n {what}")
     return "   ".join(parts)
 
 

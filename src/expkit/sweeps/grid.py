@@ -101,13 +101,13 @@ def begin(config: Mapping[str, Any]) -> None:
 
 def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = ()) -> None:
     """Write the summary to the terminal and to the parent run."""
-    metrics = [job.config["task"].get("metrics") or {} for job in jobs]
-    found = over_folds(rows, metrics, opened.artifact) if jobs else []
-    best = best_rows([configuration.row for configuration in found] or rows)
-    show(opened.name, opened.id, rows, best, found)
+    folded = over_folds(rows, jobs, opened.artifact) if jobs else []
+    records = [record for _, of_one in folded for record in of_one]
+    best = best_rows([row for row, _ in folded] or rows)
+    show(opened.name, opened.id, rows, best, records)
     opened.conclude(rows, best)
-    if found:
-        opened.log_folds([record for configuration in found for record in configuration.table()])
+    if records:
+        opened.log_folds(records)
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:

@@ -1,9 +1,11 @@
 """What a sweep prints at its end: a table, and why jobs failed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from expkit.comparison.report import fold_cells
 from expkit.config.direction import MINIMIZE
-from expkit.sweeps.folds import OverFolds, fold_cells
+from expkit.metrics.names import key_of
 from expkit.terminal.display import say, table
 from expkit.tracking.note import Row, figures, verdicts
 
@@ -23,18 +25,23 @@ def best_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def show(
-    name: str, run_id: str, rows: Sequence[Row], best: Sequence[Row], found: Sequence[OverFolds]
+    name: str,
+    run_id: str,
+    rows: Sequence[Row],
+    best: Sequence[Row],
+    records: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Print the table of jobs, that of configurations with folds, why jobs failed and which are the best."""
+    """Print the table of jobs, the scores over folds, why jobs failed and which are the best."""
     title, shown = figures(rows)
     cells = [
         [row.name, row.state.lower(), value + "*" * (row in best), time, row.run_id[:8]]
         for row, (value, time) in zip(rows, shown, strict=True)
     ]
     table(name, ["job", "state", title, "time", "run"], cells)
-    if found:
-        header, lines = fold_cells(found)
-        table("", header, lines, bold=[i for i, each in enumerate(found) if each.row in best])
+    # A further set is the same for all folds, so that only the validation splits have scores over folds.
+    objectives = {key_of(row.objective.partition("/")[2]) for row in rows}
+    if chosen := [record for record in records if record["metric"] in objectives]:
+        table("over folds", *fold_cells(chosen))
     for row in rows:
         if row.state not in ("FINISHED", "PRUNED"):
             place = f" (run {row.run_id})" if row.run_id else ""
