@@ -17,6 +17,8 @@ from expkit.commands.evaluate import _name, parser
 from expkit.config.components import make
 from expkit.data.splits import Splits
 from expkit.metrics.outcomes import FILE, read
+from expkit.tasks.interface import Task
+from expkit.tasks.text_classification import TextClassification
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import logged_run
 
@@ -171,6 +173,16 @@ def test_what_was_left_half_done_is_done_again(
     written(project / "june.jsonl", [{**PAIR, "label": "good"}])
     evaluated(expkit, moods, "--file", "june.jsonl")
     assert true_of(moods, "june") == [1]
+
+
+def test_a_task_that_finds_other_labels_than_its_model_has_is_refused(
+    project: Path, moods: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of the user's own whose author has not thought of `adopt`."""
+    monkeypatch.setattr(TextClassification, "adopt", Task.adopt)
+    written(project / "june.jsonl", [{**PAIR, "label": label} for label in ("good", "neutral")])
+    with pytest.raises(UserError, match=r"TextClassification.setup finds .* a method `adopt`"):
+        evaluate.run(parser().parse_args([moods, "--file", "june.jsonl"]))
 
 
 def test_tags_that_other_data_lack_or_number_otherwise(project: Path, expkit: Command) -> None:
