@@ -1,10 +1,18 @@
 """Which jobs are one row of the table, and which parameters tell rows apart."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from expkit.comparison.groups import ComparedRun, best_of, grouped, metrics_to_show, short_names
+from expkit.comparison.groups import (
+    ComparedRun,
+    best_of,
+    grouped,
+    metrics_to_show,
+    require_scored,
+    short_names,
+)
 from expkit.comparison.report import _legend, grid
 from expkit.terminal.errors import UserError
 
@@ -119,6 +127,29 @@ def test_changed_data_are_not_another_seed_and_shown_where_nothing_else_says_so(
     data[1]["data.train_file"] = "b.jsonl"
     groups = grouped([job(params, f1=0.7) for params in data])
     assert [list(group.differing) for group in groups] == [["data.train_file"]] * 2
+
+
+def test_another_set_ranks_by_the_same_score_and_tells_its_contents_apart() -> None:
+    made = [
+        replace(
+            job({"optimizer.lr": lr, **later}, f1=own), metrics={"final/f1": own, "june/f1": june}
+        )
+        for lr, own, june, later in (
+            ("1", 0.9, 0.2, {"evaluated.june": "x"}),
+            ("2", 0.8, 0.3, {"evaluated.june": "x"}),
+            ("2", 0.8, 0.4, {"evaluated.june": "y"}),
+        )
+    ]
+    assert len(grouped([*made[:2], replace(made[2], params={**made[2].params, "seed": "2"})])) == 2
+    groups = grouped([each.on_set("june") for each in made])
+    assert [group.objective for group in groups] == ["june/f1"] * 3
+    assert [group.mean("june/f1") for group in groups] == [0.4, 0.3, 0.2]
+    assert [group.differing["data.june_digest"] for group in groups] == ["y", "x", "x"]
+    assert metrics_to_show(groups, [], "june/") == ["june/f1"]
+    assert metrics_to_show(groups, ["final/f1", "f1"], "june/") == ["final/f1", "june/f1"]
+    with pytest.raises(UserError, match=r"--set jun: .*did you mean 'june'"):
+        require_scored(made, "jun")
+    require_scored(made, "june")
 
 
 def scores(**given: float) -> Any:

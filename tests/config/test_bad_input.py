@@ -11,6 +11,10 @@ from expkit.config.checks import check
 from expkit.config.messages import explain
 from expkit.terminal.errors import ConfigError
 
+FURTHER = (
+    *("data=files", "data.train_file={}/train.jsonl", "data.validation_file={}/train.jsonl"),
+    "data.eval_files={june: train.jsonl}",
+)
 # name: (overrides, what the message must contain). `{}` is the test's folder.
 CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "unknown option of a group": (
@@ -59,6 +63,30 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("objective='eval/f2'", "eval/accuracy", "did you mean 'eval/f1'"),
     ),
     "objective of no split": (("objective=f1",), ("objective='f1'", "eval/")),
+    "the test split as objective": (
+        ("objective=test/f1",),
+        ("objective='test/f1'", "no estimate for new data", "take eval/f1"),
+    ),
+    "an evaluation set as objective that there is not": (
+        (*FURTHER, "objective=jun/f1"),
+        ("objective='jun/f1'", "eval/loss or june/loss"),
+    ),
+    "unknown metric of an evaluation set": (
+        (*FURTHER, "objective=june/f2"),
+        ("objective='june/f2': no such metric", "did you mean 'june/f1'"),
+    ),
+    "an evaluation set with a name that is taken": (
+        (*FURTHER[:3], "data.eval_files={test: june.jsonl}"),
+        ("data.eval_files: 'test' cannot name", "names something else"),
+    ),
+    "an evaluation set with a number for a name": (
+        (*FURTHER[:3], "data.eval_files={2026_06: june.jsonl}"),
+        ("data.eval_files: 202606 is no name", "letters, digits"),
+    ),
+    "an evaluation split with a dot": (
+        ("data=hub", "data.path=x", "data.eval_splits={june.1: june}"),
+        ("data.eval_splits: 'june.1' is no name",),
+    ),
     "a label twice": (
         ("task.labels=[pos,pos,neg]",),
         ("task.labels=['pos', 'pos', 'neg']", "each of them once", "'pos' is there 2 times"),

@@ -84,9 +84,10 @@ def of_run(
     baseline: dict[str, float] = BASELINE,
     command: str = "python -m expkit seed=1",
     log_model: bool = True,
+    objective: str = "eval/f1",
     **names: str,
 ) -> list[str]:
-    config = {"objective": "eval/f1", "direction": "maximize", "task": {}}
+    config = {"objective": objective, "direction": "maximize", "task": {}}
     config |= {"tracking": {"log_model": log_model}}
     names = {"data": "demo", "model": "minilm"} | names
     scores = note.score_table(results, baseline)
@@ -129,6 +130,18 @@ def test_a_run_leaves_out_what_there_is_not() -> None:
 
 def test_a_score_that_is_missing_or_no_number_is_said() -> None:
     assert of_run(results={"validation": {"loss": 1.0}})[0].startswith("**final/f1 nan")
+
+
+def test_the_result_on_a_further_set_stands_beside_no_baseline_of_another_one() -> None:
+    results = {**RESULTS, "june": {"f1": 0.25, "f1_NEW": 0.125}}
+    shown = of_run(results=results, objective="june/f1")
+    assert shown[0] == "**june/f1 0.2500 (higher is better)**"
+    assert "| metric | final (validation) | test | june | majority baseline |" in shown
+    assert r"| f1\_NEW |  |  | 0.1250 |  |" in shown
+    shown = of_run(results=results, objective="june/f1_NEW")
+    assert shown[0].startswith(r"**june/f1\_NEW 0.1250 (")
+    row = Row("a", {}, "FINISHED", "june/f1", 0.25, metrics={"baseline/majority_f1": 0.5})
+    assert note.verdicts([row]) == ["a: june/f1 0.2500"]
 
 
 def test_names_are_no_markdown_and_break_nothing() -> None:

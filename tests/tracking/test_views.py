@@ -157,6 +157,22 @@ def test_the_objective_orders_the_jobs_in_its_direction(
     assert state["selectedColumns"][: len(names)] == shown
 
 
+def test_a_further_set_that_decides_has_its_own_curve_and_orders_the_jobs() -> None:
+    metrics = {
+        "june/f1": 0.5,
+        "june/loss": 1.0,
+        "eval.june/f1": 0.4,
+        "eval/f1": 0.3,
+        "test/f1": 0.2,
+    }
+    state = views.of_sweep("f", [job(1, objective="june/f1", metrics=metrics)])
+    assert state["orderByKey"] == "metrics.`june/f1`"
+    columns = [column for column in state["selectedColumns"] if column.startswith("metrics.")]
+    assert columns == ["metrics.`june/f1`", "metrics.`test/f1`", "metrics.`june/loss`"]
+    curves = [c["selectedMetricKeys"] for c in charts(state, "LINE")]
+    assert curves == [["train/loss", "eval/loss"], ["eval.june/f1"]]
+
+
 def test_a_curve_that_is_the_loss_is_drawn_once() -> None:
     state = views.of_sweep("f", [job(1, objective="eval/loss", direction="minimize")])
     assert [c["selectedMetricKeys"] for c in charts(state, "LINE")] == [["train/loss", "eval/loss"]]

@@ -13,7 +13,6 @@ from torch import nn
 from expkit.data.steps import Steps
 from expkit.terminal.display import Progress
 from expkit.terminal.errors import UserError
-from expkit.training.evaluation import Evaluation
 from expkit.training.interface import StepResult
 from expkit.training.monitor import Monitor
 
@@ -26,7 +25,6 @@ class Scene:
         self.logged: list[tuple[int, dict[str, float]]] = []
         scores_left = iter(scores)
         objective = changes.pop("objective", "eval/f1")
-        name = objective.removeprefix("eval/")
         self.steps = steps = Steps(
             Dataset.from_dict({"id": range(40)}),
             [1] * 40,
@@ -48,7 +46,7 @@ class Scene:
         self.monitor = Monitor(
             self.model,
             steps,
-            lambda: Evaluation({"loss": 0.0, name: next(scores_left)}, []),
+            lambda: {"eval/loss": 0.0, "eval/f1": 0.0, objective: next(scores_left)},
             lambda metrics, step: self.logged.append((step, metrics)),
             Progress(len(steps)),
             objective=objective,
@@ -148,6 +146,19 @@ def test_an_objective_that_the_task_does_not_compute_is_named(tmp_path: Path) ->
     scene.monitor.objective = "eval/f2"
     with pytest.raises(UserError, match=r"objective='eval/f2'.*did you mean 'eval/f1'"):
         scene.train()
+
+
+def test_a_further_set_decides_if_the_objective_names_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.5, 0.9, 0.7, 0.6], objective="june/f1")
+    scene.train()
+    assert scene.monitor.best_step == 8
+    curves = [metrics for _, metrics in scene.logged if "eval/loss" in metrics]
+    assert [metrics["eval.june/f1"] for metrics in curves] == [0.5, 0.9, 0.7]
+    assert {metrics["eval/f1"] for metrics in curves} == {0.0}
+    assert not any("june/f1" in metrics for metrics in curves), "that is the name of the result"
+    scene.monitor.objective = "june/f2"
+    with pytest.raises(UserError, match=r"objective='june/f2'.*did you mean 'june/f1'"):
+        scene.monitor.on_start()
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
