@@ -184,7 +184,7 @@ def _one(answer: Callable[..., Any], record: "Record", place: str) -> "list[Reco
 def _batches(records: "Sequence[Record]", tokenizer: Any, longest: int) -> Iterator[list[int]]:
     """Numbers of the records, those of similar length together, the longest ones first."""
     texts = [" ".join(map(str, record.values())) for record in records]
-    lengths = [min(len(ids), longest) for ids in tokenizer(texts)["input_ids"]]
+    lengths = [min(len(ids), longest) for ids in tokenizer(texts, truncation=True)["input_ids"]]
     order = sorted(range(len(records)), key=lengths.__getitem__, reverse=True)
     while order:
         size = max(1, min(EXAMPLES, TOKENS // max(lengths[order[0]], 1)))
