@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from conftest import SMALL_TASKS, Command, composed
-from expkit.commands.predict import _inputs, _typed, parser
+from expkit.commands.predict import _typed, parser
 from expkit.config.components import make
+from expkit.data.files import Reading, read
 from expkit.data.splits import Record
 from expkit.terminal.errors import DataError, UserError
 
@@ -18,7 +19,7 @@ def asked(folder: Path, task: str, records: list[Any], *options: str) -> list[Re
     file = folder / "asked.jsonl"
     file.write_text("\n".join(map(json.dumps, records)))
     made = make(composed(f"task={task}", *options), "task")
-    return _inputs(made, file, {})
+    return list(made.inputs(read(file)))
 
 
 # name: (task, records of the file, records that the task is asked)
@@ -143,9 +144,8 @@ def test_a_file_of_words_and_tags_has_the_columns_of_the_run(tmp_path: Path) -> 
     file = tmp_path / "asked.conll"
     file.write_text("1 Anna B-PER O\n2 sings O O\n")
     task = make(composed("task=token_classification"), "task")
-    assert _inputs(task, file, {"conll": {"columns": ["id", "word", "tag", "_"]}}) == [
-        {"tokens": ["Anna", "sings"]}
-    ]
+    split = read(file, reading=Reading(conll={"columns": ["id", "word", "tag", "_"]}))
+    assert task.inputs(split) == [{"tokens": ["Anna", "sings"]}]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
@@ -142,6 +143,13 @@ def test_the_adapter_is_merged_and_mlflow_serves_the_model(
     )
     (shown,) = re.findall(r"-?\d+\.\d+", printed)
     assert float(shown) == pytest.approx(made[0]["score"], rel=1e-4)
+
+    options = ("--file", "pairs/validation.csv", "--out", "pairs/predicted.parquet")
+    expkit(folder, run.info.run_id, "--trust", "my_pkg", *options, module="expkit.predict")
+    table = pd.read_parquet(folder / "pairs" / "predicted.parquet")
+    assert table["sentence1"].tolist() == [first for first, *_ in rows]
+    expected = [one["score"] for one in made]
+    assert table["predicted_prediction"].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_it_is_compared_and_reproduced(runs: dict[str, Run], folder: Path) -> None:

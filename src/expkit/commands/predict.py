@@ -1,9 +1,9 @@
 """Get predictions from the model that a run has logged."""
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,14 @@ from expkit.terminal import streams
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
-    from expkit.data.splits import Record
+    from expkit.data.splits import Record, Split
+    from expkit.data.writing import Answered
+    from expkit.tasks.interface import Task
 
-RECORDS_AT_ONCE = 64
-OPTIONS = ("--text", "--file", "--trust", "--help", "-h")
+EXAMPLES, TOKENS = 64, 8_192  # in a batch, at most
+# Texts of a part of the data are sorted by length; it has at most so many, and so many tokens.
+PART_EXAMPLES, PART_TOKENS = 64 * EXAMPLES, 2**20
+OPTIONS = ("--text", "--file", "--out", "--probabilities", "--precision", "--trust", "--help", "-h")
 IS_TEXT = "\0"  # marks a text; the operating system allows no such character in an argument
 
 
@@ -52,44 +56,141 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--file", type=Path, help="a file with the task's columns, as data=files reads it"
     )
+    about = "a new .jsonl, .csv or .parquet file for the records and their predictions"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=about)
+    about = "also the probability of every label"
+    parser.add_argument("--probabilities", action="store_true", help=about)
+    about = "in which matrices are multiplied; fp32 unless you say bf16"
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help=about)
     add_trust(parser, "the run's task")
     return parser
 
 
 def run(options: argparse.Namespace) -> bool:
-    """Print the predictions for a text as a table, or those for a file as JSON Lines.
+    """Print the predictions for a text as a table, or those for a file as JSON Lines, or write these.
 
     Returns whether all of them could be printed.
     """
     from expkit.config.components import make_task
-    from expkit.terminal.display import table
+    from expkit.data import writing
+    from expkit.data.files import Reading, read
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
-    from expkit.tracking.model import load_model
+    from expkit.training.evaluation import inference
 
     run = logged_run(options.run_id)
     hush()
     run.require_trusted("task", frozenset(options.trust))
     task = make_task(run.config)
     model_uri = run.model_uri()  # a run without a model is refused before the file is read
-    text = options.text
-    records = [_typed(task.columns, text)] if text else _inputs(task, options.file, run.config.data)
-    model, tokenizer = load_model(model_uri)
-    model.eval()
-    for start in range(0, len(records), RECORDS_AT_ONCE):
-        chunk = records[start : start + RECORDS_AT_ONCE]
-        answers = task.answer(model, tokenizer, chunk)
-        if text:
-            (rows,) = answers
-            cells = [[str(value) for value in row.values()] for row in rows]
-            table(" | ".join(text), list(rows[0]) if rows else ["nothing found"], cells)
-        else:
-            for record, rows in zip(chunk, answers, strict=True):
-                print(json.dumps({**record, "predictions": rows}, ensure_ascii=False))
+    if options.probabilities:
+        if task.shows_probabilities is None:
+            raise UserError(f"--probabilities: {type(task).__name__} has none of its labels")
+        task.shows_probabilities = True
+    if options.text and options.out:
+        raise UserError("--out: is for the records of --file; leave it out with --text")
+    if options.text:
+        asked = _typed(task.columns, options.text)
+        model, tokenizer = _loaded(model_uri, task, options.precision)
+        with inference(model, options.precision):
+            _show(" | ".join(options.text), task.answer(model, tokenizer, [asked])[0])
+        return True
+    if options.out:
+        writing.require_new(options.out)
+    split = read(options.file, reading=Reading.of(run.config.data))
+    for part in _parts(split, task):
+        task.inputs(part)  # a bad line at the end of a long file ends the command before the work
+    model, tokenizer = _loaded(model_uri, task, options.precision)
+    with inference(model, options.precision):
+        answered = _answered(task, model, tokenizer, split, options.out is not None)
+        if not options.out:
+            return _print(answered, task)
+        writing.save(options.out, answered, task.has_several_rows)
+    return True
+
+
+def _loaded(uri: str, task: "Task", precision: str) -> tuple[Any, Any]:
+    import torch
+
+    from expkit.tracking.model import load_model
+    from expkit.training.precision import choose_attention
+
+    model, tokenizer = load_model(uri)
+    choose_attention(model, precision, task.max_length)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def _show(title: str, rows: "list[Record]") -> None:
+    from expkit.terminal.display import table
+
+    if every := rows and rows[0].get("probabilities"):
+        rows = [{"label": label, "probability": round(p, 4)} for label, p in every.items()]
+    cells = [[str(value) for value in row.values()] for row in rows]
+    table(title, list(rows[0]) if rows else ["nothing found"], cells)
+
+
+def _print(answered: "Iterator[Answered]", task: "Task") -> bool:
+    from expkit.data.writing import as_json
+
+    for part, answers in answered:
+        for record, rows in zip(task.inputs(part), answers, strict=True):
+            print(as_json({**record, "predictions": rows}))
         sys.stdout.flush()
         if 1 in streams.failed:  # standard output takes no more: `| head`, or a full disk
             return False
     return True
+
+
+def _parts(split: "Split", task: "Task") -> "Iterator[Split]":
+    """Divide the data; the first part is short, so that something is seen soon."""
+    most = max(EXAMPLES, min(PART_EXAMPLES, PART_TOKENS // task.max_length))
+    start, end = 0, EXAMPLES
+    while start < len(split):
+        yield split.part(start, end)
+        start, end = end, end + most
+
+
+def _answered(
+    task: "Task", model: Any, tokenizer: Any, split: "Split", has_bar: bool
+) -> "Iterator[Answered]":
+    """Answer one part after the other, with a bar on standard error if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    is_shown = sys.stderr.isatty() and (has_bar or not sys.stdout.isatty())
+    console, answer = Console(stderr=True), partial(task.answer, model, tokenizer)
+    with Progress(console=console, redirect_stdout=False, disable=not is_shown) as bar:
+        done = bar.add_task("predict", total=len(split))
+        for part in _parts(split, task):
+            records = task.inputs(part)
+            answers: list[list[Record]] = [[]] * len(records)
+            for numbers in _batches(records, tokenizer, task.max_length):
+                try:
+                    made = answer([records[i] for i in numbers])
+                except UserError:  # it does not say which record of the batch cannot be answered
+                    made = [_one(answer, records[i], part.where(i)) for i in numbers]
+                for i, rows in zip(numbers, made, strict=True):
+                    answers[i] = rows
+                bar.advance(done, len(numbers))
+            yield part, answers
+
+
+def _one(answer: Callable[..., Any], record: "Record", place: str) -> "list[Record]":
+    try:
+        return list(answer([record])[0])
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _batches(records: "Sequence[Record]", tokenizer: Any, longest: int) -> Iterator[list[int]]:
+    """Numbers of the records, those of similar length together, the longest ones first."""
+    texts = [" ".join(map(str, record.values())) for record in records]
+    lengths = [min(len(ids), longest) for ids in tokenizer(texts, truncation=True)["input_ids"]]
+    order = sorted(range(len(records)), key=lengths.__getitem__, reverse=True)
+    while order:
+        size = max(1, min(EXAMPLES, TOKENS // max(lengths[order[0]], 1)))
+        yield order[:size]
+        del order[:size]
 
 
 def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
@@ -98,11 +199,3 @@ def _typed(columns: Sequence[str], texts: Sequence[str]) -> "Record":
             f"--text: got {len(texts)} texts, but this run takes {len(columns)}: {', '.join(columns)}"
         )
     return dict(zip(columns, texts, strict=True))
-
-
-def _inputs(task: Any, file: Path, data: Mapping[str, Any]) -> "list[Record]":
-    """Return what the task needs of each record in the file, or raise a UserError."""
-    from expkit.data.files import Reading, read
-
-    split = read(file, reading=Reading.of(data))
-    return list(task.inputs(split))

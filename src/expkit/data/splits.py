@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from datasets import Dataset
@@ -34,6 +34,11 @@ class Split:
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.rows)
+
+    def part(self, start: int, end: int) -> "Split":
+        """The examples from number `start` up to `end`, which is not among them."""
+        rows = self.rows.select(range(start, min(end, len(self))))
+        return replace(self, rows=rows, where=lambda i: self.where(start + i))
 
     def column(self, name: str) -> list[Any]:
         """All values of one column.

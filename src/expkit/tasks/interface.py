@@ -40,6 +40,12 @@ class Task(ABC):
 
     short_name: str = ""  # in names of runs; empty: the name of the class
     pipeline: str = ""  # how the model is served: one of `expkit.tasks.serving.SERVED`
+    has_several_rows: bool = (
+        False  # whether `answer` may have more or fewer rows than one for a record
+    )
+    # Whether `shown` has `probabilities`, of each label by its name; None: the task has none. `predict
+    # --probabilities` sets it.
+    shows_probabilities: bool | None = None
 
     def __init__(
         self,
@@ -193,7 +199,8 @@ class Task(ABC):
     def inputs(self, split: Split) -> list[Record]:
         """The records that `answer` takes, out of a file without labels. Raises DataError."""
         split.require_texts(self.columns)
-        return [{name: record[name] for name in self.columns} for record in split]
+        columns = split.rows.select_columns(self.columns)[:]
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def answer(
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
@@ -204,8 +211,12 @@ class Task(ABC):
         inputs = tokenized(texts, tokenizer, model.config, places)
         batch = tokenizer.pad(inputs, return_tensors="pt").to(model.device)
         with torch.inference_mode():
-            made = self.predictions(model, tokenizer, batch, model(**batch).logits)
+            made = self.predictions(model, tokenizer, batch, self.logits(model, batch))
         return [[self.shown(prediction, model.config)] for prediction in made]
+
+    def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """The logits from which `answer` makes predictions."""
+        return logits_of(model, batch)
 
     def shown(self, prediction: Any, config: PretrainedConfig) -> Record:
         """A prediction as the row of a table."""

@@ -53,6 +53,7 @@ class MaskedLM(Task):
 
     short_name = "mlm"  # in names of runs
     pipeline = "fill-mask"
+    has_several_rows = True
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ class TextClassification(Task):
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    shows_probabilities = False
 
     def __init__(
         self,
@@ -88,10 +89,13 @@ class TextClassification(Task):
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        # Heads of BERT's kind read the first position only.
-        with last_layer_at(model, lambda states: states[:, :1]):
-            logits = logits_of(model, batch)
+        logits = self.logits(model, batch)
         return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
+
+    def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Logits (batch, labels). Heads of BERT's kind read the first position only."""
+        with last_layer_at(model, lambda states: states[:, :1]):
+            return logits_of(model, batch)
 
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
@@ -140,6 +144,9 @@ class TextClassification(Task):
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The most probable label, with its probability."""
+        """The most probable label, with its probability; perhaps those of all labels, not rounded."""
         best = int(np.argmax(prediction))
-        return {"label": config.id2label[best], "probability": round(prediction[best], 4)}
+        row = {"label": config.id2label[best], "probability": round(prediction[best], 4)}
+        if self.shows_probabilities:
+            row["probabilities"] = {config.id2label[i]: p for i, p in enumerate(prediction)}
+        return row

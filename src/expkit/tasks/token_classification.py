@@ -49,6 +49,7 @@ class TokenClassification(Task):
 
     short_name = "ner"  # in names of runs
     pipeline = "token-classification"
+    has_several_rows = True
 
     def __init__(
         self,
