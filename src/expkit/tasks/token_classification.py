@@ -84,6 +84,11 @@ class TokenClassification(Task):
         if reading.rewritten:
             say(f"{self._tags_column}: {self._scheme}")
 
+    def gold(self, split: Split) -> Iterator[tuple[list[str], Tags]]:
+        """The types of the entities, and the tags."""
+        for sentence in self._data.bio(split):
+            yield [entity.type for entity in tags.entities(sentence)], sentence
+
     def head(self) -> Head:
         """Token classification with the names of the tags in the model's config."""
         return Head(
