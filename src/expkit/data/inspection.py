@@ -56,7 +56,7 @@ def inspected(
             answers.append(_digest(answer))
         repeated, ambiguous = _repeated(keys[name], np.asarray(answers or keys[name]))
         blank = [i for i, asked in enumerate(task.asked(split)) if _is_blank(asked)]
-        report[name] = found = {
+        found: dict[str, Any] = {
             "examples": len(split),
             "labels": None if gold is None else dict(labels.most_common()),
             "tokens": _lengths(encoded[name]["length"][:], task.max_length),
@@ -66,6 +66,7 @@ def inspected(
             "repeated": _finding(repeated, split, split),
             "ambiguous": _finding(ambiguous, split, split),
         }
+        report[name] = found
         if name == "train":
             continue
         shared = _shared(keys[name], keys["train"]).tolist()
