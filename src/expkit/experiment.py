@@ -101,7 +101,7 @@ def prepare_logged(
         cfg.precision = prepared.training.precision
         tracked.keep_identity({**identity, "precision": cfg.precision})
         tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
-    tracked.log_data(prepared.splits.named())
+    tracked.log_data(prepared.splits)
     tracked.log_inspection(prepared.report)
     return prepared
 

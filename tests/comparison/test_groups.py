@@ -160,3 +160,20 @@ def test_a_score_is_found_by_the_name_of_its_type() -> None:
     (group,) = groups = grouped([ComparedRun("a", "1", "FINISHED", "", params, metrics, {})])
     assert group.mean(group.objective) == 0.5
     assert metrics_to_show(groups, ["f1_A+B"]) == ["final/f1_A_x002B_B"]
+
+
+def test_folds_are_one_row_although_their_splits_differ() -> None:
+    jobs = [
+        job(
+            {**ADAMW, "data.fold": str(k), "data.folds": "2", "data.train_digest": f"{k}"}, f1=value
+        )
+        for k, value in ((1, 0.7), (2, 0.9))
+    ]
+    (group,) = grouped(jobs)
+    assert (group.mean("final/f1"), [j.fold for j in group.jobs]) == (
+        pytest.approx(0.8),
+        ["1", "2"],
+    )
+    assert "folds" in _legend([group], grid([group], ["final/f1"]))
+    again, _ = grouped([*jobs, jobs[0]])  # a fold counts once
+    assert [j.fold for j in again.jobs] == ["1", "2"]

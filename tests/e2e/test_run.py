@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY, environment_of
+from conftest import CHECKOUT, TINY, environment_of, only_run, runs_of
 
 WORDS = {
     "animal": ["dog", "cat", "horse", "bird", "cow"],
@@ -275,3 +275,25 @@ def test_a_run_can_start_from_the_model_of_another(folder: Path, run: Run) -> No
     assert second is not None
     (started_trained,) = MlflowClient().search_runs([second.experiment_id])
     assert started_trained.data.metrics["final/accuracy"] == run.data.metrics["final/accuracy"]
+
+
+def test_examples_that_stand_in_train_are_left_out_of_a_second_score(project: Path) -> None:
+    """The other metrics are those of a run on a validation file without these examples."""
+    write_data(project)
+    leaked = [json.loads(line) for line in (project / "train.jsonl").read_text().splitlines()[:5]]
+    clean = (project / "validation.csv").read_text()
+    (project / "leaky.csv").write_text(
+        clean + "".join(f"\n{r['text']},{r['kind']}" for r in leaked)
+    )
+    short = (*OPTIONS, "train.epochs=1", "precision=fp32", "train.eval_every=1000")
+    said = run_module(project, *short, "data.validation_file=leaky.csv")
+    assert "inputs that stand in train: 5 of 35, first leaky.csv, line 32" in said
+    assert "validation without 5 in train" in said
+    leaky = only_run(project)
+    run_module(project, *short)
+    plain, _ = runs_of(project)
+    for name in ("f1", "accuracy"):
+        assert leaky.data.metrics[f"final.unseen/{name}"] == plain.data.metrics[f"final/{name}"]
+    assert not [name for name in plain.data.metrics if "unseen" in name]
+    report = mlflow.artifacts.load_dict(f"{leaky.info.artifact_uri}/data/report.json")
+    assert report["validation"]["in_train"]["positions"] == [30, 31, 32, 33, 34]

@@ -8,14 +8,17 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expkit.commands import add_trust
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
-    from expkit.comparison.groups import ComparedRun
+    from expkit.comparison.groups import ComparedRun, Group
+    from expkit.metrics.outcomes import Outcomes
+
+Scored = tuple["list[Outcomes]", dict[str, Any]]  # outcomes, and the settings of their metrics
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +56,10 @@ def run(options: argparse.Namespace) -> bool:
     groups = grouped(selection.jobs)
     metrics = metrics_to_show(groups, options.metrics) if groups else []
     report.show(selection.title, groups, selection.jobs, metrics)
-    differences = _bootstrap(selection.jobs, options) if selection.pair else []
+    if any(job.fold for group in groups for job in group.jobs):
+        differences = _over_folds(groups, options)
+    else:
+        differences = _bootstrap(selection.jobs, options) if selection.pair else []
     try:
         if options.csv:
             report.write_csv(options.csv, groups, selection.jobs)
@@ -71,39 +77,95 @@ def run(options: argparse.Namespace) -> bool:
 
 def _bootstrap(jobs: "Sequence[ComparedRun]", options: argparse.Namespace) -> "list[Difference]":
     """Print by how much the metrics of two runs differ, and how certain each difference is."""
-    from expkit.comparison import report
-    from expkit.comparison.bootstrap import paired_bootstrap
-    from expkit.comparison.paired import DifferentExamples, statistics_pairs
-    from expkit.metrics.outcomes import FILE, read
+    first, second = (_outcomes(job, options) for job in jobs)
+    names = [f"{job.name} ({job.run_id[:8]})" for job in jobs]
+    return _differences(names, first, second, options)
+
+
+def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list[Difference]":
+    """Print the scores of each configuration on the predictions of all of its folds together.
+
+    Each configuration but the best is then compared with the best on the same predictions.
+    """
+    from expkit.comparison.folds import complete, pooled, scores_of
+    from expkit.comparison.report import interval_cells
     from expkit.terminal.display import table, tell
+
+    made: dict[str, tuple[dict[Any, list[Outcomes]], dict[str, Any]]] = {}
+    for group in groups:
+        name = " ".join(f"{k}={v}" for k, v in group.differing.items()) or "all folds"
+        runs = {(job.params.get("seed", ""), job.fold): job for job in group.jobs}
+        kept = complete(runs, int(group.jobs[0].params["data.folds"]))
+        if len(kept) < len(runs):
+            tell(
+                f"left out of the pooled scores: {len(runs) - len(kept)} runs of {name}, whose seed lacks folds"
+            )
+        found = {key: _outcomes(runs[key], options) for key in kept}
+        if found:
+            made[name] = {k: part for k, (part, _) in found.items()}, next(iter(found.values()))[1]
+    if not made:
+        return []
+    scores = {
+        name: scores_of(pooled(parts), settings, options.resamples, options.seed)
+        for name, (parts, settings) in made.items()
+    }
+    title = f"all folds together, with 95 % intervals of {options.resamples} resamples"
+    table(title, *interval_cells(scores))
+    (best, (parts, settings)), *others = made.items()
+    differences: list[Difference] = []
+    for name, (other, its_settings) in others:
+        same = parts.keys() & other.keys()  # the seeds of both
+        if same:
+            first, second = (
+                pooled({key: of_one[key] for key in same}) for of_one in (parts, other)
+            )
+            try:
+                pair = (first, settings), (second, its_settings)
+                differences += _differences([best, name], *pair, options)
+            except UserError as error:  # such as folds of other data; the scores above stay
+                tell(str(error))
+    return differences
+
+
+def _outcomes(job: "ComparedRun", options: argparse.Namespace) -> Scored:
+    """Return what the metrics of a run have compared, and the settings of these metrics."""
+    from expkit.metrics.outcomes import FILE, read
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
 
     hush()
-    outcomes, settings = [], []
-    for job in jobs:
-        run = logged_run(job.run_id)
-        file = run.artifact(f"eval/{FILE}")
-        if file is None:
-            raise UserError(
-                f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
-                f"from (state {job.state}; a task without metrics logs none)"
-            )
-        run.require_trusted("task.metrics", frozenset(options.trust))
-        outcomes.append(read(file))
-        settings.append({str(name): node for name, node in run.config.task.metrics.items()})
+    run = logged_run(job.run_id)
+    file = run.artifact(f"eval/{FILE}")
+    if file is None:
+        raise UserError(
+            f"run {run.id}: has logged no eval/{FILE}, so there is nothing to draw a bootstrap "
+            f"from (state {job.state}; a task without metrics logs none)"
+        )
+    run.require_trusted("task.metrics", frozenset(options.trust))
+    return read(file), {str(name): node for name, node in run.config.task.metrics.items()}
+
+
+def _differences(
+    names: Sequence[str], first: Scored, second: Scored, options: argparse.Namespace
+) -> "list[Difference]":
+    """Print the paired bootstrap of two runs, or of two configurations over all folds."""
+    from expkit.comparison import report
+    from expkit.comparison.bootstrap import paired_bootstrap
+    from expkit.comparison.paired import DifferentExamples, statistics_pairs
+    from expkit.terminal.display import table, tell
+
     try:
-        pairs, left_out = statistics_pairs(outcomes[0], outcomes[1], (settings[0], settings[1]))
+        pairs, left_out = statistics_pairs(first[0], second[0], (first[1], second[1]))
     except DifferentExamples as error:
-        ids = " and ".join(job.run_id for job in jobs)
-        raise UserError(f"runs {ids}: cannot be tested example by example: {error}") from None
+        both = " and ".join(names)
+        raise UserError(f"{both}: cannot be tested example by example: {error}") from None
     for reason in left_out:
         tell(f"left out of the bootstrap: {reason}")
     if not pairs:
         return []
     found = paired_bootstrap(pairs, options.resamples, options.seed)
-    for word, job in zip(("\nfirst", "second"), jobs, strict=True):
-        tell(f"{word} = {job.name} ({job.run_id[:8]})")
+    for word, name in zip(("\nfirst", "second"), names, strict=True):
+        tell(f"{word} = {name}")
     count = pairs[0][0].values.shape[0]
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
     table(title, *report.difference_cells(found))

@@ -36,6 +36,28 @@ class Difference:
         return self.second - self.first
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A score on all examples, and the bounds of the middle 95 % of its resampled values, if there are any."""
+
+    score: float
+    low: float | None = None
+    high: float | None = None
+
+
+def interval(statistics: Statistics, resamples: int, seed: int) -> dict[str, Interval]:
+    """Return the percentile interval of each score (Efron 1979, https://doi.org/10.1214/aos/1176344552)."""
+    examples = statistics.values.shape[0]
+    real = statistics.resampled(np.ones((1, examples)))
+    draws = _draws(examples, resamples, np.random.default_rng(seed))
+    drawn = [statistics.resampled(weights) for weights in draws]
+    found = {}
+    for name, score in real.items():
+        low, high = np.percentile(np.concatenate([part[name] for part in drawn]), INTERVAL)
+        found[name] = Interval(float(score[0]), float(low), float(high))
+    return found
+
+
 def paired_bootstrap(
     pairs: Sequence[tuple[Statistics, Statistics]], resamples: int, seed: int
 ) -> list[Difference]:

@@ -18,6 +18,7 @@ SIGNS = {
     MAXIMIZE: -1,
     "": 0,
 }  # a better score is less when it is multiplied by its sign
+FOLD = "data.fold"
 DIGEST = "_digest"  # ending of the parameters with digests of the data, such as data.train_digest
 
 
@@ -40,6 +41,11 @@ class ComparedRun:
     chosen: Mapping[str, str]
 
     @property
+    def fold(self) -> str:
+        """Return the number of its fold; empty for a run that is none of several folds."""
+        return fold if (fold := self.params.get(FOLD, "")).isdecimal() else ""
+
+    @property
     def objective(self) -> str:
         """Return the key of the objective, such as `final/f1`; empty for a run of another program."""
         given = self.params.get("objective")
@@ -54,7 +60,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Group:
-    """Finished jobs that differ only in their seed; `differing` tells the group from the others."""
+    """Finished jobs that differ only in seed and fold; `differing` tells the group from the others."""
 
     differing: Mapping[str, str]
     jobs: Sequence[ComparedRun]
@@ -98,14 +104,14 @@ class Group:
 def grouped(jobs: Sequence[ComparedRun]) -> list[Group]:
     """Group the finished jobs, and sort the groups of each contest from the best to the worst.
 
-    A seed counts once in a mean: where it was run twice, the second run starts another group.
+    A seed, or a fold with a seed, counts once in a mean: where it was run twice, the second run starts another group.
     """
     by_config: dict[tuple[int, tuple[tuple[str, str], ...]], list[ComparedRun]] = {}
     repetitions: Counter[tuple[tuple[str, str], ...]] = Counter()
     for job in jobs:
         if job.state == FINISHED:
             config = tuple(sorted(_relevant(job.params).items()))
-            same = (("seed", job.params.get("seed", "")), *config)
+            same = (("seed", job.params.get("seed", "")), (FOLD, job.fold), *config)
             by_config.setdefault((repetitions[same], config), []).append(job)
             repetitions[same] += 1
     members = list(by_config.values())
@@ -163,14 +169,19 @@ def _rank(group: Group) -> float:
 
 
 def _relevant(params: Mapping[str, str]) -> dict[str, str]:
-    """Return the parameters that decide the result, without the seed."""
+    """Return the parameters that decide the result, without seed and fold."""
     ignored = (*IRRELEVANT, "seed", "objective", "direction")
-    return {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
+    found = {k: v for k, v in params.items() if k.partition(".")[0] not in ignored}
+    if found.pop(FOLD, "").isdecimal():  # each fold has other splits of the same file
+        found = {k: v for k, v in found.items() if not k.endswith(DIGEST)}
+    return found
 
 
 def _overrides(groups: Sequence[Sequence[ComparedRun]]) -> list[Mapping[str, str]]:
     """Return what the user typed for each group of a sweep, if that tells the groups apart."""
-    found = [{k: v for k, v in jobs[0].chosen.items() if k != "seed"} for jobs in groups]
+    found = [
+        {k: v for k, v in jobs[0].chosen.items() if k not in ("seed", FOLD)} for jobs in groups
+    ]
     same_keys = len({tuple(of_group) for of_group in found}) == 1
     different = len({tuple(of_group.items()) for of_group in found}) == len(found)
     all_chosen = all(job.chosen for jobs in groups for job in jobs)

@@ -38,7 +38,7 @@ def statistics_pairs(
             _require_same(outcomes, others[name])
             metric = Metrics({name: settings[0][name]})[name]
             if hasattr(metric, "statistics"):
-                made = [_statistics(metric, of_run) for of_run in (outcomes, others[name])]
+                made = [statistics_of(metric, of_run) for of_run in (outcomes, others[name])]
                 pairs.append((made[0], made[1]))
             else:
                 left_out.append(f"{name}: {type(metric).__name__} has no method `statistics`")
@@ -46,7 +46,7 @@ def statistics_pairs(
 
 
 def _require_same(first: Outcomes, second: Outcomes) -> None:
-    counts = [_count(outcomes) for outcomes in (first, second)]
+    counts = [outcomes.count() for outcomes in (first, second)]
     if counts[0] != counts[1]:
         raise DifferentExamples(f"one was scored on {counts[0]} examples, the other on {counts[1]}")
     if first.inputs != second.inputs:
@@ -55,16 +55,10 @@ def _require_same(first: Outcomes, second: Outcomes) -> None:
         raise DifferentExamples("the references are not the same")
 
 
-def _statistics(metric: Any, outcomes: Outcomes) -> Statistics:
+def statistics_of(metric: Any, outcomes: Outcomes) -> Statistics:
+    """Return the statistics of each example by a metric that has a method `statistics`."""
     further = taken_by(metric.statistics, outcomes.settings)
     made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
     if outcomes.examples is None:
         return made
-    return made.of_examples(np.asarray(outcomes.examples), _count(outcomes))
-
-
-def _count(outcomes: Outcomes) -> int:
-    """Return the number of examples; any after the last item have nothing to score."""
-    if outcomes.examples is None:
-        return len(outcomes.predictions)
-    return max(outcomes.examples, default=-1) + 1
+    return made.of_examples(np.asarray(outcomes.examples), outcomes.count())

@@ -1,11 +1,11 @@
 """Show groups as a table in the terminal, in Markdown and in CSV."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from expkit.comparison.bootstrap import Difference
+from expkit.comparison.bootstrap import Difference, Interval
 from expkit.comparison.groups import FINISHED, ComparedRun, Group, best_of, short_names
 from expkit.metrics.result import FINAL
 from expkit.terminal.display import console, table, tell
@@ -116,6 +116,20 @@ def difference_cells(differences: Sequence[Difference]) -> tuple[list[str], list
     return columns, rows
 
 
+def interval_cells(
+    scores: Mapping[str, Mapping[str, Interval]],
+) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the rows of a table with the scores of configurations and their intervals."""
+    metrics = dict.fromkeys(metric for of_one in scores.values() for metric in of_one)
+    rows = []
+    for metric in metrics:
+        for name, of_one in scores.items():
+            if found := of_one.get(metric):
+                bounds = "" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
+                rows.append([metric, name, f"{found.score:.4f}", bounds])
+    return ["metric", "configuration", "all folds", "95 % interval"], rows
+
+
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "".join(
@@ -159,7 +173,8 @@ def _legend(groups: Sequence[Group], shown: Grid) -> str:
     if unknown := ", ".join(dict.fromkeys(g.objective for g in groups if not g.direction)):
         parts.append(f"no best of {unknown}: nothing says whether less or more of it is better")
     if any(len(group.jobs) > 1 for group in groups):
-        parts.append("mean ± standard deviation over n seeds")
+        what = "runs, of all folds and seeds" if any(g.jobs[0].fold for g in groups) else "seeds"
+        parts.append(f"mean ± standard deviation over n {what}")
     return "   ".join(parts)
 
 

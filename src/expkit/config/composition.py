@@ -5,7 +5,7 @@ sets variables of the environment, before the first line of expkit runs. A file 
 such as the `run.yaml` of a run, must not decide about these; the command line may.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache
@@ -60,6 +60,8 @@ def watch_composition() -> None:
     ) -> DictConfig:
         cfg = compose(self, config_name, overrides, run_mode, **options)
         texts.restore(cfg, overrides)
+        if cfg.hydra.mode is None and makes_folds(cfg):
+            OmegaConf.update(cfg, "hydra.mode", RunMode.MULTIRUN)
         found = [f"{p}; in a config file it is refused" for p in problems(cfg, overrides, run_mode)]
         found += (p for p in texts.problems(cfg) if p.startswith("hydra."))
         if found:
@@ -81,6 +83,12 @@ def composed(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError([explain(error, overrides)]) from error
     check(cfg, list(overrides))
     return cfg
+
+
+def makes_folds(cfg: Mapping[str, Any]) -> bool:
+    """Whether a configuration stands for one run for each of its folds; a dry run takes the first one."""
+    data = cfg.get("data") or {}
+    return bool(data.get("folds")) and data.get("fold") is None and not cfg.get("dry_run")
 
 
 def problems(cfg: DictConfig, overrides: Sequence[str], mode: RunMode) -> Iterator[str]:

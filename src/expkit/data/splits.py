@@ -102,12 +102,19 @@ class Texts:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a data component returns."""
+    """The examples of a run.
+
+    Args:
+        further: evaluation sets beside validation and test, by name.
+        division: the numbers of the records, from 0, that each split has got of one file; empty if every split
+            has a file of its own.
+    """
 
     train: Split
     validation: Split
     test: Split | None = None
-    further: Mapping[str, Split] = field(default_factory=dict)  # evaluation sets by name
+    further: Mapping[str, Split] = field(default_factory=dict)
+    division: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def named(self) -> dict[str, Split]:
         """The splits there are, by name."""

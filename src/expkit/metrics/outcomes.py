@@ -33,6 +33,12 @@ class Outcomes:
     examples: Sequence[int] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def count(self) -> int:
+        """Return the number of examples; any after the last item have nothing to score."""
+        if self.examples is None:
+            return len(self.predictions)
+        return max(self.examples, default=-1) + 1
+
 
 @dataclass(frozen=True)
 class Report:

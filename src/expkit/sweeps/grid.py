@@ -17,6 +17,7 @@ from expkit.processes.context import JobContext
 from expkit.processes.cores import cores, share_of_cores
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
+from expkit.sweeps.folds import over_folds
 from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
 from expkit.sweeps.summary import best_rows, show
@@ -64,11 +65,11 @@ def sweep(
             except UserError:  # the cluster takes no more jobs, but some may have ended before
                 rows = opened.rows(jobs)
                 if any(row.run_id for row in rows):
-                    sum_up(opened, rows)
+                    sum_up(opened, rows, jobs)
                 raise
             rows = opened.rows(jobs)
             waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
-        sum_up(opened, rows)
+        sum_up(opened, rows, jobs)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
@@ -98,10 +99,15 @@ def begin(config: Mapping[str, Any]) -> None:
     hush()
 
 
-def sum_up(opened: SweepRun, rows: Sequence[Row]) -> None:
+def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = ()) -> None:
     """Write the summary to the terminal and to the parent run."""
-    show(opened.name, opened.id, rows)
-    opened.conclude(rows, best_rows(rows))
+    metrics = [job.config["task"].get("metrics") or {} for job in jobs]
+    found = over_folds(rows, metrics, opened.artifact) if jobs else []
+    best = best_rows([configuration.row for configuration in found] or rows)
+    show(opened.name, opened.id, rows, best, found)
+    opened.conclude(rows, best)
+    if found:
+        opened.log_folds([record for configuration in found for record in configuration.table()])
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:

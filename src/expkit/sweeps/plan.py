@@ -12,7 +12,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from expkit.comparison.groups import FOLD
 from expkit.config.checks import check
+from expkit.config.composition import makes_folds
 from expkit.config.fingerprint import fingerprint
 from expkit.config.messages import explain
 from expkit.config.naming import run_name
@@ -42,14 +44,17 @@ class PlannedJob:
     @property
     def name(self) -> str:
         """What the job differs in; the only job of a sweep is named as a single run would be."""
-        parts = [f"{re.split('[./]', key)[-1]}={value}" for key, value in self.differing.items()]
-        given = self.config["run_name"]
-        text = " ".join([given, *parts] if given else parts)
+        text = " ".join(filter(None, [self.config["run_name"], named(self.differing)]))
         text = text or run_name(self.config, self.choices, self.overrides)
         if len(text) <= NAME_LIMIT:
             return text
         number = f"… #{self.number}"  # two long names may differ only in what is cut off
         return text[: NAME_LIMIT - len(number)] + number
+
+
+def named(differing: Mapping[str, str]) -> str:
+    """Return overrides in short, such as `lr=0.01 fold=2`."""
+    return " ".join(f"{re.split('[./]', key)[-1]}={value}" for key, value in differing.items())
 
 
 def plan(
@@ -64,7 +69,7 @@ def plan(
     composed: list[PlannedJob] = []
     for overrides in combinations:
         try:
-            composed.append(compose(loader, master, overrides))
+            composed += jobs_of(loader, master, overrides)
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
     if len({str(job.config["tracking"]) for job in composed}) > 1:
@@ -79,6 +84,15 @@ def plan(
         replace(job, number=number, differing={key: values[number][key] for key in keys})
         for number, job in enumerate(jobs)
     ]
+
+
+def jobs_of(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> list[PlannedJob]:
+    """Compose and check the job of one combination of overrides, or one for each of its folds."""
+    job = compose(loader, master, overrides)
+    if not makes_folds(job.config):
+        return [job]
+    folds = range(1, job.config["data"]["folds"] + 1)
+    return [compose(loader, master, [*overrides, f"{FOLD}={k}"]) for k in folds]
 
 
 def compose(loader: ConfigLoader, master: DictConfig, overrides: Sequence[str]) -> PlannedJob:

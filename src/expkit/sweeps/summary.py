@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from expkit.config.direction import MINIMIZE
+from expkit.sweeps.folds import OverFolds, fold_cells
 from expkit.terminal.display import say, table
 from expkit.tracking.note import Row, figures, verdicts
 
@@ -21,15 +22,19 @@ def best_rows(rows: Iterable[Row]) -> list[Row]:
     return best
 
 
-def show(name: str, run_id: str, rows: Sequence[Row]) -> None:
-    """Print the table, and below it why jobs failed and which are the best."""
-    best = best_rows(rows)
+def show(
+    name: str, run_id: str, rows: Sequence[Row], best: Sequence[Row], found: Sequence[OverFolds]
+) -> None:
+    """Print the table of jobs, that of configurations with folds, why jobs failed and which are the best."""
     title, shown = figures(rows)
     cells = [
         [row.name, row.state.lower(), value + "*" * (row in best), time, row.run_id[:8]]
         for row, (value, time) in zip(rows, shown, strict=True)
     ]
     table(name, ["job", "state", title, "time", "run"], cells)
+    if found:
+        header, lines = fold_cells(found)
+        table("", header, lines, bold=[i for i, each in enumerate(found) if each.row in best])
     for row in rows:
         if row.state not in ("FINISHED", "PRUNED"):
             place = f" (run {row.run_id})" if row.run_id else ""

@@ -52,11 +52,7 @@ class LoggedRun:
 
     def artifact(self, path: str) -> Path | None:
         """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
-        uri = f"{self.run.info.artifact_uri}/{path}"
-        try:
-            return Path(mlflow.artifacts.download_artifacts(uri))
-        except (MlflowException, OSError):
-            return None
+        return artifact_of(self.run, path)
 
     def require_trusted(self, key: str, trusted: frozenset[str]) -> None:
         """Raise a UserError if the part `key` of the configuration names code that is not trusted.
@@ -71,6 +67,14 @@ class LoggedRun:
                 raise UserError(f"run {self.id}: {path}._target_={part['_target_']}: {refused}")
         for found in remote_code(plain, key):
             raise UserError(f"run {self.id}: {found}: would run code from outside")
+
+
+def artifact_of(run: MlflowRun, path: str) -> Path | None:
+    """Return a file that a run has logged, downloaded if it is not on this machine, or None."""
+    try:
+        return Path(mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{path}"))
+    except (MlflowException, OSError):
+        return None
 
 
 def logged_run(run_id: str) -> LoggedRun:

@@ -51,6 +51,7 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     task: str = ""
     direction: str = ""  # minimize or maximize
+    runs: Sequence[str] = ()  # those of all folds, for a row that stands for a configuration
 
     @property
     def contest(self) -> tuple[str, str, str]:
@@ -172,7 +173,7 @@ def note_of(
     header = ["job", _text(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
     lines = [f"Best: {_text(line)}" for line in verdicts(best)]
-    if len(best) == 1:
+    if len(best) == 1 and best[0].run_id:
         lines[0] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
     # The links come first, because those under the shade at the end of the visible part cannot be clicked.
     return "\n\n".join([links, *lines, table])

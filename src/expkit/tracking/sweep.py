@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
@@ -13,11 +14,13 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
 from expkit.config.project import run_folder
+from expkit.metrics.names import key_of
 from expkit.metrics.result import result_of
 from expkit.processes.context import job_context
 from expkit.processes.interrupts import ends_first
 from expkit.terminal.secrets import redacted, without_address
 from expkit.tracking import past, store
+from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
@@ -63,6 +66,7 @@ class SweepRun:
         """
         page = partial(page_of, self._experiment)
         places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
+        of_best = [run_id for row in best for run_id in row.runs or [row.run_id]]
         finished = [row for row in rows if row.state == "FINISHED"]
         pruned = sum(row.state == "PRUNED" for row in rows)
         failed = len(rows) - len(finished) - pruned
@@ -78,11 +82,28 @@ class SweepRun:
             for row in finished:
                 if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
-                        self._client.set_tag(row.run_id, BEST, str(row in best).lower())
+                        self._client.set_tag(row.run_id, BEST, str(row.run_id in of_best).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
             if best:
-                self._client.set_tag(self.id, BEST_RUN, " ".join(row.run_id for row in best))
+                self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+
+    def log_folds(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Log the scores over folds as a table, and those of the only configuration as metrics too."""
+        with store.unless_deleted(self._client, self.id):
+            columns = {name: [record[name] for record in records] for name in records[0]}
+            self._client.log_table(self.id, columns, "sweep/folds.json")
+            if len({record["configuration"] for record in records}) > 1:
+                return
+            for record in records:
+                for kind in ("mean", "sd", "pooled", "low", "high"):
+                    if record[kind] is not None:
+                        key = key_of(f"folds/{record['metric']}_{kind}")
+                        self._client.log_metric(self.id, key, record[kind])
+
+    def artifact(self, run_id: str, path: str) -> Path | None:
+        """Return a file that a job has logged, or None if there is none."""
+        return artifact_of(self._client.get_run(run_id), path)
 
     def end_jobs(self) -> None:
         """Ask the jobs on this host to stop after their current steps, and wait until they have."""

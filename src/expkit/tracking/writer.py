@@ -15,7 +15,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_LOGGED_ARTIFACTS
 from pandas import DataFrame
 
 from expkit.config.project import run_folder
-from expkit.data.splits import Split
+from expkit.data.splits import Splits
 from expkit.metrics import outcomes
 from expkit.metrics.names import escaped, key_of
 from expkit.metrics.outcomes import Report
@@ -35,6 +35,7 @@ from expkit.tracking.views import announce_run
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow allows 36
 ENVIRONMENT = "environment.json"  # an artifact of the run
+SPLIT = "data/split.json"  # an artifact: which records of one file each split has got
 IDENTITY = "facts.json"  # a file in the folder of the run, with what decides its result
 
 
@@ -122,10 +123,12 @@ class Run:
             self.tag(MLFLOW_GIT_COMMIT, found[MLFLOW_GIT_COMMIT])
         self._log_text(json.dumps(found, indent=2), ENVIRONMENT)
 
-    def log_data(self, splits: Mapping[str, Split]) -> None:
-        """Log name, source and digest of each split as an input of the run."""
+    def log_data(self, splits: Splits) -> None:
+        """Log name, source and digest of each split as an input of the run, and which records it has got."""
+        if splits.division:
+            self._log_text(json.dumps(dict(splits.division)), SPLIT, "data")
         values = []
-        for name, split in splits.items():
+        for name, split in splits.named().items():
             source, profile = {"uri": split.source}, {"num_rows": len(split)}
             texts = {"source": json.dumps(source), "profile": json.dumps(profile)}
             known = {"name": split.name, "digest": split.digest[:DIGEST_LENGTH]}
@@ -247,10 +250,10 @@ class Run:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
-    def _log_text(self, text: str, artifact: str) -> None:
+    def _log_text(self, text: str, artifact: str, folder: str | None = None) -> None:
         file = self._file(artifact)
         file.write_text(text, encoding="utf-8")
-        self._log_file(file, None)
+        self._log_file(file, folder)
 
     def _log_file(self, file: Path, folder: str | None) -> None:
         path = str(file.relative_to(self.folder))

@@ -62,6 +62,10 @@ def search(
     fixed, space = search_space(hydra_context.config_loader, arguments)
     tried = plan(hydra_context.config_loader, master, [[*fixed, *probe] for probe in probes(space)])
     config = tried[0].config
+    if folds := config["data"].get("folds"):
+        raise ConfigError(
+            f"data.folds={folds}: is not for hydra/sweeper=optuna, whose trials are single runs"
+        )
     begin(config)
     ranges = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
     identity = fingerprint_of(tried[:1], ranges)

@@ -1,0 +1,92 @@
+"""Scores over all folds of a configuration: each example is predicted by the run that has not trained on it.
+
+The predictions of all folds are put together and scored as one split, and a bootstrap of the examples gives the
+interval. Where there are several seeds, an example has a prediction of each.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+from expkit.comparison.bootstrap import Interval, interval
+from expkit.comparison.paired import statistics_of
+from expkit.config.components import Metrics
+from expkit.metrics.outcomes import Outcomes, digest, taken_by
+
+Parts = Mapping[
+    tuple[str, str], Sequence[Outcomes]
+]  # of the runs of a configuration, by (seed, fold)
+
+
+def complete(keys: Iterable[tuple[str, str]], folds: int) -> list[tuple[str, str]]:
+    """Return those of the (seed, fold) whose seed has all folds."""
+    found = list(keys)
+    counts = Counter(seed for seed, _ in found)
+    return [(seed, fold) for seed, fold in found if counts[seed] == folds]
+
+
+def pooled(parts: Parts) -> list[Outcomes]:
+    """Put the outcomes of all runs of one configuration together.
+
+    Args:
+        parts: each seed has the same folds.
+    """
+    seeds = sorted({seed for seed, _ in parts})
+    folds = sorted({fold for _, fold in parts}, key=int)
+    return [
+        _joined([[parts[seed, fold][k] for fold in folds] for seed in seeds])
+        for k in range(len(next(iter(parts.values()))))
+    ]
+
+
+def _joined(by_seed: Sequence[Sequence[Outcomes]]) -> Outcomes:
+    """Join the outcomes of the same metrics in all folds, for each seed."""
+    examples: list[int] = []
+    for of_folds in by_seed:
+        first = 0
+        for part in of_folds:
+            numbers = range(len(part.predictions)) if part.examples is None else part.examples
+            examples += [first + i for i in numbers]
+            first += part.count()
+    runs = list(chain.from_iterable(by_seed))
+    return replace(
+        runs[0],
+        inputs=digest(part.inputs for part in by_seed[0]),
+        predictions=_chained(part.predictions for part in runs),
+        references=None
+        if runs[0].references is None
+        else _chained(p.references or () for p in runs),
+        examples=examples,
+    )
+
+
+def _chained(parts: Iterable[Sequence[Any]]) -> list[Any]:
+    return list(chain.from_iterable(parts))
+
+
+def scores_of(
+    outcomes: Sequence[Outcomes],
+    settings: Mapping[str, Any],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Score outcomes by their metrics, which `settings` describes, with 95 % intervals.
+
+    A metric without a method `statistics` has no interval.
+    """
+    found: dict[str, Interval] = {}
+    for part in outcomes:
+        for name in part.metrics:
+            metric = Metrics({name: settings[name]})[name]
+            if hasattr(metric, "statistics"):
+                found |= interval(statistics_of(metric, part), resamples, seed)
+            else:
+                given = {"predictions": part.predictions, "references": part.references}
+                further = taken_by(metric._compute, part.settings)
+                scores = metric.compute(
+                    **{k: v for k, v in given.items() if v is not None}, **further
+                )
+                found |= {score: Interval(float(value)) for score, value in scores.items()}
+    return found
