@@ -49,7 +49,7 @@ BOTH = labelled("a good one") + labelled("a bad one", label="bad")
 def edited(sentence: str, rng: random.Random) -> str:
     """The sentence after an edit that a reader may not see."""
     words = sentence.split()
-    place = rng.randrange(len(words))
+    place = rng.randrange(len(words) - 1)
     edits = {
         "drop": words[:place] + words[place + 1 :],
         "repeat": [*words[:place], words[place], *words[place:]],
@@ -178,7 +178,7 @@ def test_similar_texts_are_those_with_a_large_jaccard_index() -> None:
     faker.seed_instance(0)
     texts = {}
     for start in range(0, 4000, 20):
-        words = faker.sentence(14).split()
+        words = faker.words(14)
         texts[start] = " ".join(words)
         for i in range(1, 14):
             words[i] = faker.word()

@@ -54,7 +54,7 @@ def _column(found: Mapping[str, Any]) -> dict[str, str]:
     return {
         "examples": f"{found['examples']:,}",
         **found["described"],
-        "labels": shares(found["labels"] or {}),
+        **({"labels": shares(found["labels"])} if found["labels"] else {}),
         **{f"tokens, {key}": f"{tokens[key]:,}" for key in PERCENTILES},
         f"inputs that reach {tokens['limit']} tokens": f"{tokens['at_limit']:,}",
         "unknown tokens": "" if unknown is None else f"{unknown:.2%}",
