@@ -18,9 +18,9 @@ def main() -> None:
     from transformers import AutoConfig
 
     from benchmarks.material import MINILM, Files
-    from expkit import experiment
     from expkit.config.components import make
     from expkit.terminal.quiet import hush
+    from expkit.training.prepared import encode
 
     data = Files(Path(train), Path(validation))
     cfg = configuration([f"task={task_name}", *data.overrides])
@@ -32,7 +32,7 @@ def main() -> None:
     task.setup(splits)
     tokenizer = make(cfg, "model").tokenizer([])
     tokenizer.model_max_length = task.max_length
-    experiment.encode(cfg, splits, task, tokenizer, config)
+    encode(cfg, splits, task, tokenizer, config)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     result = {"seconds_per_example": seconds / len(splits.train), "peak_mib": peak}

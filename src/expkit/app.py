@@ -13,11 +13,11 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from expkit.config.composition import watch_composition, work_has_begun
 from expkit.config.messages import explain
-from expkit.config.project import conf_dir, decided_once, output_dir, project_root, require_outputs
+from expkit.config.project import conf_dir, decided_once, output_dir, require_outputs
 from expkit.config.texts import as_typed
 from expkit.config.typed_in import check_where_typed
 from expkit.processes.exits import BAD_INPUT, FAILED, exit_codes, watch_output
@@ -43,7 +43,6 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     with exit_codes():
         end_on_signals()
-        OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
         watch_composition()
         run_hydra = hydra.main(
             version_base="1.3", config_path=str(conf_dir()), config_name="config"

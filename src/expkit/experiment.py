@@ -3,7 +3,6 @@
 import gc
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
@@ -12,10 +11,9 @@ from expkit.config.components import make
 from expkit.config.fingerprint import digest_of_values, identity_of
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
-from expkit.data.splits import Texts
+from expkit.data.inspection import inspected, lines
 from expkit.metrics.result import FINAL, final_of, set_of
 from expkit.models import lora
-from expkit.models.fit import require_positions
 from expkit.models.hub import go_online_if_asked
 from expkit.optim import parameter_groups
 from expkit.processes.outcome import IsPromising, Outcome
@@ -27,10 +25,16 @@ from expkit.tracking.params import params_of
 from expkit.tracking.run import AnyRun, finished_before, open_run
 from expkit.tracking.summary import show_summary
 from expkit.training import auto_precision, checkpoint, precision, sharding
-from expkit.training.evaluation import EvalSet, Evaluation, evaluate, require_independence
+from expkit.training.evaluation import (
+    EvalSet,
+    Evaluation,
+    evaluate,
+    require_independence,
+    score_of_rest,
+)
 from expkit.training.export import Exported, export_best
 from expkit.training.interface import Training
-from expkit.training.prepared import Prepared, build_base, data_and_task, encode, read_by, steps_of
+from expkit.training.prepared import Prepared, read_and_encode, steps_of
 from expkit.training.train import train
 
 
@@ -98,22 +102,17 @@ def prepare_logged(
         tracked.keep_identity({**identity, "precision": cfg.precision})
         tracked.log_config(params_of(plain(cfg), typed), runnable(cfg))
     tracked.log_data(prepared.splits)
+    tracked.log_inspection(prepared.report)
     return prepared
 
 
 def prepare(cfg: DictConfig) -> Prepared:
     """Make the data, tokens, model, LoRA, optimizer, schedule and backend of a run."""
     precision.require(cfg.precision)
-    splits, task = data_and_task(cfg)
-    builder = make(cfg, "model")
-    texts = Texts(partial(task.texts, splits.train), digest_of_values(read_by(cfg, task, splits)))
-    tokenizer = builder.tokenizer(texts)
-    tokenizer.model_max_length = task.max_length  # saved with it, for whoever loads it
-
-    model = build_base(cfg, task, builder, tokenizer)
-    length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
-    require_positions(model, task.max_length, length_key)
-    encoded = encode(cfg, splits, task, tokenizer, model.config)
+    splits, task, builder, tokenizer, model, encoded = read_and_encode(cfg)
+    report = inspected(task, splits.named(), encoded, tokenizer)
+    for line in lines(report):
+        say(line)
     collate = task.collator(tokenizer, model)
     if cfg.lora.target_modules:
         model = lora.apply(model, cfg.lora)
@@ -140,7 +139,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     backend = make(cfg, "backend")
     gc.enable()  # see processes/attempt.py
     return Prepared(
-        splits, task, builder, tokenizer, encoded, eval_sets, training, backend, trained
+        splits, task, builder, tokenizer, encoded, eval_sets, training, backend, trained, report
     )
 
 
@@ -155,6 +154,10 @@ def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, 
         folder, prefix = ("eval", FINAL) if name == "validation" else (name, f"{name}/")
         tracked.log({f"{prefix}{metric}": v for metric, v in results[name].metrics.items()})
         tracked.log_predictions(prepared.task, results[name].predictions, data, folder)
+        seen = prepared.report[name]["in_train"]["positions"]
+        if rest := score_of_rest(prepared.task, results[name], data, seen):
+            tracked.log({f"{prefix[:-1]}.unseen/{metric}": v for metric, v in rest.items()})
+            results[f"{name} without {len(seen)} in train"] = Evaluation(rest, [])
     return results
 
 

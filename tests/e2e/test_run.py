@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from conftest import CHECKOUT, TINY, environment_of
+from conftest import CHECKOUT, TINY, environment_of, only_run
 
 WORDS = {
     "animal": ["dog", "cat", "horse", "bird", "cow"],
@@ -275,3 +275,27 @@ def test_a_run_can_start_from_the_model_of_another(folder: Path, run: Run) -> No
     assert second is not None
     (started_trained,) = MlflowClient().search_runs([second.experiment_id])
     assert started_trained.data.metrics["final/accuracy"] == run.data.metrics["final/accuracy"]
+
+
+def test_examples_that_stand_in_train_are_left_out_of_a_second_score(project: Path) -> None:
+    """They are said at the start, and their positions are in the report on the data."""
+    write_data(project)
+    known = [json.loads(line) for line in (project / "train.jsonl").read_text().splitlines()]
+    leaks = [f"{record['text']},{record['kind']}" for record in known[:5]]
+    head, *rest = (project / "validation.csv").read_text().splitlines()
+    clean = [row for row in rest if row.split(",")[0] not in {r["text"] for r in known}]
+    (project / "validation.csv").write_text("\n".join([head, *clean]))
+    (project / "leaky.csv").write_text("\n".join([head, *clean, *leaks]))
+    short = (*OPTIONS, "train.epochs=1", "precision=fp32", "train.eval_every=1000")
+    said = run_module(project, *short, "data.validation_file=leaky.csv")
+    line = len(clean) + 2
+    assert f"inputs that stand in train: 5 of {line + 3}, first leaky.csv, line {line}" in said
+    assert "validation without 5 in train" in said
+    run = only_run(project)
+    table = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/eval/predictions.json")
+    right = [row[1] == row[2] for row in table["data"]]  # text, label, predicted
+    assert run.data.metrics["final/accuracy"] == pytest.approx(sum(right) / len(right))
+    rest = right[: len(clean)]
+    assert run.data.metrics["final.unseen/accuracy"] == pytest.approx(sum(rest) / len(rest))
+    report = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/data/report.json")
+    assert report["validation"]["in_train"]["positions"] == list(range(line - 2, line + 3))

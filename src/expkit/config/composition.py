@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -20,10 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import texts
-from expkit.config.project import output_dir
+from expkit.config.checks import check
+from expkit.config.messages import explain
+from expkit.config.project import conf_dir, output_dir, project_root
 from expkit.config.targets import targets_in
 from expkit.config.trust import REMOTE_CODE, typed_value
-from expkit.terminal.errors import ConfigError
+from expkit.terminal.errors import ConfigError, UserError
 
 PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # Hydra makes no others
 SECTIONS = ("callbacks", "launcher", "sweeper", "hydra_logging", "job_logging")
@@ -45,6 +48,7 @@ work_has_begun = Event()
 @cache
 def watch_composition() -> None:
     """Look at every configuration that Hydra composes in this process from now on."""
+    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
     compose = ConfigLoaderImpl.load_configuration
 
     def watched(
@@ -65,6 +69,20 @@ def watch_composition() -> None:
         return cfg
 
     ConfigLoaderImpl.load_configuration = watched  # type: ignore[method-assign,assignment]
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a run, composed and checked as `python -m expkit` does. Raises ConfigError."""
+    watch_composition()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cfg = compose("config", list(overrides))
+    except UserError:
+        raise
+    except Exception as error:  # Hydra raises exceptions of many kinds
+        raise ConfigError([explain(error, overrides)]) from error
+    check(cfg, list(overrides))
+    return cfg
 
 
 def makes_folds(cfg: Mapping[str, Any]) -> bool:

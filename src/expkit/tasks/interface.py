@@ -75,6 +75,16 @@ class Task(ABC):
         It is called before `setup` when other data are scored and the training data may be gone.
         """
 
+    def gold(self, split: Split) -> Iterable[tuple[Sequence[str], Any]] | None:
+        """The labels to count in each record, and its whole right answer, as JSON can hold it.
+
+        It is asked after `setup`. None stands for running text, in which repetitions are normal.
+        """
+        strata = self.strata(split)
+        if strata is None:
+            return (((), None) for _ in range(len(split)))
+        return (([str(label)], label) for label in strata)
+
     @abstractmethod
     def head(self) -> Head:
         """The model to build."""
@@ -162,7 +172,8 @@ class Task(ABC):
 
     def asked(self, split: Split) -> Iterable[Any]:
         """What the model is asked in each example, so that runs are compared on the same examples."""
-        return zip(*map(split.column, self.columns), strict=True)
+        split.require(self.columns)
+        return zip(*map(split.values, self.columns), strict=True)
 
     def outcomes(self, predictions: list[Any], split: Split, encoded: Dataset) -> list[Outcomes]:
         """What the metrics see, for the comparison of runs example by example; nothing without metrics."""

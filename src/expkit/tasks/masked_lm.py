@@ -74,6 +74,9 @@ class MaskedLM(Task):
             segmenter(language, "task.language")
         self._keeps_remainder = remainder == "keep"
 
+    def gold(self, split: Split) -> None:
+        """Nothing, as the text is running text."""
+
     def head(self) -> Head:
         """A masked language model."""
         return Head("AutoModelForMaskedLM")

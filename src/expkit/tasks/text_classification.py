@@ -1,7 +1,7 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +74,11 @@ class TextClassification(Task):
         """The labels as they are written."""
         split.require([self._label_column])
         return list(map(label_of, split.values(self._label_column)))
+
+    def gold(self, split: Split) -> Iterator[tuple[list[str], str]]:
+        """The name of the label, which ids in the data stand for."""
+        names = (self._labels.names[i] for i in self._labels.ids(split))
+        return (([name], name) for name in names)
 
     def head(self) -> Head:
         """Sequence classification with the names of the labels in the model's config."""

@@ -91,6 +91,11 @@ class TokenClassification(Task):
         """The tags. Ids in the data are others, because the model numbers its tags by itself."""
         self._adopted = [config.id2label[i] for i in range(config.num_labels)]
 
+    def gold(self, split: Split) -> Iterator[tuple[list[str], Tags]]:
+        """The types of the entities, and the tags."""
+        for sentence in self._data.bio(split):
+            yield [entity.type for entity in tags.entities(sentence)], sentence
+
     def head(self) -> Head:
         """Token classification with the names of the tags in the model's config."""
         return Head(

@@ -108,6 +108,10 @@ class Translation(Task):
         for target in self._texts(split, self._target):
             yield target if isinstance(target, list) else [target]
 
+    def gold(self, split: Split) -> Iterator[tuple[tuple[()], list[str]]]:
+        """The references."""
+        return (((), references) for references in self._references(split))
+
     def head(self) -> Head:
         """An encoder-decoder that generates with this task's settings."""
         return Head("AutoModelForSeq2SeqLM", configure=self._configure)

@@ -135,6 +135,12 @@ class Run:
             values.append((name, {**known, "source_type": "local", **texts}))
         self._outbox.put({"kind": "inputs", "context": DATA_CONTEXT, "values": values})
 
+    def log_inspection(self, report: Mapping[str, Any]) -> None:
+        """Log what was found in the data."""
+        file = self._file("data/report.json")
+        file.write_text(json.dumps(report, ensure_ascii=False, indent=2), encoding="utf-8")
+        self._log_file(file, "data")
+
     def log_report(self, report: Report, folder: str) -> None:
         """Log the report's tables, which the UI shows as such, and its tags; `draw` logs the pictures."""
         for name, columns in report.tables.items():

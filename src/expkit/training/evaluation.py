@@ -1,7 +1,7 @@
 """Scores a model on a split, in the same way for all backends."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
@@ -140,3 +140,17 @@ def evaluate(
     mean = total / max(targets, 1)
     scores = task.score(mean, predictions, data.split, data.encoded)
     return Evaluation({"loss": mean, **scores}, predictions)
+
+
+def score_of_rest(
+    task: Task, evaluation: Evaluation, data: EvalSet, without: Collection[int]
+) -> dict[str, float]:
+    """The metrics of all examples but those at some positions; empty if nothing can be left out."""
+    if not without or not task.metrics or len(without) == len(data.split):
+        return {}
+    pair = task.for_metrics(evaluation.predictions, data.split, data.encoded)
+    if any(len(items) != len(data.split) for items in pair):
+        return {}  # the metrics of a task of the user's own may compare other things than examples
+    left_out = frozenset(without)
+    rest = [i for i in range(len(data.split)) if i not in left_out]
+    return task.compute(*([items[i] for i in rest] for items in pair))

@@ -10,13 +10,13 @@ from omegaconf import DictConfig
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.config.components import make, make_task
-from expkit.config.fingerprint import sources
+from expkit.config.fingerprint import digest_of_values, sources
 from expkit.config.resolved import plain
 from expkit.data.cache import cached, digest_of_tokenizer
 from expkit.data.division import Undivided, divided
-from expkit.data.splits import Splits
+from expkit.data.splits import Splits, Texts
 from expkit.data.steps import Collate, Steps
-from expkit.models.fit import fit
+from expkit.models.fit import fit, require_positions
 from expkit.processes.group import main_first
 from expkit.processes.ranks import count, rank
 from expkit.tasks.interface import Task
@@ -40,6 +40,7 @@ class Prepared:
     training: Training
     backend: Backend
     trained: int  # parameters that training changes
+    report: dict[str, Any]  # on the data, see data/inspection.py
 
 
 def data_and_task(cfg: DictConfig) -> tuple[Splits, Task]:
@@ -69,6 +70,28 @@ def read_data(cfg: DictConfig, task: Task) -> Splits:
     if isinstance(data, Splits):
         return data
     return divided(data, list(task.asked(data.examples)), task.strata(data.examples))
+
+
+def read_and_encode(
+    cfg: DictConfig,
+) -> tuple[Splits, Task, Any, PreTrainedTokenizerBase, PreTrainedModel, dict[str, Dataset]]:
+    """The data, the task, the model builder, the tokenizer, the model before training, the model inputs."""
+    splits, task = data_and_task(cfg)
+    builder = make(cfg, "model")
+    texts = Texts(partial(task.texts, splits.train), digest_of_values(read_by(cfg, task, splits)))
+    tokenizer = builder.tokenizer(texts)
+    tokenizer.model_max_length = task.max_length  # saved with it, for whoever loads it
+    model = build_base(cfg, task, builder, tokenizer)
+    length_key = "task.block_size" if "block_size" in cfg.task else "task.max_length"
+    require_positions(model, task.max_length, length_key)
+    return (
+        splits,
+        task,
+        builder,
+        tokenizer,
+        model,
+        encode(cfg, splits, task, tokenizer, model.config),
+    )
 
 
 def build_base(
