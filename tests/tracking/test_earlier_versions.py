@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, ViewType
 from omegaconf import OmegaConf
 
-from expkit.commands.reproduce import _environment
 from expkit.comparison.groups import grouped, metrics_to_show
 from expkit.experiment import run
 from expkit.processes.context import VARIABLE, JobContext
@@ -151,12 +150,12 @@ def test_an_old_run_is_reproduced_by_its_last_scores_and_its_tags(client: Mlflow
     client.log_text(old, "seed: 1", "run.yaml")
     found = logged_run(old)
     assert found.scores() == {"final/f1": 0.6, "final/loss": 0.3, "baseline/majority_f1": 0.1}
-    assert _environment(found) == tags
+    assert found.environment() == tags
     new = new_run(client, CONFIG, [], 0.6)
     client.log_text(new, '{"version.torch": "2.1"}', "environment.json")
     made = LoggedRun(client.get_run(new), OmegaConf.create(), client)
     assert made.scores() == {"final/f1": 0.6, "final/loss": 0.2}
-    assert _environment(made) == {"version.torch": "2.1"}
+    assert made.environment() == {"version.torch": "2.1"}
 
 
 def test_a_result_arrives_behind_the_place_that_was_kept_for_it(client: MlflowClient) -> None:
