@@ -190,7 +190,7 @@ def would_run(given: list[str], folder: Path) -> None:
     for override in options.overrides:
         key, _, value = override.partition("=")
         if re.fullmatch(r"data\.\w+_files?", key):
-            for name in re.findall(r"[\w/*-]+\.[\w.]+", value):
+            for name in re.findall(r"[^\s,:{}\[\]'\"]+\.\w+", value):
                 file = folder / name.replace("*", "a")  # a pattern needs a file that it matches
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.touch()
