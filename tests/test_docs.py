@@ -189,9 +189,10 @@ def would_run(given: list[str], folder: Path) -> None:
     options = get_args_parser().parse_args(given)
     for override in options.overrides:
         key, _, value = override.partition("=")
-        if re.fullmatch(r"data\.\w+_file", key):
-            (folder / value).parent.mkdir(parents=True, exist_ok=True)
-            (folder / value).touch()
+        if re.fullmatch(r"data\.\w+_files?", key):
+            for name in re.findall(r"[^\s,:{}\[\]]+\.\w+", value):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).touch()
     searched = create_config_search_path(str(conf_dir()))
     if options.config_dir:
         own = f"file://{folder / options.config_dir}"
