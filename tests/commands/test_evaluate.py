@@ -129,8 +129,10 @@ def test_labels_of_other_data_are_those_of_the_model(
     rows = rows.cast_column("label", ClassLabel(names=["neutral", "other", "bad"]))
     rows.to_parquet(project / "named.parquet")
     evaluated(expkit, moods, "--file", "named.parquet")
-    names = {name: true_of(moods, name) for name in ("texts", "ids", "named")}
-    assert names == {"texts": [2, 0], "ids": [1, 0], "named": [2, 0]}
+    written(project / "more.jsonl", [{**PAIR, "label": "good"}])
+    evaluated(expkit, moods, "--file", "texts.jsonl", "more.jsonl", "--name", "both")
+    names = {name: true_of(moods, name) for name in ("texts", "ids", "named", "both")}
+    assert names == {"texts": [2, 0], "ids": [1, 0], "named": [2, 0], "both": [2, 0, 1]}
     assert scores(only_run(project), "texts")["loss"] > 0
 
     written(project / "july.jsonl", [{**PAIR, "label": "bad"}, {**PAIR, "label": "nuetral"}])
