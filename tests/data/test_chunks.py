@@ -10,9 +10,9 @@ import pytest
 from conftest import SMALL_TASKS, composed, encoded_by
 from expkit.config.components import make
 from expkit.data import arrow_files, files, splits, table
-from expkit.experiment import build_base
 from expkit.tasks import masked_lm, token_classification, translation
 from expkit.terminal.errors import DataError
+from expkit.training.prepared import build_base
 
 
 def use_chunks_of(size: int, monkeypatch: pytest.MonkeyPatch) -> None:

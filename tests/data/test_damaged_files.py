@@ -212,10 +212,10 @@ def sound_lines(content: bytes) -> tuple[list[Any], set[int]]:
 
 
 def in_utf8(content: bytes) -> bytes:
-    """The same text in UTF-8, if the content begins with the mark of UTF-16 or UTF-32."""
+    """The same text in UTF-8 with its mark, if the content begins with the mark of UTF-16 or UTF-32."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         codec = "utf-32" if content.startswith(b"\xff\xfe\0\0") else "utf-16"
-        return content.decode(codec, errors="replace").encode()
+        return content.decode(codec, errors="replace").encode("utf-8-sig")
     return content
 
 

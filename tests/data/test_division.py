@@ -158,6 +158,7 @@ def test_limits_count_after_the_division(tmp_path: Path) -> None:
             {"split_column": "side"},
             "line 2: data.split_column=side: 'Train' names no split",
         ),
+        ([{"text": "a", "side": ["dev"]}], {"split_column": "side"}, "['dev'] names no split"),
         ([{"text": "a", "side": "train"}], {"split_column": "side"}, "left for the validation"),
     ],
 )

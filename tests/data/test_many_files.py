@@ -250,7 +250,7 @@ def test_files_of_one_split_have_the_same_class_labels(tmp_path: Path) -> None:
 # name: (what is given, which name the message says is wrong, and why)
 NOTHING = {
     "an empty folder": ("{}/empty", "{}/empty", "is a folder without files"),
-    "a pattern without files": ("{}/x*.csv", "{}/x*.csv", "no file has such a name; in {}: allowed: a.csv, b.json"),
+    "a pattern without files": ("{}/x*.csv", "{}/x*.csv", "no such file; in {}: allowed: a.csv, b.json"),
     "an empty list": ([], "[]", "names no file"),
     "an empty name": ("", "", "names no file"),
     "a file that is not there": (["{}/a.csv", "{}/c.csv"], "{}/c.csv", "no such file"),

@@ -51,21 +51,15 @@ def _names(given: str | Sequence[str]) -> Sequence[str]:
 
 
 def _matching(path: Path) -> list[Path]:
-    try:
-        path = path.expanduser()
-        is_folder = path.is_dir()
-    except (OSError, RuntimeError, ValueError):  # no such user, or a name that no file can have
-        is_folder = False
-    if is_folder:
+    if unusable(path):
+        return [path]
+    path = path.expanduser()
+    if path.is_dir():
         return sorted(filter(_is_data, path.iterdir()))
-    if _is_pattern(path):
-        found = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        return sorted(file for file in map(Path, found) if not file.is_dir()) or [path]
-    return [path]
-
-
-def _is_pattern(path: Path) -> bool:
-    return has_magic(str(path)) and unusable(path) is None and not path.exists()
+    if path.exists() or not has_magic(str(path)):
+        return [path]
+    found = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    return sorted(file for file in map(Path, found) if not file.is_dir()) or [path]
 
 
 def _is_data(file: Path) -> bool:
@@ -85,35 +79,27 @@ def problems_of(given: str | Sequence[str]) -> Iterator[tuple[str, str]]:
         if not files:
             yield name, "is a folder without files"
         for file in files:
-            if why := _unreadable(file):
-                yield (name, why) if len(files) == 1 else (str(file), why)
-                break
-            if kind_of(file) != kind_of(files[0]):
-                advice = "name files of one kind by a pattern, such as"
-                pattern = f"'{file.parent}/*{files[0].suffix}'"
-                yield str(file), f"is of another kind than {files[0].name}; {advice} {pattern}"
+            if why := _unreadable(file, files[0]):
+                yield name if len(files) == 1 else str(file), why
                 break
 
 
-def _unreadable(file: Path) -> str | None:
-    """Why a file cannot be one of the data; None if it may be."""
-    if _is_pattern(file):
-        return f"no file has such a name{_beside(file)}"
-    if file.is_dir():
-        return (
-            f"is a folder among files; a pattern such as '{file.parent}/**/*.csv' names all in it"
-        )
-    if kind_of(file) is None:
-        behind = ", ".join(COMPRESSED)
-        return f"unknown kind of file; {nearest(file.suffix, KINDS)}; {behind} may follow"
+def _unreadable(file: Path, first: Path) -> str | None:
+    """Why a file and the first one of its folder or pattern cannot be one split; None if they can."""
     if why := unusable(file):
         return why
-    return None if file.is_file() else f"no such file{_beside(file)}"
-
-
-def _beside(file: Path) -> str:
-    beside = [p.name for p in file.parent.glob("*") if kind_of(p)]
-    return f"; in {file.parent}: {nearest(file.name, sorted(beside))}" if beside else ""
+    if file.is_dir():
+        return f"is a folder among files; '{file.parent}/**/*.csv' names all files in it"
+    if kind_of(file) is None and (file.exists() or not has_magic(str(file))):
+        behind = ", ".join(COMPRESSED)
+        return f"unknown kind of file; {nearest(file.suffix, KINDS)}; {behind} may follow"
+    if not file.is_file():
+        beside = sorted(other.name for other in file.parent.glob("*") if kind_of(other))
+        return "no such file" + (f"; in {file.parent}: {nearest(file.name, beside)}" * bool(beside))
+    if kind_of(file) != kind_of(first):
+        advice = f"name files of one kind by a pattern, such as '{file.parent}/*{first.suffix}'"
+        return f"is of another kind than {first.name}; {advice}"
+    return None
 
 
 def unusable(path: Path) -> str | None:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from encodings.aliases import aliases
 from importlib.metadata import entry_points
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def _files(data: Mapping[str, Any]) -> Iterator[str]:
 def _is_encoding(name: str) -> bool:
     """Whether Python reads text in an encoding of this name."""
     try:
-        TextIOWrapper(BytesIO(), name)
+        "".encode(name)
     except (LookupError, ValueError):
         return False
     return True
@@ -127,14 +126,16 @@ def _csv(csv: Mapping[str, Any]) -> Iterator[str]:
 def _division(data: Mapping[str, Any]) -> Iterator[str]:
     """Out of what the validation split comes: a file or split of its own, a share, a column, or folds."""
     own, test = (
-        ("validation_file", "test_file")
-        if "train_file" in data
-        else ("validation_split", "test_split")
+        f"{split}_{'file' if 'train_file' in data else 'split'}" for split in ("validation", "test")
     )
-    ways = {key: data.get(key) for key in (own, "validation_share", "split_column", "folds")}
     if own not in data or "folds" not in data:
         return  # a data component of the user's own
-    given = [f"data.{key}={value}" for key, value in ways.items() if value is not None]
+    said = {key: value for key, value in data.items() if value is not None}
+    given = [
+        f"data.{key}={said[key]}"
+        for key in (own, "validation_share", "split_column", "folds")
+        if key in said
+    ]
     if not given:
         yield (
             f"data.{own}: a value is required, none was given; or say how to divide the training examples: "
@@ -142,18 +143,16 @@ def _division(data: Mapping[str, Any]) -> Iterator[str]:
         )
     elif len(given) > 1:
         yield f"{' and '.join(given)}: each says what the validation split is; give one of them, and null for others"
-    shares = data.get("validation_share") or 0, data.get("test_share") or 0
-    if shares[1] and data.get(test) is not None:
-        yield f"data.test_share={shares[1]}: data.{test} gives the test split already; set one of them to null"
-    if shares[1] and (data.get(own) is not None or data.get("split_column") is not None):
-        yield f"data.test_share={shares[1]}: is for data.validation_share or data.folds only"
+    if "test_share" in said and test in said:
+        yield f"data.test_share={said['test_share']}: data.{test} gives the test split already; set one of them to null"
+    for key in ("test_share", "group_column"):
+        if key in said and not said.keys().isdisjoint((own, "split_column")):
+            yield f"data.{key}={said[key]}: is for data.validation_share or data.folds only"
+    shares = said.get("validation_share", 0), said.get("test_share", 0)
     if sum(shares) >= 1:
         yield f"data.validation_share={shares[0]} and data.test_share={shares[1]}: leave nothing to train on"
-    if data.get("group_column") is not None and (data.get(own) or data.get("split_column")):
-        yield f"data.group_column={data['group_column']}: is for data.validation_share or data.folds only"
-    fold, folds = data.get("fold"), data.get("folds")
-    if fold is not None and not (folds and fold <= folds):
-        yield f"data.fold={fold}: expected null, or one of the folds that data.folds={folds} makes"
+    if "fold" in said and said["fold"] > said.get("folds", 0):
+        yield f"data.fold={said['fold']}: expected null, or one of the folds that data.folds={said.get('folds')} makes"
 
 
 def _conll(conll: Mapping[str, Any]) -> Iterator[str]:

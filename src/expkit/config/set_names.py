@@ -5,10 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 # Groups of metrics, of parameters, and folders of artifacts.
-TAKEN = (
-    *("eval", "final", "test", "train", "validation", "baseline", "lora", "sweep", "data"),
-    *("adapter", "model"),
-)
+GROUPS = ("eval", "final", "test", "train", "validation", "baseline", "lora", "sweep", "data")
+TAKEN = (*GROUPS, "adapter", "model")
 # What looks like an escaped character in a key of MLflow (metrics/names.py) would be escaped once more there.
 NAME = re.compile(r"(?!.*_x[0-9A-F]{4})\w[\w-]*")
 
@@ -18,11 +16,8 @@ def wrong_name(name: object) -> str | None:
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         return "is no name of an evaluation set; expected a text of letters, digits, _ and -, such as june"
     # Some file systems and databases take `Test` for `test`.
-    if name.lower() in TAKEN:
-        return (
-            f"cannot name an evaluation set, because it names something else ({', '.join(TAKEN)})"
-        )
-    return None
+    taken = f"cannot name an evaluation set, because it names something else ({', '.join(TAKEN)})"
+    return taken if name.lower() in TAKEN else None
 
 
 def further_sets(data: Mapping[str, Any]) -> Mapping[Any, Any]:
@@ -33,7 +28,7 @@ def further_sets(data: Mapping[str, Any]) -> Mapping[Any, Any]:
 
 def problems(data: Mapping[str, Any]) -> Iterator[str]:
     """A message for each name in the group `data` that is none."""
+    key = "eval_splits" if "eval_splits" in data else "eval_files"
     for name in further_sets(data):
         if why := wrong_name(name):
-            key = "eval_splits" if "eval_splits" in data else "eval_files"
             yield f"data.{key}: {name!r} {why}"

@@ -1,7 +1,8 @@
 """Parquet and Arrow files."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +10,43 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from expkit.config.data_files import compression_of, kind_of
-from expkit.data.splits import CHUNK
-from expkit.data.table import Located
+from expkit.data.splits import CHUNK, Record
+from expkit.data.table import Source
 from expkit.data.text_files import opened
-from expkit.terminal.errors import DataError
+from expkit.terminal.errors import DataError, reason
 
 NAMES = {".parquet": "Parquet", ".arrow": "Arrow"}
 FEATURES = b"huggingface"  # where `datasets` keeps the names of class labels
 
 
-def records(file: Path) -> Located:
-    """Read the records of a file, numbered from 1."""
-    number = 0
-    try:
+def source(file: Path) -> Source:
+    """Open a file, whose records are numbered from 1."""
+    with _refused(file):
         schema, batches = _opened(file)
-        if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
-            raise DataError(
-                f"{file}: two columns have the name {twice[0]!r:.60}; rename one of them"
-            )
+    metadata = schema.metadata or {}
+    features = {FEATURES: metadata[FEATURES]} if FEATURES in metadata else {}
+    name, count = Counter(schema.names).most_common(1)[0] if schema.names else ("", 0)
+    if count > 1:
+        raise DataError(f"{file}: two columns have the name {name!r:.60}; rename one of them")
+    return Source(file, "record", enumerate(_records(file, batches), start=1), features)
+
+
+def _records(file: Path, batches: Iterable[Any]) -> Iterator[Record]:
+    with _refused(file):
         for batch in batches:
             for start in range(0, len(batch), CHUNK):
-                for record in batch.slice(start, CHUNK).to_pylist():
-                    number += 1
-                    yield number, record
+                yield from batch.slice(start, CHUNK).to_pylist()
+
+
+@contextmanager
+def _refused(file: Path) -> Iterator[None]:
+    """Raise a DataError for content that is not what the name of the file says."""
+    try:
+        yield
     except (pa.ArrowException, ValueError, OverflowError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk is at fault, not the content of the file
-        text = str(error).strip().partition("\n")[0]
-        raise DataError(f"{file}: not {NAMES[str(kind_of(file))]}: {text}") from None
-
-
-def features(file: Path) -> dict[bytes, bytes]:
-    """What `datasets` says of the columns; nothing for files of other kinds."""
-    if kind_of(file) not in NAMES:
-        return {}
-    metadata = _opened(file)[0].metadata or {}
-    return {FEATURES: metadata[FEATURES]} if FEATURES in metadata else {}
+        raise DataError(f"{file}: not {NAMES[str(kind_of(file))]}: {reason(error)}") from None
 
 
 def _opened(file: Path) -> tuple[Any, Iterable[Any]]:

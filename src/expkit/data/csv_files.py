@@ -3,6 +3,8 @@
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +29,8 @@ class Dialect(NamedTuple):
     quoting: str  # a key of QUOTINGS
 
 
-class Look(NamedTuple):
+@dataclass
+class Look:
     """What comes out if a file is read in one dialect."""
 
     columns: int = 0  # in the header; 0 if not even that can be read
@@ -82,22 +85,21 @@ def _rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 
 
 def _look(lines: Lines, dialect: Dialect) -> Look:
-    names: list[str] = []
-    rows, quoted, doubled, fits = 0, False, False, True
+    look = Look()
     try:
         for _, row in _rows(lines, dialect):
-            names = names or row
-            if len(row) != len(names):
-                fits = False
-                break
-            rows += 1
             marked = [cell for cell in row if cell.startswith('"')]
-            quoted = quoted or bool(marked)
-            doubled = doubled or any('""' in cell for cell in marked)
+            if not look.columns:
+                look = Look(len(row), fits=True, header=bool(marked))
+            if len(row) != look.columns:
+                look.fits = False
+                break
+            look.rows += 1
+            look.quoted |= bool(marked)
+            look.doubled |= any('""' in cell for cell in marked)
     except DataError:  # comes again when the records are read
-        fits = False
-    header = any(name.startswith('"') for name in names)
-    return Look(len(names), rows, fits, header, quoted, doubled)
+        look.fits = False
+    return look
 
 
 def _dialect(lines: Lines, delimiter: str | None, quoting: str | None) -> Dialect:
@@ -112,53 +114,44 @@ def _dialect(lines: Lines, delimiter: str | None, quoting: str | None) -> Dialec
     if quoting and len(delimiters) == 1:
         return Dialect(delimiters[0], quoting)
     looks = {one: _look(lines, Dialect(one, quoting or "minimal")) for one in delimiters}
-    fitting = [one for one, look in looks.items() if look.fits]
-    longest = max(looks, key=lambda one: looks[one].rows)
-    dialect = (
-        Dialect(fitting[0] if fitting else longest, quoting)
-        if quoting
-        else _quoting(lines, looks, fitting, longest)
-    )
-    rivals = [one for one in fitting if one != dialect.delimiter and looks[one].columns > 1]
-    if (
-        fitting
-        and looks[dialect.delimiter].columns == 1
-        and dialect.delimiter not in (",", delimiter)
-    ):
+    fitting = [one for one in looks if looks[one].fits]
+    likely = fitting or [max(looks, key=lambda one: looks[one].rows)]
+    dialect = Dialect(likely[0], quoting) if quoting else _quoting(lines, looks, likely)
+    taken = dialect.delimiter
+    rivals = [one for one in fitting if one != taken and looks[one].columns > 1]
+    if fitting and looks[taken].columns == 1 and taken not in (",", delimiter):
         say(f"{lines.args[0]}: its header is one name, so each row is one text, commas included")
     elif rivals:
-        say(
-            f"{lines.args[0]}: read with data.csv.delimiter={_name(dialect.delimiter)}; {_name(rivals[0])} fits as well"
-        )
+        read = f"read with data.csv.delimiter={_name(taken)}"
+        say(f"{lines.args[0]}: {read}; {_name(rivals[0])} fits as well")
     return dialect
 
 
 def _in_header(lines: Lines, quoting: str) -> list[str]:
     """The delimiters that divide the header, that of most columns first; if none does, all of them."""
-    widths = {}
+    widths = dict.fromkeys(DELIMITERS, 0)
     for one in DELIMITERS:
-        try:
+        with suppress(DataError):
             widths[one] = len(next(_rows(lines, Dialect(one, quoting)), (0, []))[1])
-        except DataError:
-            widths[one] = 0
-    wide = sorted((one for one in DELIMITERS if widths[one] > 1), key=lambda one: -widths[one])
-    return wide or [*DELIMITERS, NO_DELIMITER]
+    wide = [one for one in DELIMITERS if widths[one] > 1]
+    return sorted(wide, key=lambda one: -widths[one]) or [*DELIMITERS, NO_DELIMITER]
 
 
-def _quoting(lines: Lines, looks: Mapping[str, Look], fitting: list[str], longest: str) -> Dialect:
+def _quoting(lines: Lines, looks: Mapping[str, Look], likely: list[str]) -> Dialect:
     """Whether quotation marks belong to the texts, in a file that has some.
 
     They do not if the rows fit only because of them, or if they stand where CSV needs them. In a file
     with tabs they do otherwise, as in the files of GLUE.
     """
-    plain = {one: _look(lines, Dialect(one, "none")) for one in looks}
-    if not fitting:
+    plain, best = {one: _look(lines, Dialect(one, "none")) for one in looks}, likely[0]
+    if not looks[best].fits:
         tab = plain.get("\t", Look())
-        is_plain = tab.columns > 1 and not tab.header and tab.rows > looks[longest].rows
-        return Dialect("\t", "none") if is_plain else Dialect(longest, "minimal")
-    sure = [o for o in fitting if not plain[o].fits or plain[o].columns != looks[o].columns]
-    best = (sure or fitting)[0]
-    if sure or not plain[best].quoted or plain[best].header or plain[best].doubled:
+        is_plain = tab.columns > 1 and not tab.header and tab.rows > looks[best].rows
+        return Dialect("\t", "none") if is_plain else Dialect(best, "minimal")
+    for one in likely:
+        if not plain[one].fits or plain[one].columns != looks[one].columns:
+            return Dialect(one, "minimal")
+    if not plain[best].quoted or plain[best].header or plain[best].doubled:
         return Dialect(best, "minimal")
     quoting, other, part = ("none", "minimal", "") if best == "\t" else ("minimal", "none", "no ")
     say(

@@ -20,11 +20,11 @@ from expkit.terminal.errors import DataError, nearest
 
 Deal = dict[str, list[int]]  # the numbers of the examples of each split, in their order
 
-# The words of `data.split_column`; those of the `datasets` library for names of files.
+# What `data.split_column` may say, and the split it means; the `datasets` library knows these names of files.
 SIDES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -80,27 +80,25 @@ def divided(data: Undivided, inputs: Sequence[Any], strata: Sequence[Any] | None
     for name in ("train", "validation"):
         if not deal[name]:
             raise DataError(f"{split.source}: no example is left for the {name} split")
-    limits = {"train": data.limits[0]}
-    deal = {name: rows[: limits.get(name, data.limits[1])] for name, rows in deal.items() if rows}
+    most = {"train": data.limits[0]}
+    deal = {name: rows[: most.get(name, data.limits[1])] for name, rows in deal.items() if rows}
     parts = {name: _part(split, name, rows) for name, rows in deal.items()}
-    return Splits(
-        parts["train"], parts["validation"], data.test or parts.get("test"), data.further, deal
-    )
+    test = data.test or parts.get("test")
+    return Splits(parts["train"], parts["validation"], test, data.further, deal)
 
 
 def _as_named(split: Split, column: str) -> Deal:
     """The examples of each split as a column of the data names it."""
     split.require([column])
-    side_of = {word: side for side, words in SIDES.items() for word in words}
-    deal: Deal = {side: [] for side in SIDES}
+    deal: Deal = {"train": [], "validation": [], "test": []}
     for i, value in enumerate(split.values(column)):
-        if value not in side_of:
-            allowed = [word for words in SIDES.values() for word in words]
+        side = SIDES.get(value) if isinstance(value, str) else None
+        if side is None:
             raise DataError(
                 f"{split.where(i)}: data.split_column={column}: {value!r:.60} names no split; "
-                f"{nearest(str(value), allowed)}"
+                f"{nearest(str(value), SIDES)}"
             )
-        deal[side_of[value]].append(i)
+        deal[side].append(i)
     return deal
 
 

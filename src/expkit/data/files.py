@@ -18,7 +18,7 @@ from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import arrow_files, conll, csv_files, json_files
 from expkit.data.division import Division, Undivided
 from expkit.data.splits import Split, Splits
-from expkit.data.table import Located, Source, table_of
+from expkit.data.table import Source, table_of
 from expkit.data.text_files import lines_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError
@@ -94,49 +94,22 @@ def read(path: Files | Path, limit: int | None = None, reading: Reading | None =
     given = str(path) if isinstance(path, Path) else path
     for name, why in problems_of(given):
         raise DataError(f"{name}: {why}")
-    reading, files = reading or Reading(), files_of(given)
-    table, sources = _together(files, limit, reading)
+    how, files = reading or Reading(), files_of(given)
+    table, sources = table_of(files, lambda file: READERS[str(kind_of(file))](file, how), limit)
     contents = [as_read(source.file, digest_of_content(source.file)) for source in sources]
-    identity = json.dumps([contents, limit, asdict(reading)])
+    identity = json.dumps([contents, limit, asdict(how)])
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    shown = (
-        str(files[0])
-        if len(files) == 1
-        else ", ".join([given] if isinstance(given, str) else given)
-    )
+    name, shown = name_of(files[0]), str(files[0])
+    if len(files) > 1:
+        name += f"+{len(files) - 1}"
+        shown = given if isinstance(given, str) else ", ".join(given)
     try:
         # Without a fingerprint, datasets would pickle the whole table to compute one.
         rows = Dataset(InMemoryTable(table), fingerprint=digest[:32])
     except (pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as error:
         text = str(error).partition("\n")[0]
         raise DataError(f"{shown}: cannot be used: {text:.200}") from None
-    name = name_of(files[0]) + (f"+{len(files) - 1}" if len(files) > 1 else "")
     return Split(rows, name, shown, digest, where=lambda i: _place(sources, i))
-
-
-def _together(
-    files: list[Path], limit: int | None, reading: Reading
-) -> tuple[pa.Table, list[Source]]:
-    """The table of all files, with what `datasets` says of the columns."""
-    current = files[0]
-
-    def source(file: Path) -> Source:
-        nonlocal current
-        current = file
-        return Source(file, *READERS[str(kind_of(file))](file, reading))
-
-    try:
-        table, sources = table_of(map(source, files), limit)
-        features = {source.file: arrow_files.features(source.file) for source in sources}
-    except OSError as error:
-        raise DataError(f"{current}: cannot be read: {error.strerror or error}") from None
-    for file, found in features.items():
-        if found != features[files[0]]:
-            raise DataError(
-                f"{file}: its columns are described in another way than those of {files[0]}, such as by other "
-                "names of labels; write both by the same features"
-            )
-    return table.replace_schema_metadata(features[files[0]]), sources
 
 
 def _place(sources: list[Source], index: int) -> str:
@@ -147,12 +120,12 @@ def _place(sources: list[Source], index: int) -> str:
     raise IndexError(index)
 
 
-def _conll(file: Path, reading: Reading) -> tuple[str, Located]:
+def _conll(file: Path, reading: Reading) -> Source:
     columns = (reading.conll or {}).get("columns")
-    return "line", conll.records(file, columns, reading.encoding)
+    return Source(file, "line", conll.records(file, columns, reading.encoding))
 
 
-def _text(file: Path, reading: Reading) -> tuple[str, Located]:
+def _text(file: Path, reading: Reading) -> Source:
     """Every line is a text; blank lines are skipped. A file of words and tags may be named .txt, too."""
     if (reading.conll or {}).get("columns"):
         return _conll(file, reading)
@@ -160,19 +133,24 @@ def _text(file: Path, reading: Reading) -> tuple[str, Located]:
         say(f"{file}: every line ends with a tag, so the columns are read as words and tags")
         return _conll(file, reading)
     lines = enumerate(lines_of(file, reading.encoding), start=1)
-    return "line", ((number, {"text": line.rstrip("\n")}) for number, line in lines if line.strip())
+    filled = ((i, {"text": line.rstrip("\n")}) for i, line in lines if line.strip())
+    return Source(file, "line", filled)
 
 
-# Each returns what its numbers count, `line` or `record`, and the records with their numbers.
-READERS: dict[str, Callable[[Path, Reading], tuple[str, Located]]] = {
-    ".jsonl": lambda file, reading: ("line", json_files.one_a_line(file, reading.encoding)),
-    ".json": lambda file, reading: json_files.records(file, reading.encoding),
-    ".csv": lambda file, reading: (
-        "line",
-        csv_files.records(file, reading.encoding, reading.csv or {}),
-    ),
-    ".parquet": lambda file, reading: ("record", arrow_files.records(file)),
-    ".arrow": lambda file, reading: ("record", arrow_files.records(file)),
+def _csv(file: Path, reading: Reading) -> Source:
+    return Source(file, "line", csv_files.records(file, reading.encoding, reading.csv or {}))
+
+
+def _jsonl(file: Path, reading: Reading) -> Source:
+    return Source(file, "line", json_files.one_a_line(file, reading.encoding))
+
+
+READERS: dict[str, Callable[[Path, Reading], Source]] = {
+    ".jsonl": _jsonl,
+    ".json": lambda file, reading: json_files.source(file, reading.encoding),
+    ".csv": _csv,
+    ".parquet": lambda file, _: arrow_files.source(file),
+    ".arrow": lambda file, _: arrow_files.source(file),
     ".txt": _text,
     ".conll": _conll,
 }

@@ -1,12 +1,13 @@
 """JSON Lines, and JSON in one piece."""
 
 import json
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from expkit.data.splits import Record
-from expkit.data.table import Located, shown
+from expkit.data.table import Located, Source, shown
 from expkit.data.text_files import lines_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError
@@ -19,18 +20,14 @@ def one_a_line(file: Path, encoding: str | None) -> Located:
             yield number, _mapping(f"{file}, line {number}", _parsed(file, line, number))
 
 
-def records(file: Path, encoding: str | None) -> tuple[str, Located]:
-    """Read a list of objects, {"data": [...]}, an object of lists, or one object a line.
-
-    Returns:
-        what the numbers of the records count, and the records.
-    """
+def source(file: Path, encoding: str | None) -> Source:
+    """Read a list of objects, {"data": [...]}, an object of lists, or one object a line."""
     filled = (line for line in lines_of(file, encoding) if line.strip())
     first, *more = list(islice(filled, 2)) or [""]
     filled.close()
     if more and _is_object(first):
-        return "line", one_a_line(file, encoding)
-    return "record", _whole(file, encoding)
+        return Source(file, "line", one_a_line(file, encoding))
+    return Source(file, "record", _whole(file, encoding))
 
 
 def _is_object(line: str) -> bool:
@@ -66,12 +63,11 @@ def _by_column(file: Path, columns: dict[str, Any]) -> list[Record]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> Record:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"an object has two values of the name {twice!r:.60}")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise DataError(f"an object has two values of the name {twice!r:.60}; keep one of them")
     return found
 
 
@@ -80,22 +76,17 @@ _decoder = json.JSONDecoder(object_pairs_hook=_unique)
 
 def _parsed(file: Path, text: str, line: int = 0) -> Any:
     """Parse JSON text: line `line` of the file, or the whole file if `line` is 0."""
-    place = f"{file}, line {line}" if line else str(file)
+    place, starts = f"{file}, line {line}" if line else str(file), f"starts {text[:60]!r}"
     try:
         return _decoder.decode(text)
     except DataError as error:
-        raise DataError(f"{place}: {error}; keep one of them") from None
+        raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
-        reason = error.msg.removesuffix(" at")
-        raise DataError(
-            f"{file}, line {line or error.lineno}: not JSON: {reason} (column {error.colno}); "
-            f"starts {text[:60]!r}"
-        ) from None
+        why = f"not JSON: {error.msg.removesuffix(' at')} (column {error.colno})"
+        raise DataError(f"{file}, line {line or error.lineno}: {why}; {starts}") from None
     except (ValueError, RecursionError):
-        raise DataError(
-            f"{place}: a number has more digits than Python reads, or lists are nested too deeply; "
-            f"starts {text[:60]!r}"
-        ) from None
+        why = "a number has more digits than Python reads, or lists are nested too deeply"
+        raise DataError(f"{place}: {why}; {starts}") from None
 
 
 def _mapping(place: str, value: object) -> Record:

@@ -4,7 +4,7 @@ import json
 import reprlib
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -25,40 +25,56 @@ UNFIT = (pa.ArrowException, OverflowError, UnicodeEncodeError, RecursionError)
 
 @dataclass(frozen=True)
 class Source:
-    """The records of one file; `unit` says what their numbers count, `line` or `record`."""
+    """The records of one file.
+
+    Args:
+        unit: what the numbers of the records count, `line` or `record`.
+        features: what `datasets` says of the columns.
+    """
 
     file: Path
     unit: str
     located: Located
+    features: dict[bytes, bytes] = field(default_factory=dict)
     lines: "array[int]" = field(default_factory=lambda: array("q"))  # of what the table holds
 
 
-def table_of(sources: Iterable[Source], limit: int | None = None) -> tuple[pa.Table, list[Source]]:
+def table_of(
+    files: Sequence[Path], opened: Callable[[Path], Source], limit: int | None = None
+) -> tuple[pa.Table, list[Source]]:
     """Put the first `limit` records of all files into a table; return it and the files that were read.
 
     Python holds one chunk of the records at a time, and all chunks but the first are kept on disk. A
     later chunk may widen the type of a column: null to any type, whole numbers to fractions.
 
     Raises:
-        DataError: a file has no records, or they differ in their columns or types.
+        DataError: a file cannot be read or has no records, or they differ in their columns or types.
     """
     parts: list[pa.Table] = []
     known: Record = {}  # the first value of each column that is not null
     done: list[Source] = []
     left = limit
-    for source in sources:
-        done.append(source)
-        located = islice(source.located, left)
-        while chunk := list(islice(located, CHUNK)):
-            known = known or dict.fromkeys(chunk[0][1])
-            _add(parts, source, done[0].file, known, chunk)
-            source.lines.extend(line for line, _ in chunk)
+    for file in files:
+        try:
+            done.append(source := opened(file))
+            located = islice(source.located, left)
+            while chunk := list(islice(located, CHUNK)):
+                known = known or dict.fromkeys(chunk[0][1])
+                _add(parts, source, files[0], known, chunk)
+                source.lines.extend(line for line, _ in chunk)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {error.strerror or error}") from None
         if not source.lines:
-            raise DataError(f"{source.file}: is empty; expected one example a line")
+            raise DataError(f"{file}: is empty; expected one example a line")
+        if source.features != done[0].features:
+            raise DataError(
+                f"{file}: its columns are described in another way than those of {files[0]}, such as by other "
+                "names of labels; write both by the same features"
+            )
         left = None if left is None else left - len(source.lines)
         if left == 0:
             break
-    return pa.concat_tables(parts), done
+    return pa.concat_tables(parts).replace_schema_metadata(done[0].features), done
 
 
 def _add(

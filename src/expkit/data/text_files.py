@@ -53,12 +53,9 @@ def lines_of(file: Path, encoding: str | None, newline: str | None = None) -> It
                         "text, name its encoding, such as data.encoding=utf-16-le"
                     )
                 yield line
-        except LookupError:
-            raise DataError(f"data.encoding={encoding!r}: no encoding of text") from None
         except UnicodeError as error:
-            before = b""
-            if isinstance(error, UnicodeDecodeError):
-                before = error.object[: error.start]
+            known = error if isinstance(error, UnicodeDecodeError) else None
+            before = known.object[: known.start] if known else b""
             line_ends = len(LINE_END.findall(before.decode(codec, "replace")))
             raise DataError(
                 f"{file}, line {number + 1 + line_ends}: not {codec.upper().removesuffix('-SIG')} text; if it "
