@@ -1,5 +1,6 @@
 """One file becomes several splits: shares, groups, equal inputs, folds."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -102,6 +103,63 @@ def test_a_label_has_its_share_within_one_example(
         assert abs(counts[label] - share * total) < 1
 
 
+SEEDS = range(60)
+
+
+def held_out(folder: Path, records: list[dict[str, Any]], **how: Any) -> list[int]:
+    """How often each record is in the validation split, over all seeds."""
+    counts = [0] * len(records)
+    for seed in SEEDS:
+        for i in made(folder, records, seed=seed, **how).division["validation"]:
+            counts[i] += 1
+    return counts
+
+
+def test_large_groups_and_repeated_inputs_are_held_out_as_often_as_others(tmp_path: Path) -> None:
+    records = [
+        {"text": f"{size} {i}", "doc": size, "label": "ab"[i % 2]}
+        for size in range(1, 31)
+        for i in range(size)
+    ]
+    counts = held_out(tmp_path, records, validation_share=0.2, group_column="doc")
+    sizes = [record["doc"] for record in records]
+    for first, end in ((1, 11), (11, 21), (21, 31)):
+        of_class = [n for n, size in zip(counts, sizes, strict=True) if first <= size < end]
+        assert 0.1 < sum(of_class) / len(of_class) / len(SEEDS) < 0.3
+    twins = [{"text": str(i // 2 if i < 40 else i), "label": "ab"[i % 2]} for i in range(100)]
+    counts = held_out(tmp_path, twins, validation_share=0.2)
+    assert 0.15 < sum(counts[:40]) / 40 / len(SEEDS) < 0.25
+    folds = held_out(tmp_path, twins, folds=3, fold=1, test_share=0.2)
+    assert 0.2 < sum(folds[:40]) / 40 / len(SEEDS) < 0.33  # a third of what is not for the test
+
+
+def test_many_rare_labels_do_not_change_the_shares(tmp_path: Path) -> None:
+    records = [{"text": str(i), "label": f"label {i // 3}"} for i in range(60)]
+    splits = made(tmp_path, records, validation_share=0.2, test_share=0.1)
+    sizes = [len(split) for split in splits.named().values()]
+    assert sizes == pytest.approx([42, 12, 6], abs=1)
+    assert len(set(splits.train.column("label"))) == 20
+    pairs = [{"text": str(i), "label": f"label {i // 2}"} for i in range(100)]
+    splits = made(tmp_path, pairs, validation_share=0.3)
+    assert [len(split) for split in splits.named().values()] == [70, 30]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 9)), min_size=10, max_size=60))
+def test_the_training_examples_have_every_label(
+    tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[str, int]]
+) -> None:
+    records = [{"text": str(i), "label": label, "doc": doc} for i, (label, doc) in enumerate(drawn)]
+    folder = tmp_path_factory.mktemp("data")
+    ways: tuple[dict[str, Any], ...] = (
+        {"validation_share": 0.4, "test_share": 0.3},
+        *({"folds": 3, "fold": fold} for fold in (1, 2, 3)),
+    )
+    for how in ways:
+        with contextlib.suppress(DataError):
+            splits = made(folder, records, group_column="doc", **how)
+            assert set(splits.train.column("label")) == {label for label, _ in drawn}
+
+
 def test_folds_hold_each_record_once_and_differ_by_one(tmp_path: Path) -> None:
     records = examples(53, "aab")
     folds = [made(tmp_path, records, folds=5, fold=k, test_share=0.1) for k in range(1, 6)]
@@ -136,22 +194,22 @@ def test_limits_count_after_the_division(tmp_path: Path) -> None:
     ("records", "how", "message"),
     [
         (examples(3), {"validation_share": 0.01}, "no example is left for the validation split"),
-        ([{"text": "same"}] * 9, {"validation_share": 0.3}, "examples share one input"),
+        ([{"text": "same"}] * 9, {"validation_share": 0.3}, "belong to one input, so nothing"),
         (
             [{"text": str(i), "doc": "one"} for i in range(9)],
             {"folds": 3, "fold": 1, "group_column": "doc"},
-            "examples share one group or input",
+            "belong to one group, or groups that share inputs",
         ),
         (
             [*examples(9, "a"), {"text": "x", "label": "rare"}],
             {"folds": 3, "fold": 1},
-            "has 1 different inputs with the label 'rare', and data.folds=3 needs at least 3",
+            "the label 'rare' has examples in 1 of data.folds=3 folds only, and 3 are needed",
         ),
         (examples(9), {"validation_share": 0.3, "group_column": "dok"}, "has no column 'dok'"),
         (
             [*examples(3), {"text": "y", "label": None}],
             {"validation_share": 0.3, "group_column": "label"},
-            "line 4: data.group_column=label: is null",
+            "line 4: data.group_column: label=None is empty",
         ),
         (
             [{"text": "a", "side": "train"}, {"text": "b", "side": "Train"}],

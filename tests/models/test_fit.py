@@ -22,11 +22,11 @@ from transformers import (
 from conftest import composed, encoded_by
 from expkit.config.components import make
 from expkit.data.splits import Split, Splits
-from expkit.experiment import build_base
 from expkit.models.fit import fit, require_positions
 from expkit.tasks.interface import Head, Task
 from expkit.terminal.errors import DataError, UserError
 from expkit.training.evaluation import EvalSet, evaluate, inference, require_independence
+from expkit.training.prepared import build_base
 
 WORDS = [
     "the",

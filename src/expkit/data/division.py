@@ -1,11 +1,12 @@
 """Training, validation and test examples out of one file.
 
 Examples that must stay together, because their inputs are equal or they belong to one group, form a unit.
-Units are dealt out in a random order to the split that is furthest from its share of their labels.
+Units are dealt out in a random order, so that each split gets its share of every label.
 """
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,10 +110,12 @@ def _units(split: Split, inputs: Sequence[Any], group_column: str | None) -> np.
         return same_input
     split.require([group_column])
     groups = split.column(group_column)
-    if None in groups:
-        raise DataError(
-            f"{split.where(groups.index(None))}: data.group_column={group_column}: is null"
-        )
+    for i, group in enumerate(groups):
+        if group is None or group != group or (isinstance(group, str) and not group.strip()):
+            raise DataError(
+                f"{split.where(i)}: data.group_column: {group_column}={group!r} is empty; give each example "
+                "a group, and one of its own to an example that belongs to no other"
+            )
     # A graph of groups and inputs, with an edge for each example, falls into parts that share neither.
     same_group = _numbered(map(_digest, groups))
     shape = same_group.max() + 1, same_input.max() + 1
@@ -132,68 +135,100 @@ def _numbered(values: Iterable[Any]) -> np.ndarray:
 
 
 def _dealt(split: Split, units: np.ndarray, strata: Sequence[Any], how: Division) -> Deal:
-    """Deal out the units to train, validation and perhaps test."""
+    """Deal out the units to train, validation and perhaps test.
+
+    Raises:
+        DataError: there is one unit only, or a label is too rare for the folds.
+    """
     if len(units) and not units.any():
-        what = "group or input" if how.group_column else "input"
+        why = "one group, or groups that share inputs" if how.group_column else "one input"
         raise DataError(
-            f"{split.source}: all of its examples share one {what}, so nothing can be divided"
+            f"{split.source}: all of its examples belong to {why}, so nothing can be divided"
         )
-    shares = {"test": how.test_share} if how.test_share else {}
-    if how.folds:
-        _require_folds(split, units, strata, how)
-        left = 1 - sum(shares.values())
-        shares |= {f"fold {k}": left / how.folds for k in range(1, how.folds + 1)}
-    else:
-        shares["validation"] = how.validation_share or 0
-        shares["train"] = 1 - sum(shares.values())
-    parts = _by_shares(units, _numbered(strata), shares, how.seed)
+    labels = _numbered(strata)
+    members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
+    order = np.random.default_rng(how.seed).permutation(len(members)).tolist()
+    shuffled = [members[unit].tolist() for unit in order]
+    test = how.test_share or 0
     if not how.folds:
-        return parts
-    chosen = f"fold {how.fold or 1}"
-    train = sorted(i for name, rows in parts.items() if name not in ("test", chosen) for i in rows)
-    return {"train": train, "validation": parts[chosen], "test": parts.get("test", [])}
+        share = how.validation_share or 0
+        shares = {"train": 1 - share - test, "validation": share, "test": test}
+        return _by_shares(shuffled, labels, shares, first="train")
+    parts = _by_shares(shuffled, labels, {"train": 1 - test, "test": test}, first="train")
+    held_out = set(parts["test"])
+    rest = [unit for unit in shuffled if unit[0] not in held_out]
+    # Every example is once in the validation split, so that large units may be dealt out first.
+    folds = list(
+        _by_shares(
+            sorted(rest, key=len, reverse=True),
+            labels,
+            dict.fromkeys(range(how.folds), 1 / how.folds),
+        ).values()
+    )
+    _require_labels(split, folds, strata, how)
+    chosen = (how.fold or 1) - 1
+    train = sorted(i for fold in (*folds[:chosen], *folds[chosen + 1 :]) for i in fold)
+    return {"train": train, "validation": folds[chosen], "test": parts["test"]}
 
 
 def _by_shares(
-    units: np.ndarray, strata: np.ndarray, shares: Mapping[str, float], seed: int
-) -> Deal:
-    """Deal out units, large ones first and otherwise in a random order.
+    units: Sequence[list[int]], labels: np.ndarray, shares: Mapping[Any, float], first: Any = None
+) -> dict[Any, list[int]]:
+    """Deal out units, which are lists of examples, in their order.
 
-    Each unit goes to the part that lacks most examples of its labels, or most examples at all if several
-    parts lack equally many. If all units are single examples, two parts differ from their shares of a label by less than one
-    example, and so do folds.
+    A part that lacks all of a unit's examples comes before one that lacks them in part only. Of several the
+    one that lacks most examples in all gets the unit. So the number of examples of a label in each part is its
+    share, rounded up or down, if the units are single examples, and the parts have their shares of all examples too.
+
+    Args:
+        labels: the number of each example's label.
+        first: the part that gets the first unit with a label.
     """
-    members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
-    shuffled = np.random.default_rng(seed).permutation(len(members)).tolist()
-    order = sorted(shuffled, key=lambda unit: -len(members[unit]))
-    totals = np.bincount(strata)
-    missing = [(share * totals).tolist() for share in shares.values()]
-    all_missing = [share * len(units) for share in shares.values()]
-    parts: list[list[int]] = [[] for _ in shares]
-    for unit in order:
-        counts = Counter(strata[members[unit]].tolist())
-        wanted = [
-            (round(sum(n * lack[label] for label, n in counts.items()), 6), in_all)
-            for lack, in_all in zip(missing, all_missing, strict=True)
-        ]
-        best = wanted.index(max(wanted))
-        parts[best] += members[unit].tolist()
-        all_missing[best] -= len(members[unit])
-        for label, n in counts.items():
-            missing[best][label] -= n
-    return {name: sorted(rows) for name, rows in zip(shares, parts, strict=True)}
+    totals = np.bincount(labels[[i for unit in units for i in unit]])
+    lacking = {part: (share * totals).tolist() for part, share in shares.items()}
+    in_all = {part: share * float(totals.sum()) for part, share in shares.items()}
+    dealt: dict[Any, list[int]] = {part: [] for part in shares}
+    seen: set[int] = set()
+    for unit in units:
+        counts = Counter(labels[unit].tolist())
+        best = first
+        if first is None or counts.keys() <= seen:
+            best = max(shares, key=lambda part: (-_over(counts, lacking[part]), in_all[part]))
+        dealt[best] += unit
+        in_all[best] -= len(unit)
+        for label, count in counts.items():
+            lacking[best][label] -= count
+        seen |= counts.keys()
+    return {part: sorted(rows) for part, rows in dealt.items()}
 
 
-def _require_folds(split: Split, units: np.ndarray, strata: Sequence[Any], how: Division) -> None:
-    """Raise a DataError for a label that the training examples of some fold would lack."""
-    least = 2 if how.group_column else how.folds or 2
-    what = "groups" if how.group_column else "different inputs"
-    pairs = dict.fromkeys(zip(strata, units.tolist(), strict=True))
-    for label, count in Counter(label for label, _ in pairs).items():
+def _over(counts: Mapping[int, int], lacking: Sequence[float]) -> int:
+    """0 if a part lacks all of these examples, else by how many they would exceed its share, rounded up.
+
+    What is exactly its share counts as room, although shares such as 0.1 are not exact in binary.
+    """
+    over = round(max(count - lacking[label] for label, count in counts.items()), 6)
+    return 0 if over <= 0 else math.floor(over) + 1
+
+
+def _require_labels(
+    split: Split, folds: Sequence[Sequence[int]], strata: Sequence[Any], how: Division
+) -> None:
+    """Raise a DataError for a label that too few folds hold.
+
+    Without groups, each fold has to hold it. With groups two folds are enough: otherwise the training examples of a
+    fold lack it.
+    """
+    least = 2 if how.group_column else len(folds)
+    holding = Counter(label for fold in folds for label in {strata[i] for i in fold})
+    for label, count in holding.items():
         if count < least:
-            of_label = "" if label is None else f" with the label {label!r:.60}"
+            named = (
+                "there are examples" if label is None else f"the label {label!r:.60} has examples"
+            )
             raise DataError(
-                f"{split.source}: has {count} {what}{of_label}, and data.folds={how.folds} needs at least {least}"
+                f"{split.source}: {named} in {count} of data.folds={len(folds)} folds only, and {least} are needed; "
+                "take fewer folds or another data.split_seed, or leave these examples out"
             )
 
 
