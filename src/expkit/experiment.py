@@ -65,7 +65,7 @@ def run(
         results = score(prepared, exported, tracked)
         table = conclude(config, prepared, exported, results, tracked, names, command)
     checkpoint.remove(tracked.folder)
-    show_summary(tracked.name, tracked.id, table, prepared.trained, exported)
+    show_summary(tracked, table, prepared.trained, exported, cfg.tracking.log_model)
     value = results[set_of(cfg.objective)].metrics[cfg.objective.partition("/")[2]]
     return Outcome("finished", tracked.id, value)
 

@@ -72,12 +72,19 @@ def run(options: argparse.Namespace) -> bool:
     Returns whether all of them could be printed.
     """
     from expkit.config.components import make_task
+    from expkit.config.data_files import problems_of
     from expkit.data import writing
     from expkit.data.files import Reading, read
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
     from expkit.training.evaluation import inference
 
+    if options.text and options.out:
+        raise UserError("--out: is for the records of --file; leave it out with --text")
+    for name, why in problems_of(str(options.file)) if options.file else ():
+        raise UserError(f"--file {name}: {why}")
+    if options.out:
+        writing.require_new(options.out)
     run = logged_run(options.run_id)
     hush()
     run.require_trusted("task", frozenset(options.trust))
@@ -85,18 +92,16 @@ def run(options: argparse.Namespace) -> bool:
     model_uri = run.model_uri()  # a run without a model is refused before the file is read
     if options.probabilities:
         if task.shows_probabilities is None:
-            raise UserError(f"--probabilities: {type(task).__name__} has none of its labels")
+            raise UserError(
+                f"--probabilities: {type(task).__name__} predicts no labels, so there are no probabilities of them"
+            )
         task.shows_probabilities = True
-    if options.text and options.out:
-        raise UserError("--out: is for the records of --file; leave it out with --text")
     if options.text:
         asked = _typed(task.columns, options.text)
         model, tokenizer = _loaded(model_uri, task, options.precision)
         with inference(model, options.precision):
             _show(" | ".join(options.text), task.answer(model, tokenizer, [asked])[0])
         return True
-    if options.out:
-        writing.require_new(options.out)
     split = read(options.file, reading=Reading.of(run.config.data))
     for part in _parts(split, task):
         task.inputs(part)  # a bad line at the end of a long file ends the command before the work

@@ -133,13 +133,13 @@ def grouped(jobs: Sequence[ComparedRun]) -> list[Group]:
 
 
 def best_of(groups: Sequence[Group]) -> list[Group]:
-    """Return the best group of each contest in which several groups compete."""
+    """Return the best groups, which may tie, of each contest in which several groups compete."""
     several = Counter(group.contest for group in groups)
     ranked = [
         g for g in groups if several[g.contest] > 1 and g.direction and _rank(g) < float("inf")
     ]
-    contests = dict.fromkeys(group.contest for group in ranked)
-    return [min((g for g in ranked if g.contest == contest), key=_rank) for contest in contests]
+    top = {c: min(_rank(g) for g in ranked if g.contest == c) for c in {g.contest for g in ranked}}
+    return [group for group in ranked if _rank(group) == top[group.contest]]
 
 
 def metrics_to_show(

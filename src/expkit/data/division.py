@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from expkit.data.splits import Split, Splits
+from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
 
 Deal = dict[str, list[int]]  # the numbers of the examples of each split, in their order
@@ -121,7 +122,16 @@ def _units(split: Split, inputs: Sequence[Any], group_column: str | None) -> np.
     shape = same_group.max() + 1, same_input.max() + 1
     edges = (np.ones(len(groups)), (same_group, shape[0] + same_input))
     _, parts = connected_components(csr_array(edges, (sum(shape), sum(shape))), directed=False)
-    return _numbered(parts[same_group])
+    units = _numbered(parts[same_group])
+    if joined := shape[0] - int(units.max()) - 1:
+        pairs = dict.fromkeys(zip(same_input.tolist(), same_group.tolist(), strict=True))
+        (most, count), *_ = Counter(one for one, _ in pairs).most_common(1)
+        shared = inputs[same_input.tolist().index(most)]
+        say(
+            f"{split.source}: groups that share an input stay together, which makes {shape[0] - joined} groups of "
+            f"{shape[0]}; {shared!r:.60} stands in {count} of them"
+        )
+    return units
 
 
 def _digest(value: Any) -> bytes:

@@ -59,9 +59,10 @@ class LabelColumn:
         is_clear = named and not any(NUMBER.fullmatch(bare(name)) for name in self.names)
         ids = {str(i) for i in range(len(self.names)) if is_clear}
         self._with_ids = {split.digest for split, first in found if ids & first.keys()}
-        if self._with_ids and self._adopted and not self._given:
+        if self._with_ids and not own:
             meant = ", ".join(f"{i}={name}" for i, name in enumerate(self.names))
-            say(f"{self._column}: holds ids, taken for those of the model: {meant}")
+            whose = "task.labels" if self._given else "the model"
+            say(f"{self._column}: holds ids, taken for those of {whose}: {meant:.500}")
         for split, first in found:
             numbers = self._numbers(split)
             for label, i in first.items():

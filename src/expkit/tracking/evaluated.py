@@ -86,10 +86,15 @@ def _scored_before(run: LoggedRun, name: str, split: Split) -> dict[str, float]:
     known = {**data_digests(run.run), **evaluated(run.run)}
     if known.get(name) != split.digest[:DIGEST_LENGTH]:
         raise UserError(
-            f"run {run.id}: was scored on other data under the name {name}; {split.source} needs another "
-            "one: --name"
+            f"run {run.id}: was scored on other data{_from(run, name)} under the name {name}; {split.source} "
+            "needs another one: --name"
         )
     return scores
+
+
+def _from(run: LoggedRun, name: str) -> str:
+    source = run.run.data.tags.get(f"{EVALUATED}{name}", "").partition(" ")[2]
+    return f" ({source})" if source else ""
 
 
 def _prepared(
@@ -143,7 +148,7 @@ def _log(
     paths = [f"{name}/{escaped(table)}.json" for table in report.tables]
     new = [{"path": path, "type": "table"} for path in paths]
     tags = {f"{name}/{key}": fact for key, fact in report.tags.items()}
-    tags[f"{EVALUATED}{name}"] = data.split.digest[:DIGEST_LENGTH]
+    tags[f"{EVALUATED}{name}"] = f"{data.split.digest[:DIGEST_LENGTH]} {data.split.source}"
     tags[MLFLOW_LOGGED_ARTIFACTS] = json.dumps([*(t for t in shown if t not in new), *new])
     run.client.log_batch(run.id, tags=[RunTag(key_of(key), fact) for key, fact in tags.items()])
     scores = {key_of(f"{name}/{metric}"): value for metric, value in result.metrics.items()}

@@ -54,7 +54,10 @@ class LoggedRun:
         """Return the address of the logged model, or raise a UserError if there is none."""
         outputs = self.run.outputs.model_outputs if self.run.outputs else []
         if not outputs:
-            raise UserError(f"run {self.id}: has logged no model (state {self.run.info.status})")
+            raise UserError(
+                f"run {self.id}: has logged no model (state {self.run.info.status}); a run logs one with "
+                "tracking.log_model=true"
+            )
         return f"models:/{outputs[-1].model_id}"
 
     def scores(self) -> dict[str, float]:
@@ -158,7 +161,8 @@ def data_digests(run: MlflowRun) -> dict[str, str]:
 def evaluated(run: MlflowRun) -> dict[str, str]:
     """Return the digest of each set on which the model was scored after the run, by the name of the set."""
     tags = run.data.tags.items()
-    return {k.removeprefix(EVALUATED): v for k, v in tags if k.startswith(EVALUATED)}
+    known = {k.removeprefix(EVALUATED): v for k, v in tags if k.startswith(EVALUATED)}
+    return {name: value.partition(" ")[0] for name, value in known.items()}
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:

@@ -99,7 +99,7 @@ def note_of_run(
     `scores` comes from `score_table`, `names` are those of data and model, and `folder` holds the model.
     """
     header, rows = scores
-    objective = config["objective"]
+    objective, has_model = config["objective"], config["tracking"]["log_model"]
     by_name = {row[0]: row for row in rows}
     row, place = by_name.get(objective.partition("/")[2]), header.index(set_of(objective))
     value = row[place] if row else "nan"
@@ -114,10 +114,10 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
     parts = [
         f"**{_text(scored)}**{beside}",
         _code(command),
-        _code(loaded, "python") if config["tracking"]["log_model"] else "",
+        _code(loaded, "python") if has_model else "",
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
         f"Data: {data}. Model: {model}, now in {_text(str(folder))}",
-        _code(f"python -m expkit.predict {run_id} --text ..."),
+        _code(f"python -m expkit.predict {run_id} --text ...") if has_model else "",
     ]
     return "\n\n".join(filter(None, parts))
 

@@ -1,17 +1,20 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from filelock import Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
@@ -25,6 +28,7 @@ from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
 from expkit.tracking.views import announce, keep_sweep, page_of
+from expkit.tracking.writer import write_table
 
 if TYPE_CHECKING:
     from expkit.sweeps.plan import PlannedJob
@@ -76,7 +80,7 @@ class SweepRun:
         if len({row.contest for row in best}) == 1 and best[0].value is not None:
             counts["sweep/best"] = best[0].value
         with store.unless_deleted(self._client, self.id):
-            self._client.log_table(self.id, _columns(rows, best), "sweep/jobs.json")
+            self._log_table(_columns(rows, best), "jobs.json")
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
@@ -92,7 +96,7 @@ class SweepRun:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""
         with store.unless_deleted(self._client, self.id):
             columns = {name: [record[name] for record in records] for name in records[0]}
-            self._client.log_table(self.id, columns, "sweep/folds.json")
+            self._log_table(columns, "folds.json")
             if len({record["configuration"] for record in records}) > 1:
                 return
             for record in records:
@@ -100,6 +104,16 @@ class SweepRun:
                     if record[kind] is not None:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
+
+    def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
+        """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""
+        with TemporaryDirectory() as folder:
+            write_table(columns, file := Path(folder, name))
+            self._client.log_artifact(self.id, str(file), "sweep")
+        tags = self._client.get_run(self.id).data.tags
+        shown = json.loads(tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        if (table := {"path": f"sweep/{name}", "type": "table"}) not in shown:
+            self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps([*shown, table]))
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Return a file that a job has logged, or None if there is none."""

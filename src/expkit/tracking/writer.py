@@ -265,7 +265,8 @@ class Run:
 
 def write_table(columns: Mapping[str, list[Any]], file: Path) -> None:
     """Write a table of a report as the UI of MLflow reads it."""
-    DataFrame(columns).to_json(file, orient="split", index=False, date_format="iso")
+    frame = DataFrame(columns)
+    frame.to_json(file, orient="split", index=False, date_format="iso", double_precision=15)
 
 
 class SilentRun:
