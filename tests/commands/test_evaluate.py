@@ -152,7 +152,7 @@ def test_other_data_need_another_name(project: Path, expkit: Command, moods: str
     written(file, [{**PAIR, "label": "good"}])
     message = refused(expkit, moods, "--file", "june.jsonl")
     assert message == (
-        f"run {moods}: was scored on other data under the name june; june.jsonl needs another one: --name\n"
+        f"run {moods}: was scored on other data (june.jsonl) under the name june; june.jsonl needs another one: --name\n"
     )
     evaluated(expkit, moods, "--file", "june.jsonl", "--name", "july")
     assert true_of(moods, "june") != true_of(moods, "july")

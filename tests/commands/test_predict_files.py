@@ -139,7 +139,7 @@ def test_probabilities_do_not_depend_on_the_other_records(predict: Predict, fold
             ["--out", "text_classification.jsonl"],
             "text_classification.jsonl: exists; remove it, or name another file",
         ),
-        ("translation", ["--probabilities"], "--probabilities: Translation has none of its labels"),
+        ("translation", ["--probabilities"], "--probabilities: Translation predicts no labels"),
     ],
 )
 def test_what_cannot_be_written(

@@ -208,3 +208,9 @@ def test_folds_are_one_row_although_their_splits_differ() -> None:
     assert "folds" in _legend([group], grid([group], ["final/f1"]))
     again, _ = grouped([*jobs, jobs[0]])  # a fold counts once
     assert [j.fold for j in again.jobs] == ["1", "2"]
+
+
+def test_groups_that_tie_are_all_the_best() -> None:
+    pairs = (("1", 0.8), ("2", 0.8), ("3", 0.7))
+    groups = grouped([job({"optimizer.lr": lr}, f1=value) for lr, value in pairs])
+    assert best_of(groups) == groups[:2]

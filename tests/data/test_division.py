@@ -176,6 +176,18 @@ def test_folds_hold_each_record_once_and_differ_by_one(tmp_path: Path) -> None:
         assert set(splits.validation.column("label")) == {"a", "b"}
 
 
+def test_groups_that_share_an_input_stay_together_and_a_line_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [{"text": f"{doc} {i}", "doc": doc} for doc in range(10) for i in range(3)]
+    records += [{"text": "Thank you.", "doc": doc} for doc in range(4)]
+    splits = made(tmp_path, records, validation_share=0.3, group_column="doc")
+    sides = [set(split.column("doc")) for split in splits.named().values()]
+    assert not sides[0] & sides[1]
+    assert any({0, 1, 2, 3} <= side for side in sides)
+    assert "makes 7 groups of 10; 'Thank you.' stands in 4 of them" in capsys.readouterr().out
+
+
 def test_a_column_names_the_split(tmp_path: Path) -> None:
     sides = ["train", "dev", "train", "test", "val"]
     records = [{"text": str(i), "side": side} for i, side in enumerate(sides)]

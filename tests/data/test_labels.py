@@ -292,3 +292,15 @@ def test_random_columns(
 def assert_explained(message: str, folder: Path) -> None:
     assert own_lines(message, folder) or "one label only" in message
     assert len(message) < 1_000
+
+
+def test_ids_that_stand_for_names_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stars from 1 to 4 would be taken for the second to the fifth name without a word."""
+    data = splits(tmp_path, (".csv", as_csv("1", "2", "3")))
+    assert read(data, "one", "two", "three", "four")[1] == [1, 2, 3]
+    line = "label: holds ids, taken for those of task.labels: 0=one, 1=two, 2=three, 3=four"
+    assert line in " ".join(capsys.readouterr().out.split())
+    read(splits(tmp_path, (".csv", as_csv("a", "b"))), "a", "b")
+    assert capsys.readouterr().out == ""

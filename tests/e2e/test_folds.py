@@ -100,6 +100,9 @@ def test_a_single_run_becomes_one_for_each_fold(project: Path, expkit: Command) 
     done = expkit(*options, "resume=auto")
     assert done.returncode == 0, done.stderr
     assert "2 of them had finished before" in done.stdout
+    assert len(table(parent, "sweep/jobs.json")["job"]) == 2  # nothing is there twice
+    metrics_of_folds = table(parent, "sweep/folds.json")["metric"]
+    assert len(metrics_of_folds) == len(set(metrics_of_folds))
     done = expkit(*options, "dry_run=true")
     assert done.returncode == 0, done.stderr
     assert len(runs_of(project)) == 3
