@@ -198,6 +198,7 @@ def test_tags_that_other_data_lack_or_number_otherwise(project: Path, expkit: Co
     assert message.startswith("july.jsonl, line 1: ner_tags[0]=1 is an id; ")
 
 
+@pytest.mark.slow
 def test_all_finished_jobs_of_a_sweep_are_scored_and_compared(
     project: Path, expkit: Command
 ) -> None:

@@ -172,6 +172,7 @@ def test_what_is_long_or_unknown_is_counted(tmp_path: Path) -> None:
     assert report["validation"]["unknown_tokens"] == pytest.approx(1 / 2)
 
 
+@pytest.mark.slow
 def test_similar_texts_are_those_with_a_large_jaccard_index() -> None:
     """Texts of all similarities, from a sentence whose words are replaced one after the other."""
     faker = Faker("en_US")

@@ -64,6 +64,7 @@ def test_the_set_that_the_objective_names_decides(
     assert "june/loss" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_remembers_which_set_decides(
     options: tuple[str, ...],
     project: Path,

@@ -219,6 +219,7 @@ def test_tasks_with_different_metrics_are_one_sweep(expkit: Command, project: Pa
     assert len(best) == 2, "F1 of entities and F1 of labels cannot be ranked"
 
 
+@pytest.mark.slow
 def test_submitit_runs_a_sweep_and_resume_skips_what_is_finished(
     expkit: Command, project: Path
 ) -> None:

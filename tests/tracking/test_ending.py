@@ -70,6 +70,7 @@ def test_a_signal_while_the_last_entries_are_sent_waits_for_them(
     raise_late()
 
 
+@pytest.mark.slow
 def test_a_second_one_leaves_them_to_sync(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

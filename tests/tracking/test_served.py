@@ -62,6 +62,7 @@ def documented_loads() -> list[str]:
     return [match[0] for match in re.finditer(LOADS, block)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", AUTO_CLASSES)
 def test_the_model_of_each_task_loads_as_the_docs_say(task: str, project: Path) -> None:
     cfg = composed(*SMALL_TASKS[task], "lora=none")
