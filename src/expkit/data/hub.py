@@ -1,6 +1,7 @@
 """`data=hub`: a data set from the Hugging Face hub."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from datasets import Dataset, load_dataset
@@ -42,15 +43,8 @@ def load(
             f"{reason(error)}"
         ) from None
 
-    def split(key: str, wanted: str, limit: int | None) -> Split:
-        if wanted not in splits:
-            raise DataError(f"data.{key}={wanted!r}: no such split; {nearest(wanted, splits)}")
-        rows: Dataset = splits[wanted]
-        rows = rows.select(range(min(limit or len(rows), len(rows))))
-        source = f"{path}{'/' + name if name else ''}, split {wanted}"
-        name_in_mlflow, digest = f"{path}-{wanted}", rows._fingerprint
-        return Split(rows, name_in_mlflow, source, digest, where=lambda i: f"{source}, row {i + 1}")
-
+    source = f"{path}{'/' + name if name else ''}"
+    split = partial(_split, splits, path, source)
     test = split("test_split", test_split, max_eval_examples) if test_split else None
     further = {
         key: split(f"eval_splits.{key}", wanted, max_eval_examples)
@@ -64,3 +58,15 @@ def load(
         validation_share, test_share, split_seed, group_column, split_column, folds, fold
     )
     return Undivided(split("train_split", train_split, None), division, test, further, most)
+
+
+def _split(
+    splits: Mapping[str, Dataset], path: str, source: str, key: str, wanted: str, limit: int | None
+) -> Split:
+    if wanted not in splits:
+        raise DataError(f"data.{key}={wanted!r}: no such split; {nearest(wanted, splits)}")
+    rows = splits[wanted]
+    rows = rows.select(range(min(limit or len(rows), len(rows))))
+    place = f"{source}, split {wanted}"
+    name_in_mlflow, digest = f"{path}-{wanted}", rows._fingerprint
+    return Split(rows, name_in_mlflow, place, digest, where=lambda i: f"{place}, row {i + 1}")
