@@ -14,6 +14,8 @@ import pytest
 import forked
 from conftest import SMALL_TASKS, SURROUNDINGS
 
+pytestmark = pytest.mark.slow
+
 COUNT = 90  # more than the first part has
 WORDS = ["the", "good", "film", "that", "Anna", "saw", "in", "London", "was", "bad"]
 COLUMNS = {

@@ -24,7 +24,7 @@ from expkit.config.project import conf_dir
 from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root
 from expkit.config.signatures import signature_of
 
-pytestmark = pytest.mark.fuzz
+pytestmark = [pytest.mark.fuzz, pytest.mark.slow]
 
 OPTIONS = {
     "task": ["text_classification", "token_classification", "masked_lm", "translation"],

@@ -14,6 +14,8 @@ from expkit.metrics.outcomes import FILE, Outcomes, read, taken_by
 from expkit.tracking.logged import logged_run
 from expkit.tracking.past import KIND
 
+pytestmark = pytest.mark.slow
+
 
 def finished(project: Path) -> list[str]:
     """The ids of the runs, the oldest first."""

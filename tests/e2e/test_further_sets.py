@@ -15,6 +15,8 @@ from expkit.config.components import make
 from expkit.metrics.outcomes import FILE
 from expkit.tracking.logged import logged_run
 
+pytestmark = pytest.mark.slow
+
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=validation.jsonl")
 FURTHER = ("data.eval_files={june: june.jsonl}", "objective=june/loss")
 SETTINGS = (

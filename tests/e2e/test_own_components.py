@@ -8,6 +8,8 @@ import pytest
 
 from conftest import CHECKOUT, TINY, Command
 
+pytestmark = pytest.mark.slow
+
 HOW_TO = CHECKOUT / "docs" / "own-components.md"
 
 

@@ -28,6 +28,8 @@ from expkit.terminal.errors import Pruned, UserError
 from expkit.tracking.past import newest_run, was_cut_off
 from expkit.tracking.run import open_run
 
+pytestmark = pytest.mark.slow
+
 SEARCH = ("-m", "hydra/sweeper=optuna", "objective=eval/loss", *TINY)
 LR = "optimizer.lr=tag(log,interval(1e-4,1e-1))"
 Search = Callable[..., int]
