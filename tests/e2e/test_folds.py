@@ -111,6 +111,26 @@ def test_a_single_run_becomes_one_for_each_fold(project: Path, expkit: Command) 
     assert "differs:" not in done.stdout
 
 
+def test_what_one_fold_lacks_is_not_made_up(project: Path, expkit: Command) -> None:
+    """A score of the other folds alone would look like one of all."""
+    write(project, 40)
+    options = (*SIZE, "data.folds=2", "train.max_steps=2")
+    assert expkit(*options).returncode == 0
+    parent, jobs = divided(project)
+    assert set(table(parent, "sweep/folds.json")["pooled"]) != {None}
+    (file,) = (project / "outputs").rglob(f"{jobs[0].info.run_id}/artifacts/eval/outcomes.json.gz")
+    file.unlink()
+    done = expkit(*options, "resume=auto")
+    assert done.returncode == 0, done.stderr
+    records = table(parent, "sweep/folds.json")
+    assert set(records["pooled"]) == {None}
+    assert None not in records["mean"]
+    done = expkit("--csv", "all.csv", module="expkit.compare")
+    assert done.returncode == 0, done.stderr
+    assert "the folds cannot be scored together: run" in done.stdout
+    assert (project / "all.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

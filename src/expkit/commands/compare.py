@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.comparison import plot, report
     from expkit.comparison.groups import grouped, metrics_to_show, require_scored
     from expkit.metrics.pictures import draw_plainly
-    from expkit.terminal.display import say
+    from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
 
     if options.plot:
@@ -64,7 +64,11 @@ def run(options: argparse.Namespace) -> bool:
     metrics = metrics_to_show(groups, options.metrics, group) if groups else []
     report.show(selection.title, groups, jobs, metrics)
     if options.set == VALIDATION and any(job.fold for of_one in groups for job in of_one.jobs):
-        differences = _over_folds(groups, options)
+        try:
+            differences = _over_folds(groups, options)
+        except UserError as error:  # such as a task without metrics; the table above stays
+            tell(f"the folds cannot be scored together: {error}")
+            differences = []
     else:
         differences = _bootstrap(jobs, options) if selection.pair else []
     try:

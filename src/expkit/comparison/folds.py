@@ -18,9 +18,8 @@ from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import Outcomes, digest, taken_by
 from expkit.metrics.result import FINAL
 
-Parts = Mapping[
-    tuple[str, str], Sequence[Outcomes]
-]  # of the runs of a configuration, by (seed, fold)
+# The outcomes of the runs of a configuration, by (seed, fold).
+Parts = Mapping[tuple[str, str], Sequence[Outcomes]]
 
 
 def complete(keys: Iterable[tuple[str, str]], folds: int) -> list[tuple[str, str]]:

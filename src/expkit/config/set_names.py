@@ -4,20 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Groups of metrics, of parameters, and folders of artifacts.
-GROUPS = (
-    "eval",
-    "final",
-    "test",
-    "train",
-    "validation",
-    "baseline",
-    "lora",
-    "sweep",
-    "folds",
-    "data",
+# Groups of metrics and of parameters, and folders of artifacts.
+TAKEN = (
+    *("eval", "final", "test", "train", "validation", "baseline", "lora", "sweep", "folds", "data"),
+    *("adapter", "model"),
 )
-TAKEN = (*GROUPS, "adapter", "model")
 # What looks like an escaped character in a key of MLflow (metrics/names.py) would be escaped once more there.
 NAME = re.compile(r"(?!.*_x[0-9A-F]{4})\w[\w-]*")
 

@@ -5,10 +5,9 @@ Units are dealt out in a random order, so that each split gets its share of ever
 """
 
 import hashlib
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from expkit.data.splits import Split, Splits
+from expkit.data.splits import Split, Splits, digest_of_value
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
 
@@ -60,6 +59,28 @@ class Undivided:
     test: Split | None = None
     further: Mapping[str, Split] = field(default_factory=dict)
     limits: tuple[int | None, int | None] = (None, None)
+
+
+def splits_of(
+    read: Callable[[Any, int | None], Split],
+    train: Any,
+    validation: Any,
+    test: Any,
+    further: Mapping[str, Any] | None,
+    limits: tuple[int | None, int | None],
+    division: Division,
+) -> Splits | Undivided:
+    """Read what is named for each split. Without a validation split, all training examples are to be divided.
+
+    Args:
+        read: reads what is named, at most so many examples of it.
+        limits: see `Undivided`.
+    """
+    tested = read(test, limits[1]) if test else None
+    sets = {name: read(named, limits[1]) for name, named in (further or {}).items()}
+    if not validation:
+        return Undivided(read(train, None), division, tested, sets, limits)
+    return Splits(read(train, limits[0]), read(validation, limits[1]), tested, sets)
 
 
 def divided(data: Undivided, inputs: Sequence[Any], strata: Sequence[Any] | None) -> Splits:
@@ -106,7 +127,7 @@ def _as_named(split: Split, column: str) -> Deal:
 
 def _units(split: Split, inputs: Sequence[Any], group_column: str | None) -> np.ndarray:
     """The number of the unit that each example belongs to."""
-    same_input = _numbered(map(_digest, inputs))
+    same_input = _numbered(map(digest_of_value, inputs))
     if group_column is None:
         return same_input
     split.require([group_column])
@@ -118,7 +139,7 @@ def _units(split: Split, inputs: Sequence[Any], group_column: str | None) -> np.
                 "a group, and one of its own to an example that belongs to no other"
             )
     # A graph of groups and inputs, with an edge for each example, falls into parts that share neither.
-    same_group = _numbered(map(_digest, groups))
+    same_group = _numbered(map(digest_of_value, groups))
     shape = same_group.max() + 1, same_input.max() + 1
     edges = (np.ones(len(groups)), (same_group, shape[0] + same_input))
     _, parts = connected_components(csr_array(edges, (sum(shape), sum(shape))), directed=False)
@@ -132,10 +153,6 @@ def _units(split: Split, inputs: Sequence[Any], group_column: str | None) -> np.
             f"{shape[0]}; {shared!r:.60} stands in {count} of them"
         )
     return units
-
-
-def _digest(value: Any) -> bytes:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).digest()[:16]
 
 
 def _numbered(values: Iterable[Any]) -> np.ndarray:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from expkit.config.constraints import above, at_least
 from expkit.config.data_files import Files, files_of, kind_of, name_of, problems_of
 from expkit.config.fingerprint import as_read, digest_of_content
 from expkit.data import arrow_files, conll, csv_files, json_files
-from expkit.data.division import Division, Undivided
+from expkit.data.division import Division, Undivided, splits_of
 from expkit.data.splits import Split, Splits
 from expkit.data.table import Source, table_of
 from expkit.data.text_files import lines_of
@@ -70,16 +71,15 @@ def load(
         DataError: a file is empty, damaged, or its records have different columns.
     """
     reading = Reading(encoding, csv, conll)
-    most = max_train_examples, max_eval_examples
-    test = read(test_file, most[1], reading) if test_file else None
-    further = {name: read(f, most[1], reading) for name, f in (eval_files or {}).items()}
-    if validation_file:
-        train = read(train_file, most[0], reading)
-        return Splits(train, read(validation_file, most[1], reading), test, further)
-    division = Division(
-        validation_share, test_share, split_seed, group_column, split_column, folds, fold
+    return splits_of(
+        partial(read, reading=reading),
+        train_file,
+        validation_file,
+        test_file,
+        eval_files,
+        (max_train_examples, max_eval_examples),
+        Division(validation_share, test_share, split_seed, group_column, split_column, folds, fold),
     )
-    return Undivided(read(train_file, None, reading), division, test, further, most)
 
 
 def read(path: Files | Path, limit: int | None = None, reading: Reading | None = None) -> Split:

@@ -7,7 +7,7 @@ from typing import Annotated
 from datasets import Dataset, load_dataset
 
 from expkit.config.constraints import above, at_least
-from expkit.data.division import Division, Undivided
+from expkit.data.division import Division, Undivided, splits_of
 from expkit.data.splits import Split, Splits
 from expkit.terminal.errors import DataError, nearest, reason
 
@@ -43,28 +43,30 @@ def load(
             f"{reason(error)}"
         ) from None
 
-    source = f"{path}{'/' + name if name else ''}"
-    split = partial(_split, splits, path, source)
-    test = split("test_split", test_split, max_eval_examples) if test_split else None
-    further = {
-        key: split(f"eval_splits.{key}", wanted, max_eval_examples)
-        for key, wanted in (eval_splits or {}).items()
-    }
-    most = max_train_examples, max_eval_examples
-    if validation_split:
-        train = split("train_split", train_split, most[0])
-        return Splits(train, split("validation_split", validation_split, most[1]), test, further)
-    division = Division(
-        validation_share, test_share, split_seed, group_column, split_column, folds, fold
+    own = {"train": train_split, "validation": validation_split, "test": test_split}
+    named = {f"{split}_split": wanted for split, wanted in own.items() if wanted}
+    further = {f"eval_splits.{split}": wanted for split, wanted in (eval_splits or {}).items()}
+    _require(splits, {**named, **further})
+    return splits_of(
+        partial(_split, splits, path, f"{path}{'/' + name if name else ''}"),
+        train_split,
+        validation_split,
+        test_split,
+        eval_splits,
+        (max_train_examples, max_eval_examples),
+        Division(validation_share, test_share, split_seed, group_column, split_column, folds, fold),
     )
-    return Undivided(split("train_split", train_split, None), division, test, further, most)
+
+
+def _require(splits: Mapping[str, Dataset], named: Mapping[str, str]) -> None:
+    for key, wanted in named.items():
+        if wanted not in splits:
+            raise DataError(f"data.{key}={wanted!r}: no such split; {nearest(wanted, splits)}")
 
 
 def _split(
-    splits: Mapping[str, Dataset], path: str, source: str, key: str, wanted: str, limit: int | None
+    splits: Mapping[str, Dataset], path: str, source: str, wanted: str, limit: int | None
 ) -> Split:
-    if wanted not in splits:
-        raise DataError(f"data.{key}={wanted!r}: no such split; {nearest(wanted, splits)}")
     rows = splits[wanted]
     rows = rows.select(range(min(limit or len(rows), len(rows))))
     place = f"{source}, split {wanted}"

@@ -1,14 +1,11 @@
 """What the data hold, and what in them is probably a mistake.
 
-Two inputs are equal if the JSON of what the model is asked is equal. A digest of 64 bits stands for it:
-two different ones among ten million share a digest with a probability of 1 in 370,000.
+Two inputs are equal if the JSON of what the model is asked is equal; a digest of 64 bits stands for it.
 """
 
-import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.data.similar import LEAST_SIMILARITY, first_similar
-from expkit.data.splits import Split
+from expkit.data.splits import Split, digest_of_value
 
 if TYPE_CHECKING:
     from expkit.tasks.interface import Task
@@ -47,13 +44,15 @@ def inspected(
         full: also look for near duplicates, and let the task describe the splits; both take longer.
     """
     report: dict[str, Any] = {}
-    keys = {n: np.fromiter(map(_digest, task.asked(s)), np.uint64) for n, s in splits.items()}
+    keys = {
+        n: np.fromiter(map(digest_of_value, task.asked(s)), np.uint64) for n, s in splits.items()
+    }
     train = splits["train"]
     for name, split in splits.items():
         gold, labels, answers = task.gold(split), Counter[str](), array("Q")
         for of_record, answer in gold or ():
             labels.update(of_record)
-            answers.append(_digest(answer))
+            answers.append(digest_of_value(answer))
         repeated, ambiguous = _repeated(keys[name], np.asarray(answers or keys[name]))
         blank = [i for i, asked in enumerate(task.asked(split)) if _is_blank(asked)]
         found: dict[str, Any] = {
@@ -77,12 +76,17 @@ def inspected(
             texts = {i: _text(x) for i, x in enumerate(task.asked(split)) if i not in known}
             near = first_similar(texts, map(_text, task.asked(train)))
             found["almost_in_train"] = _finding(sorted(near.items()), split, train)
+    _note_lacking(report)
+    return report
+
+
+def _note_lacking(report: Mapping[str, Any]) -> None:
+    """Add to each split the labels that only other splits have."""
     everywhere = dict.fromkeys(
         label for found in report.values() for label in found["labels"] or ()
     )
     for found in report.values():
         found["lacks"] = [label for label in everywhere if label not in found["labels"]]
-    return report
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -114,11 +118,6 @@ def shares(labels: Mapping[str, int]) -> str:
 def _few(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
-
-
-def _digest(value: Any) -> int:
-    text = json.dumps(value, ensure_ascii=False)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _is_blank(asked: Any) -> bool:

@@ -37,8 +37,9 @@ def _together(name: str, pairs: Sequence[tuple[Row, PlannedJob]], artifact: Arti
     if len(values) < len(folds):
         return row, []
     files = {fold.differing[FOLD]: artifact(fold.run_id, f"eval/{FILE}") for fold in folds}
-    parts = {("", fold): read(file) for fold, file in files.items() if file}
     settings = pairs[0][1].config["task"].get("metrics")
-    scores = scores_of(pooled(parts), settings) if parts else {}  # a task may have no metrics
+    parts = {("", fold): read(file) for fold, file in files.items() if file}
+    # A task may have no metrics; and without one of the files, the score would be that of the other folds.
+    scores = scores_of(pooled(parts), settings) if len(parts) == len(folds) else {}
     row = replace(row, value=statistics.fmean(values), runs=[fold.run_id for fold in folds])
     return row, records_of(name, [fold.metrics for fold in folds], scores)

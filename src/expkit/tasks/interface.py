@@ -40,9 +40,8 @@ class Task(ABC):
 
     short_name: str = ""  # in names of runs; empty: the name of the class
     pipeline: str = ""  # how the model is served: one of `expkit.tasks.serving.SERVED`
-    has_several_rows: bool = (
-        False  # whether `answer` may have more or fewer rows than one for a record
-    )
+    # Whether `answer` may have more or fewer rows than one for a record.
+    has_several_rows: bool = False
     # Whether `shown` has `probabilities`, of each label by its name; None: the task has none. `predict
     # --probabilities` sets it.
     shows_probabilities: bool | None = None

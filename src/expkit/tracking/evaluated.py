@@ -4,14 +4,12 @@ The scores are logged last. A run that has a set's scores and the digest of its 
 anything less is computed again.
 """
 
-import json
 import time
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mlflow.entities import Metric, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit.config.components import make_task
@@ -32,7 +30,7 @@ from expkit.terminal.errors import UserError
 from expkit.tracking.logged import LoggedRun, data_digests, evaluated, use_threads
 from expkit.tracking.model import load_model
 from expkit.tracking.past import EVALUATED
-from expkit.tracking.writer import DIGEST_LENGTH, write_table
+from expkit.tracking.writer import DIGEST_LENGTH, tables_tag, write_table
 from expkit.training.evaluation import EvalSet, Evaluation, evaluate
 from expkit.training.prepared import read_by
 
@@ -144,12 +142,10 @@ def _log(
         if made:
             outcomes.write(made, Path(folder, outcomes.FILE))
         run.client.log_artifacts(run.id, folder, name)
-    shown = json.loads(run.run.data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
-    paths = [f"{name}/{escaped(table)}.json" for table in report.tables]
-    new = [{"path": path, "type": "table"} for path in paths]
     tags = {f"{name}/{key}": fact for key, fact in report.tags.items()}
+    paths = [f"{name}/{escaped(table)}.json" for table in report.tables]
+    tags |= tables_tag(run.run.data.tags, paths)
     tags[f"{EVALUATED}{name}"] = f"{data.split.digest[:DIGEST_LENGTH]} {data.split.source}"
-    tags[MLFLOW_LOGGED_ARTIFACTS] = json.dumps([*(t for t in shown if t not in new), *new])
     run.client.log_batch(run.id, tags=[RunTag(key_of(key), fact) for key, fact in tags.items()])
     scores = {key_of(f"{name}/{metric}"): value for metric, value in result.metrics.items()}
     now = int(time.time() * 1000)

@@ -25,13 +25,8 @@ from expkit.tracking.params import leaves
 from expkit.tracking.past import DATA_CONTEXT, EVALUATED, FINGERPRINT, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
-SCORED = (
-    "final",
-    "test",
-    "baseline",
-)  # groups of metrics of the exported model, as those of further sets
-
-
+# Groups of metrics that say how good the exported model is; those of further sets are named after the sets.
+SCORED = ("final", "test", "baseline")
 ENVIRONMENT = "environment.json"  # an artifact of the run
 # Earlier versions logged the environment as tags whose names begin so.
 ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")

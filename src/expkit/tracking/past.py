@@ -14,8 +14,8 @@ OVERRIDES = "mlflow.expkit.overrides"  # what the user typed
 TRIAL = "mlflow.expkit.trial"  # on a job of a search, the number of its trial
 PRUNED = "expkit.pruned"  # "true" on runs that a search ended early, which are neither finished nor cut off
 KIND = "mlflow.expkit.kind"  # "sweep" on parent runs
-# On a run, the digest of a set that `expkit evaluate` has scored; the name of the set follows.
-EVALUATED = "mlflow.expkit.evaluated."  # before the name of a set that was scored later; has digest and source
+# On a run, digest and source of a set that `expkit evaluate` has scored; the name of the set follows.
+EVALUATED = "mlflow.expkit.evaluated."
 DATA_CONTEXT = "mlflow.data.context"  # on an input of a run, the name of its split
 ERROR = "expkit.error"  # why a run failed or was killed, in one line
 INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"

@@ -1,6 +1,5 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +13,6 @@ from filelock import Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
@@ -28,7 +26,7 @@ from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
 from expkit.tracking.views import announce, keep_sweep, page_of
-from expkit.tracking.writer import write_table
+from expkit.tracking.writer import tables_tag, write_table
 
 if TYPE_CHECKING:
     from expkit.sweeps.plan import PlannedJob
@@ -111,9 +109,8 @@ class SweepRun:
             write_table(columns, file := Path(folder, name))
             self._client.log_artifact(self.id, str(file), "sweep")
         tags = self._client.get_run(self.id).data.tags
-        shown = json.loads(tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
-        if (table := {"path": f"sweep/{name}", "type": "table"}) not in shown:
-            self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps([*shown, table]))
+        for key, value in tables_tag(tags, [f"sweep/{name}"]).items():
+            self.tag(key, value)
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Return a file that a job has logged, or None if there is none."""

@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,8 @@ class Run:
         if report.tables:
             self.tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(self._tables))
         self._pictures += [(folder, name, draw) for name, draw in report.figures.items()]
-        for (
-            name,
-            fact,
-        ) in report.tags.items():  # a set may have a signature of its own, as references count
+        for name, fact in report.tags.items():
+            # Each set has a signature of its own, which says how many references there are.
             self.tag(name if folder == "eval" else f"{folder}/{name}", fact)
 
     def draw(self) -> None:
@@ -261,6 +259,13 @@ class Run:
     def _log_file(self, file: Path, folder: str | None) -> None:
         path = str(file.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": folder, "moves": True})
+
+
+def tables_tag(tags: Mapping[str, str], paths: Iterable[str]) -> dict[str, str]:
+    """The tag that lists the tables which the UI shows as such, with some more among them."""
+    shown = json.loads(tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+    new = [{"path": path, "type": "table"} for path in paths]
+    return {MLFLOW_LOGGED_ARTIFACTS: json.dumps([*(t for t in shown if t not in new), *new])}
 
 
 def write_table(columns: Mapping[str, list[Any]], file: Path) -> None:
