@@ -12,7 +12,7 @@ from expkit.config.fingerprint import digest_of_values, identity_of
 from expkit.config.naming import labels, run_name
 from expkit.config.resolved import plain, runnable
 from expkit.data.inspection import inspected, lines
-from expkit.metrics.result import FINAL, final_of, set_of
+from expkit.metrics.result import FINAL, VALIDATION, final_of, set_of
 from expkit.models import lora
 from expkit.models.hub import go_online_if_asked
 from expkit.optim import parameter_groups
@@ -32,7 +32,7 @@ from expkit.training.evaluation import (
     require_independence,
     score_of_rest,
 )
-from expkit.training.export import Exported, export_best
+from expkit.training.export import Exported, export_best, settle
 from expkit.training.interface import Training
 from expkit.training.prepared import Prepared, read_and_encode, steps_of
 from expkit.training.train import train
@@ -151,7 +151,9 @@ def score(prepared: Prepared, exported: Exported, tracked: AnyRun) -> dict[str, 
     results = {}
     for name, data in prepared.eval_sets.items():
         results[name] = evaluate(exported.model, prepared.task, data)
-        folder, prefix = ("eval", FINAL) if name == "validation" else (name, f"{name}/")
+        if name == VALIDATION:
+            settle(prepared.task, exported, results[name], data)
+        folder, prefix = ("eval", FINAL) if name == VALIDATION else (name, f"{name}/")
         tracked.log({f"{prefix}{metric}": v for metric, v in results[name].metrics.items()})
         tracked.log_predictions(prepared.task, results[name].predictions, data, folder)
         seen = prepared.report[name]["in_train"]["positions"]

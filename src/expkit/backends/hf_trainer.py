@@ -110,7 +110,7 @@ class _StepTrainer(Trainer, TrainerCallback):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        total, logits = self.training.task.loss(model, inputs)
+        total, logits = self.training.task.training_loss(model, inputs)
         loss = total / num_items_in_batch * count()  # DDP takes the mean of the processes
         return (loss, logits) if return_outputs else loss
 

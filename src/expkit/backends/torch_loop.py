@@ -37,7 +37,7 @@ class TorchLoop:
                 batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
                 with sync_on_last(model, is_last):
                     with autocast(training.model, training.precision):
-                        total, _ = training.task.loss(model, batch)
+                        total, _ = training.task.training_loss(model, batch)
                     share = total / divisor
                     # DistributedDataParallel takes the mean of the processes.
                     scaler.scale(share * count()).backward()

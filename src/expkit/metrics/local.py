@@ -5,11 +5,22 @@ from typing import Any, ClassVar
 import evaluate
 import numpy as np
 
+# What a metric needs to see of each item:
+LABELS = "labels"  # the predicted label, or what else the task predicts
+CONFIDENCES = "confidences"  # [the id of the most probable label, its probability]
+PROBABILITIES = "probabilities"  # the probabilities of all labels
+
+
+def needs_of(metric: object) -> str:
+    """What a metric needs to see of each item; of somebody else's it is the label."""
+    return str(getattr(metric, "needs", LABELS))
+
 
 class LocalMetric(evaluate.Metric):
     """Computed in memory and without a network; `takes` is what one item of its inputs holds."""
 
     takes: ClassVar[Any]
+    needs: str = LABELS
 
     def __init__(self) -> None:
         super().__init__(keep_in_memory=True)

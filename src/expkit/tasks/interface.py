@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
+from expkit.metrics.local import LABELS, needs_of
 from expkit.metrics.outcomes import Outcomes, Report, digest, taken_by
 from expkit.models.head import Head
 from expkit.terminal.errors import DataError, UserError
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 IGNORED = -100  # the label of a position that has no target, as in torch's cross_entropy
 
 Scores = dict[str, float]
+# Predictions and references as metrics take them, and the number of the example that each belongs to, or
+# None if each is an example.
+Seen = tuple[list[Any], list[Any] | None, list[int] | None]
 
 
 class Task(ABC):
@@ -141,6 +145,16 @@ class Task(ABC):
         labels = batch["labels"]
         return labels.numel() if labels.is_floating_point() else int((labels != IGNORED).sum())
 
+    def training_loss(
+        self, model: torch.nn.Module, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss to train with, if it is another one than `loss`, which evaluations report."""
+        return self.loss(model, batch)
+
+    def training_weight(self, batch: Batch) -> float:
+        """What a batch adds to the number that the training losses of a whole step are divided by."""
+        return self.count_targets(batch)
+
     @abstractmethod
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
@@ -157,17 +171,45 @@ class Task(ABC):
         """Further arguments for the metrics that take them, such as `num_labels`."""
         return {}
 
-    def compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-        """What all metrics make of the same predictions and references."""
+    def seen_by(self, needs: str, predictions: list[Any], split: Split, encoded: Dataset) -> Seen:
+        """What the metrics see that need `needs`, which is one of those of metrics/local.py.
+
+        Raises:
+            UserError: the task cannot say it.
+        """
+        if needs != LABELS:
+            names = ", ".join(self._metrics_that_need(needs))
+            raise UserError(
+                f"task.metrics: {names}: needs {needs}, which {type(self).__name__} does not have"
+            )
+        return *self.for_metrics(predictions, split, encoded), None
+
+    def _metrics_that_need(self, needs: str) -> list[str]:
+        return [name for name, metric in self.metrics.items() if needs_of(metric) == needs]
+
+    def all_needs(self) -> list[str]:
+        """What the metrics of the task need to see."""
+        return list(dict.fromkeys(map(needs_of, self.metrics.values())))
+
+    def compute(
+        self, predictions: Sequence[Any], references: Sequence[Any] | None, needs: str = LABELS
+    ) -> Scores:
+        """What all metrics that need the same make of the same predictions and references."""
         scores: Scores = {}
-        for metric in self.metrics.values():
+        given = {"predictions": predictions, "references": references}
+        for name in self._metrics_that_need(needs):
+            metric = self.metrics[name]
             further = taken_by(metric._compute, self.metric_arguments())
-            scores |= metric.compute(predictions=predictions, references=references, **further)
+            scores |= metric.compute(**given, **further)
         return scores
 
     def score(self, loss: float, predictions: list[Any], split: Split, encoded: Dataset) -> Scores:
         """The metrics of a whole split, by name; `loss` is the mean over its targets."""
-        return self.compute(*self.for_metrics(predictions, split, encoded))
+        scores: Scores = {}
+        for needs in self.all_needs():
+            predicted, references, _ = self.seen_by(needs, predictions, split, encoded)
+            scores |= self.compute(predicted, references, needs)
+        return scores
 
     def asked(self, split: Split) -> Iterable[Any]:
         """What the model is asked in each example, so that runs are compared on the same examples."""
@@ -178,9 +220,16 @@ class Task(ABC):
         """What the metrics see, for the comparison of runs example by example; nothing without metrics."""
         if not self.metrics:
             return []
-        pair = self.for_metrics(predictions, split, encoded)
         inputs, further = digest(self.asked(split)), self.metric_arguments()
-        return [Outcomes(inputs, list(self.metrics), *pair, settings=further)]
+        return [
+            Outcomes(
+                inputs,
+                self._metrics_that_need(needs),
+                *self.seen_by(needs, predictions, split, encoded),
+                settings=further,
+            )
+            for needs in self.all_needs()
+        ]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """Scores on the validation split of something that did not learn, as `<what>_<metric>`."""
@@ -231,6 +280,19 @@ class Task(ABC):
     def shown(self, prediction: Any, config: PretrainedConfig) -> Record:
         """A prediction as the row of a table."""
         return {"prediction": prediction}
+
+    def finish(self, model: PreTrainedModel) -> None:  # noqa: B027 - most models are right as they are
+        """Change a trained model, before it is saved, so that it gives what the pipeline shall give.
+
+        The logits of `loss` stay the same.
+        """
+
+    def settle(self, predictions: list[Any], split: Split, encoded: Dataset) -> dict[str, Any]:
+        """Choose on the predictions of the validation split how to read those of the exported model.
+
+        What is returned goes into the config of that model. Anything else is scored after this.
+        """
+        return {}
 
     def input_example(self, split: Split) -> Any:
         """One input as the pipeline takes it: a text, or a pair as the keys `text` and `text_pair`."""

@@ -156,8 +156,8 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
     started = perf_counter()
     batch = {key: tensor.to(device) for key, tensor in batch.items()}
     with autocast(model, name):
-        total, _ = trial.task.loss(model, batch)
-        loss = total / max(trial.task.count_targets(batch), 1)
+        total, _ = trial.task.training_loss(model, batch)
+        loss = total / (trial.task.training_weight(batch) or 1)
     loss.backward()
     shown = loss.item()  # waits for the GPU
     seconds = perf_counter() - started

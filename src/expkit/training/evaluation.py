@@ -148,9 +148,16 @@ def score_of_rest(
     """The metrics of all examples but those at some positions; empty if nothing can be left out."""
     if not without or not task.metrics or len(without) == len(data.split):
         return {}
-    pair = task.for_metrics(evaluation.predictions, data.split, data.encoded)
-    if any(len(items) != len(data.split) for items in pair):
-        return {}  # the metrics of a task of the user's own may compare other things than examples
     left_out = frozenset(without)
-    rest = [i for i in range(len(data.split)) if i not in left_out]
-    return task.compute(*([items[i] for i in rest] for items in pair))
+    scores: dict[str, float] = {}
+    for needs in task.all_needs():
+        seen = task.seen_by(needs, evaluation.predictions, data.split, data.encoded)
+        predicted, references, examples = seen
+        if examples is None and len(predicted) != len(data.split):
+            return {}  # the metrics of a task of the user's own may compare other things than examples
+        owners = range(len(predicted)) if examples is None else examples
+        rest = [i for i, example in enumerate(owners) if example not in left_out]
+        scores |= task.compute(
+            [predicted[i] for i in rest], references and [references[i] for i in rest], needs
+        )
+    return scores

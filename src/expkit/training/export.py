@@ -19,7 +19,7 @@ from expkit.processes.ranks import is_main
 from expkit.tasks.interface import Task
 from expkit.terminal.errors import UserError
 from expkit.training.checkpoint import BEST, load_weights
-from expkit.training.evaluation import inference
+from expkit.training.evaluation import EvalSet, Evaluation, inference
 from expkit.training.prepared import Prepared, build_base
 from expkit.training.sharding import is_sharded
 
@@ -109,6 +109,7 @@ def export(
         forms["merged"] = _logits(model, task, probe)
         with_adapter = PeftModel.from_pretrained(base(), adapter).to(model.device)
         forms["adapter_reloaded"] = _logits(with_adapter, task, probe)
+    task.finish(model)
     target = folder / MODEL
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -117,6 +118,14 @@ def export(
     differences = {name: float((logits - trained).abs().max()) for name, logits in forms.items()}
     _require_agreement(differences, float(trained.abs().max()))
     return Exported(reloaded, target, adapter, differences)
+
+
+def settle(task: Task, exported: Exported, validation: Evaluation, data: EvalSet) -> None:
+    """Let the task choose how to read what the exported model predicts, and save that with the model."""
+    chosen = task.settle(validation.predictions, data.split, data.encoded)
+    exported.model.config.update(chosen)
+    if chosen and is_main():
+        exported.model.config.save_pretrained(exported.folder)
 
 
 def _reloaded(task: Task, folder: Path, device: torch.device) -> PreTrainedModel:

@@ -39,14 +39,15 @@ class Training:
         """What this process computes of step `done`, with the random generators seeded for each.
 
         Beside each micro-batch stand what its summed loss is to be divided by, and whether it is the last
-        one. The divisor is the number of targets of the step in all processes. It is infinite for the
+        one. The divisor is the training weight of the step in all processes. It is infinite for the
         copy that a process computes when it has no micro-batch of its own left, so that the loss and the
         gradients of the copy are zeros, whatever its labels are.
         """
         count = len(self.steps.indices(done - 1))
         own = list(zip(self.steps.positions(), batches, strict=False))
-        targets = sum(self.task.count_targets(batch) for at, batch in own if at < count)
-        divisor = max(int(summed(torch.tensor(targets))), 1)
+        weight = sum(self.task.training_weight(batch) for at, batch in own if at < count)
+        # Nothing is divided by zero where no micro-batch has a target.
+        divisor = float(summed(torch.tensor(weight, dtype=torch.float64))) or 1.0
         for number, (position, batch) in enumerate(own, start=1):
             seed_batch(self.seed, done, position)
             yield batch, divisor if position < count else math.inf, number == len(own)
