@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from expkit.config.components import Metrics
+from expkit.metrics.local import LocalMetric
 from expkit.metrics.outcomes import Outcomes, taken_by
-from expkit.metrics.statistics import Statistics
+from expkit.metrics.statistics import Recomputed, Resampled, Statistics
 from expkit.terminal.errors import UserError
 
 
@@ -19,7 +20,7 @@ def statistics_pairs(
     first: Sequence[Outcomes],
     second: Sequence[Outcomes],
     settings: tuple[Mapping[str, Any], Mapping[str, Any]],
-) -> tuple[list[tuple[Statistics, Statistics]], list[str]]:
+) -> tuple[list[tuple[Resampled, Resampled]], list[str]]:
     """Return the statistics of each metric that both runs have, and why other metrics are left out.
 
     Args:
@@ -37,11 +38,7 @@ def statistics_pairs(
                 continue
             _require_same(outcomes, others[name])
             metric = Metrics({name: settings[0][name]})[name]
-            if hasattr(metric, "statistics"):
-                made = [statistics_of(metric, of_run) for of_run in (outcomes, others[name])]
-                pairs.append((made[0], made[1]))
-            else:
-                left_out.append(f"{name}: {type(metric).__name__} has no method `statistics`")
+            pairs.append((statistics_of(metric, outcomes), statistics_of(metric, others[name])))
     return pairs, left_out
 
 
@@ -55,10 +52,25 @@ def _require_same(first: Outcomes, second: Outcomes) -> None:
         raise DifferentExamples("the references are not the same")
 
 
-def statistics_of(metric: Any, outcomes: Outcomes) -> Statistics:
-    """Return the statistics of each example by a metric that has a method `statistics`."""
-    further = taken_by(metric.statistics, outcomes.settings)
-    made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
-    if outcomes.examples is None:
-        return made
-    return made.of_examples(np.asarray(outcomes.examples), outcomes.count())
+def statistics_of(metric: Any, outcomes: Outcomes) -> Resampled:
+    """Return what scores sets of examples: a metric's statistics, or the metric itself if it has none."""
+    examples = outcomes.examples
+    if hasattr(metric, "statistics"):
+        further = taken_by(metric.statistics, outcomes.settings)
+        made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
+        return (
+            made if examples is None else made.of_examples(np.asarray(examples), outcomes.count())
+        )
+    further = taken_by(metric._compute, outcomes.settings)
+    # What is somebody else's may need the types that `compute` makes of its inputs, which takes longer.
+    compute = metric._compute if isinstance(metric, LocalMetric) else metric.compute
+
+    def score(predictions: Sequence[Any], references: Sequence[Any] | None) -> Mapping[str, float]:
+        given = {"predictions": predictions, "references": references}
+        scores: Mapping[str, float] = compute(
+            **{name: items for name, items in given.items() if items is not None}, **further
+        )
+        return scores
+
+    items = np.arange(len(outcomes.predictions)) if examples is None else np.asarray(examples)
+    return Recomputed(score, outcomes.predictions, outcomes.references, items, outcomes.count())

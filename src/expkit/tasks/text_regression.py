@@ -1,7 +1,7 @@
 """A number for a text or for a pair of texts."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,7 +26,11 @@ from expkit.terminal.errors import DataError, UserError
 if TYPE_CHECKING:
     import evaluate
 
-LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "huber": F.huber_loss,
+}
 # The standard deviation, as a share of the mean, from which on the numbers of a model tell targets apart: they
 # have seven digits.
 LEAST_SPREAD = 1e-4
