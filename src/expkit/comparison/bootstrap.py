@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expkit.metrics.statistics import Resampled, Scores
+from expkit.comparison.paired import Resampled
+from expkit.metrics.statistics import Scores
 
 CELLS = 5_000_000  # numbers in memory at a time, in an array of (resamples, examples)
 INTERVAL = (2.5, 97.5)  # percentiles

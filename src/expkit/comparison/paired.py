@@ -1,6 +1,7 @@
 """Pair the outcomes of two runs on the same examples, for a bootstrap."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,45 @@ import numpy as np
 from expkit.config.components import Metrics
 from expkit.metrics.local import LocalMetric
 from expkit.metrics.outcomes import Outcomes, taken_by
-from expkit.metrics.statistics import Recomputed, Resampled, Statistics
+from expkit.metrics.statistics import Scores, Statistics
 from expkit.terminal.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """Scores sets of examples as `Statistics` does, by a metric that no sums over examples decide."""
+
+    metric: Any
+    outcomes: Outcomes
+
+    def __len__(self) -> int:
+        return self.outcomes.count()
+
+    def resampled(self, weights: np.ndarray) -> Scores:
+        """Return the scores of sets; NaN for a set that the metric refuses, as one may lack a label."""
+        found = [self._scores(of_set.astype(int)) for of_set in weights]
+        names = self._scores(np.ones(len(self), int))
+        return {name: np.array([scores.get(name, np.nan) for scores in found]) for name in names}
+
+    def _scores(self, times: np.ndarray) -> Mapping[str, float]:
+        seen, metric = self.outcomes, self.metric
+        if seen.examples is not None:
+            times = times[np.asarray(seen.examples)]
+        items = np.repeat(np.arange(len(times)), times).tolist()
+        given = {"predictions": seen.predictions, "references": seen.references}
+        drawn = {name: [of_all[i] for i in items] for name, of_all in given.items() if of_all}
+        # What is not expkit's own may need the types that `compute` makes of its inputs; that takes longer.
+        compute = metric._compute if isinstance(metric, LocalMetric) else metric.compute
+        try:
+            scores: Mapping[str, float] = compute(
+                **drawn, **taken_by(metric._compute, seen.settings)
+            )
+        except (ValueError, ArithmeticError):
+            return {}
+        return scores
+
+
+Resampled = Statistics | Recomputed
 
 
 class DifferentExamples(UserError):
@@ -53,24 +91,11 @@ def _require_same(first: Outcomes, second: Outcomes) -> None:
 
 
 def statistics_of(metric: Any, outcomes: Outcomes) -> Resampled:
-    """Return what scores sets of examples: a metric's statistics, or the metric itself if it has none."""
-    examples = outcomes.examples
-    if hasattr(metric, "statistics"):
-        further = taken_by(metric.statistics, outcomes.settings)
-        made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
-        return (
-            made if examples is None else made.of_examples(np.asarray(examples), outcomes.count())
-        )
-    further = taken_by(metric._compute, outcomes.settings)
-    # What is somebody else's may need the types that `compute` makes of its inputs, which takes longer.
-    compute = metric._compute if isinstance(metric, LocalMetric) else metric.compute
-
-    def score(predictions: Sequence[Any], references: Sequence[Any] | None) -> Mapping[str, float]:
-        given = {"predictions": predictions, "references": references}
-        scores: Mapping[str, float] = compute(
-            **{name: items for name, items in given.items() if items is not None}, **further
-        )
-        return scores
-
-    items = np.arange(len(outcomes.predictions)) if examples is None else np.asarray(examples)
-    return Recomputed(score, outcomes.predictions, outcomes.references, items, outcomes.count())
+    """Return what scores sets of examples: the statistics of a metric, or the metric if it has none."""
+    if not hasattr(metric, "statistics"):
+        return Recomputed(metric, outcomes)
+    further = taken_by(metric.statistics, outcomes.settings)
+    made: Statistics = metric.statistics(outcomes.predictions, outcomes.references, **further)
+    if outcomes.examples is None:
+        return made
+    return made.of_examples(np.asarray(outcomes.examples), outcomes.count())

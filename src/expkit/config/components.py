@@ -59,6 +59,8 @@ class Metrics(Mapping[str, Any]):
             self.made[name] = _explained(
                 lambda: instantiate(node, _convert_="all"), f"task.metrics.{name}", node["_target_"]
             )
+            if hasattr(self.made[name], "score_name"):
+                self.made[name].score_name = name
         return self.made[name]
 
     def __iter__(self) -> Iterator[str]:

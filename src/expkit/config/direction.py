@@ -1,7 +1,8 @@
 """Whether less or more of the objective is better; everything that compares scores asks here.
 
-The class of a metric says it by an attribute `direction`: one word for all of its scores, or a mapping
-from their names to one of the words, or a static method that gets the settings and returns such a mapping. The key `direction` of the configuration says it where no class does.
+The class of a metric says it by an attribute `direction`: one word for all of its scores, a mapping from their
+names to one of the words, or a static method that returns either for the settings of the metric. The key
+`direction` of the configuration says it where no class does.
 """
 
 import importlib
@@ -67,7 +68,7 @@ def _said_by_metric(task: Mapping[str, Any], score: str) -> tuple[str, Any]:
 
 
 def _declared(metric: Mapping[str, Any]) -> Any:
-    """What the class of a metric says of its scores; a function says it for the settings of the metric."""
+    """What the class of a metric says of its scores, or its static method for the settings of the metric."""
     said = _attribute(str(metric["_target_"]))
     settings = {key: value for key, value in metric.items() if key != "_target_"}
     return said(**settings) if callable(said) else said

@@ -1,6 +1,6 @@
-"""Compute the scores of many sets of examples at once, from numbers that are summed over examples if possible."""
+"""Compute the scores of many sets of examples at once, from numbers that are summed over examples."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,44 +38,6 @@ class Statistics:
     def resampled(self, weights: np.ndarray) -> Scores:
         """Return the scores of sets; `weights` (sets, items) says how often a set holds each item."""
         return self.scores(weights @ self.values)
-
-
-@dataclass(frozen=True)
-class Recomputed:
-    """Items of which a metric computes the scores of each set anew, because no sums decide them.
-
-    Attributes:
-        score: a function from predictions and references to scores by name.
-        examples: the number of the example that each item belongs to.
-        count: the number of examples.
-    """
-
-    score: Callable[[Sequence[Any], Sequence[Any] | None], Mapping[str, float]]
-    predictions: Sequence[Any]
-    references: Sequence[Any] | None
-    examples: np.ndarray
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
-
-    def resampled(self, weights: np.ndarray) -> Scores:
-        """Return the scores of sets, as `Statistics` does; NaN where the metric refuses a set."""
-        found = [self._scores(of_set) for of_set in weights]
-        names = self._scores(np.ones(self.count))
-        return {name: np.array([scores.get(name, np.nan) for scores in found]) for name in names}
-
-    def _scores(self, weights: np.ndarray) -> Mapping[str, float]:
-        times = weights[self.examples].astype(int)
-        items = np.repeat(np.arange(len(times)), times).tolist()
-        references = self.references and [self.references[i] for i in items]
-        try:
-            return self.score([self.predictions[i] for i in items], references)
-        except (ValueError, ArithmeticError):  # such as a draw without a label
-            return {}
-
-
-Resampled = Statistics | Recomputed
 
 
 def mean(name: str, values: Any) -> Statistics:

@@ -1,11 +1,12 @@
 """A number for a text or for a pair of texts."""
 
-import statistics
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
@@ -26,22 +27,15 @@ from expkit.terminal.errors import DataError, UserError
 if TYPE_CHECKING:
     import evaluate
 
-LOSSES: Mapping[str, Callable[..., torch.Tensor]] = {
-    "mse": F.mse_loss,
-    "l1": F.l1_loss,
-    "huber": F.huber_loss,
-}
-# The standard deviation, as a share of the mean, from which on the numbers of a model tell targets apart: they
-# have seven digits.
-LEAST_SPREAD = 1e-4
+# Of targets, as a share of their mean, and at all: the numbers of a model have seven digits, and end at 3e38.
+LEAST_SPREAD, SPREADS = 1e-4, (1e-30, 1e30)
 
 
 class TextRegression(Task):
     """Regression on targets that are standardised inside; predictions are in the targets' own units.
 
-    The model learns (target - mean) / scale, with mean and standard deviation of the training targets. Before
-    it is saved, both go into the weights of its last layer, so that it gives targets wherever it is loaded.
-    Its config says which of the two it gives, as `gives_targets`.
+    The model learns (target - mean) / standard deviation, both of the training targets. Before it is saved, they
+    go into its last layer, so that it gives targets wherever it is loaded; `gives_targets` in its config says so.
 
     Args:
         text_columns: one column, or two for pairs.
@@ -68,23 +62,21 @@ class TextRegression(Task):
             )
         super().__init__(text_columns, max_length, metrics)
         self._label_column = label_column
-        self._loss = LOSSES[loss]
+        self._loss: Callable[..., torch.Tensor] = getattr(F, f"{loss}_loss")
         self._scaling: dict[str, float] = {}
         self._is_trained = False
 
     def setup(self, splits: Splits) -> None:
-        """Find mean and standard deviation of the training targets, and check all targets."""
+        """Check all targets, and find mean and standard deviation of those in the training split."""
         super().setup(splits)
-        numbers = {
-            name: split.numbers(self._label_column) for name, split in splits.named().items()
-        }
+        train, *_ = [s.numbers(self._label_column) for s in splits.named().values()]
         if self._is_trained:
             return
-        mean, deviation = statistics.fmean(numbers["train"]), statistics.pstdev(numbers["train"])
-        if deviation <= LEAST_SPREAD * abs(mean):
+        mean, deviation = float(np.mean(train)), float(np.std(train))
+        if not max(LEAST_SPREAD * abs(mean), SPREADS[0]) < deviation < SPREADS[1]:
             raise DataError(
                 f"{splits.train.source}: {self._label_column} has the mean {mean:g} and the standard deviation "
-                f"{deviation:.3g}, so there is nothing to learn, or it is lost in rounding; expected numbers that "
+                f"{deviation:.3g}: there is nothing to learn, or it is lost in rounding; expected numbers that "
                 "differ (if these do, subtract their mean from them)"
             )
         self._scaling = {"target_mean": mean, "target_scale": deviation}
@@ -96,33 +88,27 @@ class TextRegression(Task):
 
     def gold(self, split: Split) -> Iterator[tuple[tuple[()], float]]:
         """The target; there are no labels to count."""
-        return (((), number) for number in split.numbers(self._label_column))
+        return (((), number) for number in self.labels(split))
 
     def head(self) -> Head:
         """Sequence classification with one output, which takes its name from the column."""
-        names = {**naming([self._label_column]), "problem_type": "regression"}
-        return Head(
-            "AutoModelForSequenceClassification", {**names, **self._scaling}, self._configure
-        )
+        config = {**naming([self._label_column]), "problem_type": "regression", **self._scaling}
+        return Head("AutoModelForSequenceClassification", config, self._configure)
 
     def _configure(self, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
-        """Let a new model, and one that goes on to learn, give standardised targets.
-
-        Raises:
-            UserError: there is no layer that could be made to give targets.
-        """
+        """Let a model that is to be trained give standardised targets. Raises a UserError if it cannot."""
         read_as_text(model, tokenizer)
         config, last = model.config, _last_layer(model)
         if self._is_trained:
             return
         if last.bias is None and config.target_mean:
-            config.target_scale = (config.target_scale**2 + config.target_mean**2) ** 0.5
+            config.target_scale = math.hypot(config.target_scale, config.target_mean)
             config.target_mean = 0.0
             say(
-                f"model: the last layer of {type(model).__name__} has no bias that could hold the mean of "
-                f"{self._label_column}, so it learns {self._label_column} / {config.target_scale:.4g}"
+                f"model: the last layer of {type(model).__name__} has no bias that could take the mean of "
+                f"{self._label_column}; it learns {self._label_column} / {config.target_scale:.4g}"
             )
-        if getattr(config, "gives_targets", False):  # it was trained by this task before
+        if getattr(config, "gives_targets", False):  # this task has trained it before
             _rescale(last, 1 / config.target_scale, -config.target_mean / config.target_scale)
         config.gives_targets = False
 
@@ -136,16 +122,14 @@ class TextRegression(Task):
         return split.numbers(self._label_column)
 
     def collator(self, tokenizer: Tokenizer, model: PreTrainedModel) -> Collate:
-        """Pads the inputs; the labels of a batch are standardised."""
-        collate, config = super().collator(tokenizer, model), model.config
+        """Pads the inputs; the labels of a batch are standardised, in double precision."""
+        pad = super().collator(tokenizer, model)
+        mean, scale = model.config.target_mean, model.config.target_scale
 
-        def standardised(examples: list[Example], seeds: Sequence[int]) -> Batch:
-            labels = [(e["labels"] - config.target_mean) / config.target_scale for e in examples]
-            return collate(
-                [{**e, "labels": y} for e, y in zip(examples, labels, strict=True)], seeds
-            )
+        def collate(examples: list[Example], seeds: Sequence[int]) -> Batch:
+            return pad([{**e, "labels": (e["labels"] - mean) / scale} for e in examples], seeds)
 
-        return standardised
+        return collate
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed loss of standardised targets, and standardised predictions (batch, 1)."""
@@ -165,32 +149,27 @@ class TextRegression(Task):
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[float]:
         """Predicted targets in their own units."""
-        config = model.config
-        made: list[float] = (
-            logits[:, 0].double() * config.target_scale + config.target_mean
-        ).tolist()
-        return made
+        made = logits[:, 0].double() * model.config.target_scale + model.config.target_mean
+        return list(made.tolist())
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of always predicting the mean of the training targets, where they are defined."""
-        mean, true = (
-            statistics.fmean(encoded["train"]["labels"][:]),
-            encoded["validation"]["labels"][:],
-        )
-        scores = self.compute([mean] * len(true), true)
-        return {f"mean_{name}": value for name, value in scores.items() if value == value}
+        true = encoded["validation"]["labels"][:]
+        scores = self.compute([float(np.mean(encoded["train"]["labels"][:]))] * len(true), true)
+        return {f"mean_{name}": value for name, value in scores.items() if not math.isnan(value)}
 
     def report(self, predictions: list[float], split: Split, encoded: Dataset) -> Report:
-        """Texts with true and predicted numbers, and both against each other."""
+        """Texts with true and predicted numbers, and a picture of these."""
         draw = partial(_draw, encoded["labels"][:], predictions, self._label_column)
         return Report(super().report(predictions, split, encoded).tables, {"scatter": draw})
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """What the targets look like, and the share of texts that are cut."""
-        numbers = split.numbers(self._label_column)
-        facts = f"mean {statistics.fmean(numbers):.4g}, sd {statistics.pstdev(numbers):.4g}"
-        span = f"{facts}, from {min(numbers):.4g} to {max(numbers):.4g}"
-        return {self._label_column: span, **super().describe_split(split, tokenizer)}
+        true = self.labels(split)
+        facts = (
+            f"mean {np.mean(true):.4g}, sd {np.std(true):.4g}, {min(true):.4g} to {max(true):.4g}"
+        )
+        return {self._label_column: facts, **super().describe_split(split, tokenizer)}
 
 
 def _last_layer(model: PreTrainedModel) -> nn.Linear:
