@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import sacrebleu
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
-from expkit.comparison.bootstrap import paired_bootstrap
+from expkit.comparison.bootstrap import interval, paired_bootstrap
+from expkit.comparison.paired import statistics_of
 from expkit.metrics.classification import Accuracy
+from expkit.metrics.local import LocalMetric
+from expkit.metrics.outcomes import Outcomes
 from expkit.metrics.segmentation import segmenter
 from expkit.metrics.translation import BLEU, ChrF
 
@@ -118,3 +122,45 @@ def test_a_thousand_translations_take_a_few_seconds() -> None:
     ]
     paired_bootstrap(pairs, 1000, seed=0)
     assert time.perf_counter() - started < 20  # about two on an idle core
+
+
+class Own(LocalMetric):
+    """Accuracy as somebody writes it who knows nothing of statistics."""
+
+    takes = Accuracy.takes
+
+    def _compute(self, predictions: list[int], references: list[int]) -> dict[str, float]:
+        if set(references) == {0}:
+            raise ValueError("only one label")
+        return {"accuracy": float(np.mean(np.equal(predictions, references)))}
+
+
+@pytest.mark.parametrize("examples", [None, [0, 0, 1, 2, 2, 2, 4, 4]])
+def test_a_metric_without_statistics_is_computed_anew_for_each_draw(
+    examples: list[int] | None,
+) -> None:
+    """And finds what sums find; an example that has no item is drawn too."""
+    true = [1, 0, 1, 1, 0, 1, 0, 1]
+    first, second = [1, 0, 1, 0, 0, 1, 1, 0], [1, 1, 1, 1, 0, 1, 0, 1]
+    seen = [Outcomes("", ["x"], predicted, true, examples) for predicted in (first, second)]
+    sums, anew = (
+        tuple(statistics_of(metric, of_run) for of_run in seen) for metric in (Accuracy(), Own())
+    )
+    assert [len(x) for x in (*sums, *anew)] == [8 if examples is None else 5] * 4
+    by_sums, by_metric = paired_bootstrap([sums, anew], 200, seed=3)  # type: ignore[list-item]
+    assert astuple(by_metric) == pytest.approx(astuple(by_sums))
+    assert interval(anew[0], 200, 3)["accuracy"] == interval(sums[0], 200, 3)["accuracy"]
+
+
+def test_draws_without_a_score_are_left_out_as_long_as_they_are_few() -> None:
+    few, many = ([1] * ones + [0] * zeros for ones, zeros in ((4, 6), (1, 9)))
+    for true, is_defined in ((few, True), (many, False)):
+        seen = statistics_of(Own(), Outcomes("", ["x"], [1] * 10, true))
+        drawn = seen.resampled(np.array([[1] * 10, [0] * 9 + [10]], float))["accuracy"]
+        assert drawn[0] == np.mean(true)
+        assert np.isnan(drawn[1])
+        found = interval(seen, 500, 0)["accuracy"]
+        assert found.score == np.mean(true)
+        assert (found.low is None) == (found.high is None) == (not is_defined)
+        (pair,) = paired_bootstrap([(seen, seen)], 500, 0)
+        assert np.isnan([pair.low, pair.high, pair.p]).tolist() == [not is_defined] * 3

@@ -287,7 +287,7 @@ def test_predictions_do_not_depend_on_the_batch(found: str, name: str) -> None:
             found, together = (
                 [rows[0]["prediction"] for rows in a] for a in (alone_answers, together)
             )
-            alone_answers = pytest.approx(found, rel=1e-5)
+            alone_answers = pytest.approx(found, rel=1e-5, abs=2e-3)  # they are rounded
         assert together == alone_answers
     one_by_one = EvalSet(data.split, data.encoded, given, data.collate, 1)
     together, single = (evaluate(model, task, d).metrics["loss"] for d in (data, one_by_one))
