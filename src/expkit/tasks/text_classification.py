@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -20,14 +19,15 @@ from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Scores, Task, Tokenizer, logits_of, naming
+from expkit.tasks.interface import Scores, Tokenizer, logits_of, naming
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     import evaluate
 
 
-class TextClassification(Task):
+class TextClassification(CrossEntropyTask):
     """Sequence classification with cross-entropy.
 
     Args:
@@ -37,6 +37,7 @@ class TextClassification(Task):
             their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
         metrics: `evaluate.Metric` objects on label ids.
+        class_weights, label_smoothing: see `CrossEntropyTask`.
     """
 
     short_name = "classification"  # in names of runs
@@ -50,12 +51,14 @@ class TextClassification(Task):
         labels: Sequence[str] | None,
         max_length: Annotated[int, at_least(4)],
         metrics: "Mapping[str, evaluate.Metric]",
+        class_weights: ClassWeights = None,
+        label_smoothing: Smoothing = 0.0,
     ) -> None:
         if len(text_columns) not in (1, 2):
             raise UserError(
                 f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
             )
-        super().__init__(text_columns, max_length, metrics)
+        super().__init__(text_columns, max_length, metrics, label_smoothing, class_weights)
         self._label_column = label_column
         self._labels = LabelColumn(label_column, labels or ())
 
@@ -65,9 +68,12 @@ class TextClassification(Task):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
+        train, names = splits.train, self._labels.names
+        self.weigh(names, lambda: self._counts(train), train.source)
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The names of the labels."""
+        super().adopt(config)
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
 
     def strata(self, split: Split) -> list[str | None]:
@@ -91,11 +97,6 @@ class TextClassification(Task):
     def labels(self, split: Split) -> list[int]:
         """The ids of the labels."""
         return self._labels.ids(split)
-
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        logits = self.logits(model, batch)
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Logits (batch, labels). Heads of BERT's kind read the first position only."""
@@ -142,10 +143,15 @@ class TextClassification(Task):
             },
         )
 
+    def _counts(self, split: Split) -> dict[str, int]:
+        """How often each label occurs, in the order of their ids."""
+        counts = Counter(self._labels.ids(split))
+        return {name: counts[i] for i, name in enumerate(self._labels.names)}
+
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """The distribution of the labels, and the share of texts that are cut."""
-        counts = Counter(self._labels.ids(split))
-        shares = (f"{self._labels.names[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
+        counts = self._counts(split)
+        shares = (f"{name} {n / len(split):.0%}" for name, n in counts.items() if n)
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:

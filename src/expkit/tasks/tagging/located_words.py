@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from expkit.data.splits import Record
 from expkit.data.words import MARKS, Span
 from expkit.tasks.tagging import tags
@@ -30,13 +32,12 @@ class LocatedWords:
         """Type, text, character offsets and mean probability of each entity."""
         for entity in tags.entities(bio):
             start, end = self.spans[entity.start][0], self.spans[entity.end - 1][1]
-            scores = probabilities[entity.start : entity.end]
             yield {
                 "type": entity.type,
                 "text": self.text[start:end],
                 "start": start,
                 "end": end,
-                "score": round(sum(scores) / len(scores), 4),
+                "probability": round(float(np.mean(probabilities[entity.start : entity.end])), 4),
             }
 
 
