@@ -20,7 +20,7 @@ from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import Scores, Tokenizer, logits_of, naming
-from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ class TextClassification(CrossEntropyTask):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
-        train, names = splits.train, self._labels.names
-        self.weigh(names, lambda: self._counts(train), train.source)
+        names, train = self._labels.names, splits.train
+        count = partial(self._counts, train)
+        self._weights = weights_of(self._asked_weights, names, count, train.source)
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The names of the labels."""

@@ -21,12 +21,12 @@ from expkit.models.head import Head
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import IGNORED, Scores, Seen, Tokenizer, naming
 from expkit.tasks.tagging import tags
-from expkit.tasks.tagging.decoding import certain, most_probable
+from expkit.tasks.tagging.decoding import most_probable, outside
 from expkit.tasks.tagging.located_words import located
 from expkit.tasks.tagging.pretokenized import take_words
 from expkit.tasks.tagging.tagged_columns import TaggedColumns, Tags
 from expkit.tasks.tagging.windows import Window, windows
-from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, UserError
 
@@ -97,9 +97,11 @@ class TokenClassification(CrossEntropyTask):
         reading, self._scheme = self._data.reading(splits)
         if reading.rewritten:
             say(f"{self._tags_column}: {self._scheme}")
-        train = splits.train
-        self.weigh(
-            self._labels, lambda: Counter(chain.from_iterable(self._data.bio(train))), train.source
+        self._weights = weights_of(
+            self._asked_weights,
+            self._labels,
+            lambda: Counter(chain.from_iterable(self._data.bio(splits.train))),
+            splits.train.source,
         )
 
     def adopt(self, config: PretrainedConfig) -> None:
@@ -222,13 +224,8 @@ class TokenClassification(CrossEntropyTask):
         self, predictions: Sequence[Sequence[Any]], split: Split, encoded: Dataset
     ) -> list[Tags]:
         """The predicted tags of each sentence; `O` for words that no window owns."""
-        outside = self._labels.index(tags.OUTSIDE)
-        joined: list[Any] = [
-            certain(self._labels, outside, len(words))
-            if self._keeps_scores()
-            else [outside] * len(words)
-            for words in self._data.words(split)
-        ]
+        unseen = outside(self._labels) if self._keeps_scores() else self._labels.index(tags.OUTSIDE)
+        joined: list[list[Any]] = [[unseen] * len(words) for words in self._data.words(split)]
         seen: set[tuple[int, int]] = set()
         owned = zip(encoded["record"][:], encoded["words"][:], predictions, strict=True)
         for record, words, found in owned:
@@ -244,12 +241,11 @@ class TokenClassification(CrossEntropyTask):
         """Whether a prediction is more than the most probable label id of each word."""
         return self._decoding == "valid" or CONFIDENCES in self.all_needs()
 
-    def _ids(self, scores: np.ndarray, labels: Sequence[str]) -> list[int]:
-        """The label ids of a sentence, out of log-probabilities (words, labels)."""
+    def _ids(self, scores: Sequence[np.ndarray], labels: Sequence[str]) -> list[int]:
+        """The label ids of a sentence, out of the log-probabilities (labels,) of each word."""
         if self._decoding == "valid":
             return most_probable(scores, labels)
-        ids: list[int] = scores.argmax(1).tolist()
-        return ids
+        return [int(row.argmax()) for row in scores]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of giving each word the tag that it has most often in the training split."""
@@ -322,7 +318,7 @@ class TokenClassification(CrossEntropyTask):
         sentences = [located(record[self.columns[0]]) for record in records]
         words = [sentence.words for sentence in sentences]
         labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-        scores = [certain(labels, labels.index(tags.OUTSIDE), len(found)) for found in words]
+        scores = [[outside(labels)] * len(found) for found in words]
         parts = list(windows(tokenizer, words, self.max_length, self._stride))
         for start in range(0, len(parts), WINDOWS_AT_ONCE):
             chunk = parts[start : start + WINDOWS_AT_ONCE]
@@ -332,12 +328,12 @@ class TokenClassification(CrossEntropyTask):
                 logits = model(**padded.to(model.device)).logits
             made = logits.float().log_softmax(-1).cpu().numpy()
             for window, of_window in zip(chunk, made, strict=True):
-                firsts = [first for first, _ in window.spans]
-                scores[window.record][window.words] = of_window[firsts]
+                for word, (first, _) in zip(window.words, window.spans, strict=True):
+                    scores[window.record][word] = of_window[first]
         answers = []
         for sentence, of_sentence in zip(sentences, scores, strict=True):
             ids = self._ids(of_sentence, labels)
-            probabilities = np.exp(of_sentence[range(len(ids)), ids])
+            probabilities = [float(np.exp(row[i])) for row, i in zip(of_sentence, ids, strict=True)]
             answers.append(list(sentence.entities([labels[i] for i in ids], probabilities)))
         return answers
 

@@ -8,21 +8,21 @@ import numpy as np
 from expkit.tasks.tagging.tags import OUTSIDE
 
 
-def certain(labels: Sequence[str], label: int, words: int) -> np.ndarray:
-    """Log-probabilities (words, labels) of words that have one label for certain; float32."""
-    scores = np.full((words, len(labels)), -np.inf, np.float32)
-    scores[:, label] = 0
-    return scores
+def outside(labels: Sequence[str]) -> np.ndarray:
+    """The log-probabilities (labels,) of a word that is `O` for certain."""
+    row = np.full(len(labels), -np.inf, np.float32)
+    row[labels.index(OUTSIDE)] = 0
+    return row
 
 
-def most_probable(scores: np.ndarray, labels: Sequence[str]) -> list[int]:
+def most_probable(scores: Sequence[np.ndarray], labels: Sequence[str]) -> list[int]:
     """The ids of the sequence of tags with the largest sum of scores in which no I- begins an entity.
 
     It is found by Viterbi's algorithm (https://doi.org/10.1109/TIT.1967.1054010), and all transitions that
     BIO allows count the same.
 
     Args:
-        scores: log-probabilities (words, labels).
+        scores: the log-probabilities (labels,) of each word.
         labels: the tags in the order of their ids, among them `O`.
     """
     if not len(scores):
