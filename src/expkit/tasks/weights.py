@@ -120,6 +120,6 @@ def weights_of(
                     f"such as 'task.class_weights={{{next(iter(counts))}: 2}}'"
                 )
             asked[name] = n / (k * n_c) if examples is None else (examples - n_c) / n_c
-    for name in asked.keys() - set(names):
+    for name in (name for name in asked if name not in names):
         raise UserError(f"task.class_weights: {name!r:.60} is no label; {nearest(name, names)}")
     return torch.tensor([float(asked.get(name, 1)) for name in names])
