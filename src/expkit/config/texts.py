@@ -84,7 +84,7 @@ def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
                 typed |= dict(_mappings(override.key_or_group, override.value())).get(key, {})
         read = [name.read for name in typed]
         rest = {name: item for name, item in value.items() if name not in read}
-        found = {name: item for name, item in typed.items() if name.read in value}
+        found = {str(name): item for name, item in typed.items() if name.read in value}
         OmegaConf.update(cfg, key, {**found, **rest}, merge=False, force_add=True)
     lost = {key for key, value in _leaves(cfg) if isinstance(value, NO_TEXT)}
     of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
