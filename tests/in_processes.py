@@ -57,6 +57,16 @@ class Numbers(Task):
 
 TASKS = {
     **SMALL_TASKS,
+    "weighted_texts": (
+        *SMALL_TASKS["text_classification"],
+        "task.class_weights={1:3}",
+        "task.label_smoothing=0.1",
+    ),
+    "weighted_words": (
+        *SMALL_TASKS["token_classification"],
+        "task.class_weights=balanced",
+        "task.decoding=valid",
+    ),
     "numbers": (
         *SMALL_TASKS["text_classification"],
         "task._target_=in_processes.Numbers",

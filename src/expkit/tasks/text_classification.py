@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -22,15 +21,16 @@ from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for
-from expkit.tasks.interface import Scores, Seen, Task, Tokenizer, logits_of, naming
+from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
 from expkit.tasks.reliability import draw_reliability
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     import evaluate
 
 
-class TextClassification(Task):
+class TextClassification(CrossEntropyTask):
     """Sequence classification with cross-entropy.
 
     Args:
@@ -39,11 +39,12 @@ class TextClassification(Task):
         labels: the names in the order of their ids; None: those that the training data give to
             their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
+        metrics: `evaluate.Metric` objects on label ids.
+        class_weights, label_smoothing: see `CrossEntropyTask`.
         threshold: the least probability of the second of two labels, or "tune": the one with the best score
             on validation.
         tune_for: the objective, or the name of another score to choose the threshold for.
         calibrate: "temperature": divide the logits by the one with the greatest likelihood on validation.
-        metrics: `evaluate.Metric` objects on label ids.
     """
 
     short_name = "classification"  # in names of runs
@@ -56,16 +57,18 @@ class TextClassification(Task):
         label_column: str,
         labels: Sequence[str] | None,
         max_length: Annotated[int, at_least(4)],
-        threshold: Annotated[float, above(0, below=1)] | Literal["tune"],
-        tune_for: str,
-        calibrate: Literal["temperature"] | None,
         metrics: "Mapping[str, evaluate.Metric]",
+        class_weights: ClassWeights = None,
+        label_smoothing: Smoothing = 0.0,
+        threshold: Annotated[float, above(0, below=1)] | Literal["tune"] = 0.5,
+        tune_for: str = "",
+        calibrate: Literal["temperature"] | None = None,
     ) -> None:
         if len(text_columns) not in (1, 2):
             raise UserError(
                 f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
             )
-        super().__init__(text_columns, max_length, metrics)
+        super().__init__(text_columns, max_length, metrics, label_smoothing, class_weights)
         self._label_column = label_column
         self._labels = LabelColumn(label_column, labels or ())
         self._threshold = threshold
@@ -78,6 +81,9 @@ class TextClassification(Task):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
+        names, train = self._labels.names, splits.train
+        count = partial(self._counts, train)
+        self._weights = weights_of(self._asked_weights, names, count, train.source)
         if self._threshold != 0.5 and len(self._labels.names) != 2:
             raise UserError(
                 f"task.threshold={self._threshold}: is for two labels, but there are "
@@ -89,6 +95,7 @@ class TextClassification(Task):
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The names of the labels, and what was chosen to read the logits by."""
+        super().adopt(config)
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
         self._decisions.adopt(config)
 
@@ -113,11 +120,6 @@ class TextClassification(Task):
     def labels(self, split: Split) -> list[int]:
         """The ids of the labels."""
         return self._labels.ids(split)
-
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        logits = self.logits(model, batch)
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Logits (batch, labels). Heads of BERT's kind read the first position only."""
@@ -193,10 +195,15 @@ class TextClassification(Task):
             },
         )
 
+    def _counts(self, split: Split) -> dict[str, int]:
+        """How often each label occurs, in the order of their ids."""
+        counts = Counter(self._labels.ids(split))
+        return {name: counts[i] for i, name in enumerate(self._labels.names)}
+
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """The distribution of the labels, and the share of texts that are cut."""
-        counts = Counter(self._labels.ids(split))
-        shares = (f"{self._labels.names[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
+        counts = self._counts(split)
+        shares = (f"{name} {n / len(split):.0%}" for name, n in counts.items() if n)
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
