@@ -20,6 +20,7 @@ COUNT = 90  # more than the first part has
 WORDS = ["the", "good", "film", "that", "Anna", "saw", "in", "London", "was", "bad"]
 COLUMNS = {
     "text_classification": "sentence1",
+    "text_regression": "text",
     "token_classification": "tokens",
     "masked_lm": "text",
     "translation": "zh",
@@ -89,7 +90,7 @@ def test_each_format_holds_what_is_printed(task: str, predict: Predict, folder: 
         {**one, "predictions": rows} for one, rows in zip(asked, answers, strict=True)
     ]
     tables = (
-        pd.read_csv(folder / f"{task}-out.csv"),
+        pd.read_csv(folder / f"{task}-out.csv", float_precision="round_trip"),
         pd.read_parquet(folder / f"{task}-out.parquet"),
     )
     for table in tables:

@@ -20,6 +20,7 @@ from expkit.tracking.store import connect
 LOADS = r"(mlflow\.\w+\.load_model|AutoModel\w+\.from_pretrained)\(.*?\)"
 AUTO_CLASSES = {
     "text_classification": "AutoModelForSequenceClassification",
+    "text_regression": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
     "masked_lm": "AutoModelForMaskedLM",
     "translation": "AutoModelForSeq2SeqLM",

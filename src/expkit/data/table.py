@@ -170,7 +170,10 @@ def _odd_one(source: Source, first: Record, located: list[tuple[int, Record]]) -
                 return DataError(f"{place} is nested more than {DEEPEST} levels deep")
             if not is_encodable(value):
                 return DataError(f"{place} holds a lone surrogate, which is half of a character")
-            if value is not None and type(value) is not type(known):
+            if value is not None and {type(value), type(known)} not in (
+                {type(known)},
+                {int, float},
+            ):
                 return DataError(
                     f"{place} is of type {type(value).__name__}, but the first value is of type "
                     f"{type(known).__name__}"
