@@ -23,7 +23,7 @@ from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for
 from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
 from expkit.tasks.reliability import draw_reliability
-from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
