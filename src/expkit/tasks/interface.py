@@ -178,13 +178,14 @@ class Task(ABC):
             UserError: the task cannot say it.
         """
         if needs != LABELS:
-            names = ", ".join(self._metrics_that_need(needs))
+            names = ", ".join(self.metrics_that_need(needs))
             raise UserError(
                 f"task.metrics: {names}: needs {needs}, which {type(self).__name__} does not have"
             )
         return *self.for_metrics(predictions, split, encoded), None
 
-    def _metrics_that_need(self, needs: str) -> list[str]:
+    def metrics_that_need(self, needs: str) -> list[str]:
+        """The names of the metrics that need the same."""
         return [name for name, metric in self.metrics.items() if needs_of(metric) == needs]
 
     def all_needs(self) -> list[str]:
@@ -197,7 +198,7 @@ class Task(ABC):
         """What all metrics that need the same make of the same predictions and references."""
         scores: Scores = {}
         given = {"predictions": predictions, "references": references}
-        for name in self._metrics_that_need(needs):
+        for name in self.metrics_that_need(needs):
             metric = self.metrics[name]
             further = taken_by(metric._compute, self.metric_arguments())
             scores |= metric.compute(**given, **further)
@@ -224,7 +225,7 @@ class Task(ABC):
         return [
             Outcomes(
                 inputs,
-                self._metrics_that_need(needs),
+                self.metrics_that_need(needs),
                 *self.seen_by(needs, predictions, split, encoded),
                 settings=further,
             )
@@ -293,6 +294,10 @@ class Task(ABC):
         What is returned goes into the config of that model. Anything else is scored after this.
         """
         return {}
+
+    def remarks(self) -> list[str]:
+        """Sentences that a reader of the scores of the exported model has to know."""
+        return []
 
     def input_example(self, split: Split) -> Any:
         """One input as the pipeline takes it: a text, or a pair as the keys `text` and `text_pair`."""

@@ -3,23 +3,26 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.config.constraints import at_least
+from expkit.config.constraints import above, at_least
 from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch
+from expkit.metrics.local import CONFIDENCES, LABELS
 from expkit.metrics.outcomes import Report
 from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Scores, Tokenizer, logits_of, naming
+from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for
+from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
+from expkit.tasks.reliability import draw_reliability
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
 
@@ -36,6 +39,10 @@ class TextClassification(CrossEntropyTask):
         labels: the names in the order of their ids; None: those that the training data give to
             their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
+        threshold: the least probability of the second of two labels, or "tune": the one with the best score
+            on validation.
+        tune_for: the objective, or the name of another score to choose the threshold for.
+        calibrate: "temperature": divide the logits by the one with the greatest likelihood on validation.
         metrics: `evaluate.Metric` objects on label ids.
         class_weights, label_smoothing: see `CrossEntropyTask`.
     """
@@ -50,6 +57,9 @@ class TextClassification(CrossEntropyTask):
         label_column: str,
         labels: Sequence[str] | None,
         max_length: Annotated[int, at_least(4)],
+        threshold: Annotated[float, above(0, below=1)] | Literal["tune"],
+        tune_for: str,
+        calibrate: Literal["temperature"] | None,
         metrics: "Mapping[str, evaluate.Metric]",
         class_weights: ClassWeights = None,
         label_smoothing: Smoothing = 0.0,
@@ -61,6 +71,9 @@ class TextClassification(CrossEntropyTask):
         super().__init__(text_columns, max_length, metrics, label_smoothing, class_weights)
         self._label_column = label_column
         self._labels = LabelColumn(label_column, labels or ())
+        self._threshold = threshold
+        self._tune_for = tune_for.rpartition("/")[2]
+        self._decisions = Decisions(threshold, calibrate is not None, has_several=False)
 
     def setup(self, splits: Splits) -> None:
         """Find the labels in the training split and check the other splits against them."""
@@ -68,14 +81,23 @@ class TextClassification(CrossEntropyTask):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
+        if self._threshold != 0.5 and len(self._labels.names) != 2:
+            raise UserError(
+                f"task.threshold={self._threshold}: is for two labels, but there are "
+                f"{len(self._labels.names)}; set task.threshold=0.5, which takes the most probable one"
+            )
+        if self._threshold == TUNE:
+            on_ids = {name: self.metrics[name] for name in self.metrics_that_need(LABELS)}
+            self._decisions.choose = choose_for(self._tune_for, on_ids, self.metric_arguments())
         names, train = self._labels.names, splits.train
         count = partial(self._counts, train)
         self._weights = weights_of(self._asked_weights, names, count, train.source)
 
     def adopt(self, config: PretrainedConfig) -> None:
-        """The names of the labels."""
+        """The names of the labels, and what was chosen to read the logits by."""
         super().adopt(config)
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
+        self._decisions.adopt(config)
 
     def strata(self, split: Split) -> list[str | None]:
         """The labels as they are written."""
@@ -92,7 +114,7 @@ class TextClassification(CrossEntropyTask):
         return Head(
             "AutoModelForSequenceClassification",
             {**naming(self._labels.names), "problem_type": "single_label_classification"},
-            configure=read_as_text,
+            configure=_configure,
         )
 
     def labels(self, split: Split) -> list[int]:
@@ -107,14 +129,40 @@ class TextClassification(CrossEntropyTask):
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[list[float]]:
-        """Probabilities of the labels for each example."""
-        return logits.float().softmax(-1).tolist()
+        """The logits of the labels for each example."""
+        return logits.float().tolist()
+
+    def _read(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> tuple[np.ndarray, list[int]]:
+        """Probabilities (examples, labels) and the ids of the predicted labels."""
+        probabilities, ids = self._decisions.read(
+            predictions, encoded["labels"][:], self.asked(split)
+        )
+        return probabilities, ids.tolist()
 
     def for_metrics(
         self, predictions: list[Any], split: Split, encoded: Dataset
     ) -> tuple[list[int], list[int]]:
-        """The ids of the most probable and of the true labels."""
-        return np.argmax(predictions, axis=1).tolist(), encoded["labels"][:]
+        """The ids of the predicted and of the true labels."""
+        return self._read(predictions, split, encoded)[1], encoded["labels"][:]
+
+    def seen_by(self, needs: str, predictions: list[Any], split: Split, encoded: Dataset) -> Seen:
+        """Labels, the most probable label with its probability, or the probabilities of all labels."""
+        if needs == LABELS:
+            return super().seen_by(needs, predictions, split, encoded)
+        made, _ = self._read(predictions, split, encoded)
+        if needs == CONFIDENCES:
+            made = np.stack([made.argmax(1), made.max(1)], axis=1)
+        return made.tolist(), encoded["labels"][:], None
+
+    def settle(self, predictions: list[Any], split: Split, encoded: Dataset) -> dict[str, Any]:
+        """The threshold between two labels, and the temperature."""
+        return self._decisions.settle(predictions, encoded["labels"][:], self.asked(split))
+
+    def remarks(self) -> list[str]:
+        """What was chosen on the validation data."""
+        return self._decisions.remarks()
 
     def metric_arguments(self) -> dict[str, Any]:
         """The number of labels."""
@@ -128,19 +176,22 @@ class TextClassification(CrossEntropyTask):
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
-        """Texts with true and predicted labels, and the confusion matrix."""
+        """Texts with true and predicted labels, the confusion matrix, and how reliable probabilities are."""
         true = [self._labels.names[i] for i in encoded["labels"][:]]
-        predicted = [self._labels.names[i] for i in np.argmax(predictions, axis=1)]
+        probabilities, ids = self._read(predictions, split, encoded)
+        predicted = [self._labels.names[i] for i in ids]
         table = {
             **{name: split.column(name) for name in self.columns},
             "label": true,
             "predicted": predicted,
-            "probability": [round(max(p), 4) for p in predictions],
+            "probability": probabilities[range(len(ids)), ids].round(4).tolist(),
         }
+        confidences, _, _ = self.seen_by(CONFIDENCES, predictions, split, encoded)
         return Report(
             tables={"predictions": table},
             figures={
-                "confusion_matrix": partial(draw_confusion, true, predicted, self._labels.names)
+                "confusion_matrix": partial(draw_confusion, true, predicted, self._labels.names),
+                "reliability": partial(draw_reliability, confidences, encoded["labels"][:]),
             },
         )
 
@@ -156,9 +207,20 @@ class TextClassification(CrossEntropyTask):
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The most probable label, with its probability; perhaps those of all labels, not rounded."""
-        best = int(np.argmax(prediction))
-        row = {"label": config.id2label[best], "probability": round(prediction[best], 4)}
+        """The predicted label, with its probability; perhaps those of all labels, not rounded."""
+        decision = Decision.of(config)
+        probabilities = decision.probabilities(prediction, has_several=False)
+        label = int(decision.labels(probabilities, has_several=False))
+        row: Record = {"label": config.id2label[label]}
+        row["probability"] = round(float(probabilities[label]), 4)
         if self.shows_probabilities:
-            row["probabilities"] = {config.id2label[i]: p for i, p in enumerate(prediction)}
+            row["probabilities"] = {
+                config.id2label[i]: float(p) for i, p in enumerate(probabilities)
+            }
         return row
+
+
+def _configure(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """The model reads texts, and knows nothing of what was chosen for another model it may come from."""
+    vars(model.config).pop(KEY, None)
+    read_as_text(model, tokenizer)
