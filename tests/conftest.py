@@ -73,6 +73,17 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# The same, and one that trains with another loss than it reports, and reads whole sentences.
+SMALL_RUNS = {
+    **SMALL_TASKS,
+    "weighted_words": (
+        *SMALL_TASKS["token_classification"],
+        "task.class_weights=balanced",
+        "task.label_smoothing=0.1",
+        "task.decoding=valid",
+    ),
+}
+
 # Jobs that differ in backend and precision, both of which libraries like to keep for a process.
 JOBS_OF_ONE_PROCESS = (
     (*TINY, "train.max_steps=4"),

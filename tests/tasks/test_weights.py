@@ -203,8 +203,9 @@ class OwnLoss(TextClassification):
 
 
 def test_a_loss_of_the_users_own_is_what_is_trained_with() -> None:
-    given: tuple[Any, ...] = (["text"], "label", None, 8, {})
-    OwnLoss(*given)
+    given: dict[str, Any] = dict(composed().task, metrics={})
+    del given["_target_"]
+    OwnLoss(**given)
     for settings in ({"class_weights": "balanced"}, {"label_smoothing": 0.1}):
         with pytest.raises(UserError, match=r"would leave out OwnLoss\.loss"):
-            OwnLoss(*given, **settings)
+            OwnLoss(**given | settings)

@@ -81,9 +81,6 @@ class TextClassification(CrossEntropyTask):
             split.require([*self.columns, self._label_column])
         super().setup(splits)
         self._labels.setup(splits)
-        names, train = self._labels.names, splits.train
-        count = partial(self._counts, train)
-        self._weights = weights_of(self._asked_weights, names, count, train.source)
         if self._threshold != 0.5 and len(self._labels.names) != 2:
             raise UserError(
                 f"task.threshold={self._threshold}: is for two labels, but there are "
@@ -92,6 +89,9 @@ class TextClassification(CrossEntropyTask):
         if self._threshold == TUNE:
             on_ids = {name: self.metrics[name] for name in self.metrics_that_need(LABELS)}
             self._decisions.choose = choose_for(self._tune_for, on_ids, self.metric_arguments())
+        names, train = self._labels.names, splits.train
+        count = partial(self._counts, train)
+        self._weights = weights_of(self._asked_weights, names, count, train.source)
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The names of the labels, and what was chosen to read the logits by."""
