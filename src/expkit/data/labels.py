@@ -1,4 +1,4 @@
-"""Which label a value of a column stands for, and which number it has.
+"""Which labels the values of a record stand for, and which number each has.
 
 A text is its own label, exactly as it is written. A whole number is its digits; 1.0 is 1 in a column of
 numbers, because one fraction there makes fractions of all. A truth value is `true` or `false`. Nothing
@@ -20,6 +20,7 @@ from expkit.terminal.errors import DataError, nearest
 NUMBER = re.compile(r"\+?(-?\d{1,999})(?:\.0*)?")
 # Controls but for blanks, and variation selectors.
 UNSEEN = re.compile(r"[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufe00-\ufe0f]")
+SWITCHES = {"0": False, "false": False, "1": True, "true": True}
 
 
 class LabelColumn:
@@ -29,7 +30,11 @@ class LabelColumn:
         names: task.labels; empty: those that the training data give to ids, or else hold, sorted.
     """
 
+    holds = "="  # between the name of the column and a label, in messages
+    too_few = "there is nothing to learn"  # with fewer than two labels
+
     def __init__(self, column: str, names: Sequence[str]) -> None:
+        self.columns = [column]
         self._column = column
         self._given = list(names)
         self._adopted: list[str] = []
@@ -51,9 +56,9 @@ class LabelColumn:
         named = self._given or self._adopted or own
         self.names = named or found_names(splits.train, self._column, found[0][1])
         if len(self.names) < 2:
+            found_few = f"one label only, {self.names[0]!r:.60}" if self.names else "no label"
             raise DataError(
-                f"{splits.train.source}: column {self._column!r} holds one label only, "
-                f"{self.names[0]!r:.60}; there is nothing to learn"
+                f"{splits.train.source}: column {self._column!r} holds {found_few}; {self.too_few}"
             )
         # Ids count where names are given, and only where no name can be taken for one.
         is_clear = named and not any(NUMBER.fullmatch(bare(name)) for name in self.names)
@@ -72,10 +77,15 @@ class LabelColumn:
     def ids(self, split: Split) -> list[int]:
         """The number of each record's label."""
         numbers = self._numbers(split)
-        return [numbers[label] for label in self._labels(split)]
+        return [numbers[label] for _, _, label in self._labels(split)]
+
+    def _values(self, split: Split) -> Iterator[tuple[int, Any]]:
+        """Each label as it is written, behind the number of its record."""
+        return enumerate(split.values(self._column))
 
     def _own_names(self, split: Split) -> list[str]:
-        return class_names(split.rows.features[self._column])
+        feature = split.rows.features.get(self._column)
+        return class_names(getattr(feature, "feature", feature))
 
     def _numbers(self, split: Split) -> dict[str, int]:
         """The number of each label that a split may hold."""
@@ -88,32 +98,122 @@ class LabelColumn:
     def _first(self, split: Split) -> dict[str, int]:
         """Each label of a split, with the number of the first record that has it."""
         first: dict[str, int] = {}
-        for i, label in enumerate(self._labels(split)):
+        for i, _, label in self._labels(split):
             first.setdefault(label, i)
         return first
 
-    def _labels(self, split: Split) -> Iterator[str]:
+    def _labels(self, split: Split) -> Iterator[tuple[int, Any, str]]:
+        """For each label: the number of its record, how it is written, and the label."""
         own = self._own_names(split)
         ids = range(len(own))
-        for i, value in enumerate(split.values(self._column)):
+        for i, value in self._values(split):
             label = label_of(value if not own else own[value] if value in ids else None)
             if label is None:
                 plain = "a text that is not blank, a whole number, true or false"
+                several = "; task=multilabel_classification learns several labels of a record"
                 raise DataError(
-                    f"{split.where(i)}: {self._column}={value!r:.60} is no label; expected "
+                    f"{split.where(i)}: {self._column}{self.holds}{value!r:.60} is no label; expected "
                     f"{f'an id from 0 to {ids[-1]}' if own else plain}"
+                    + (several if isinstance(value, list) and self.holds == "=" else "")
                 )
-            yield label
+            yield i, value, label
 
     def _unknown(self, split: Split, i: int, label: str, allowed: Iterable[str]) -> DataError:
-        value = split.rows[i][self._column]
+        value = next(value for at, value, found in self._labels(split) if (at, found) == (i, label))
         meant = "" if value == label else f", which is the label {label!r},"
         like = next((name for name in allowed if bare(name) == bare(label)), label)
         mixed = " (other records hold their ids)" if label in self.names else ""
         return DataError(
-            f"{split.where(i)}: {self._column}={value!r:.60}{meant} is not among the labels{mixed}; "
+            f"{split.where(i)}: {self._column}{self.holds}{value!r:.60}{meant} is not among the labels{mixed}; "
             f"{nearest(like, [*allowed] or self.names)}"
         )
+
+
+class LabelSets(LabelColumn):
+    """Reads several labels of each record, or none: a list of them, a text, or columns of 0 and 1.
+
+    Args:
+        column: lists of names or ids; with a `separator`, texts in which it stands between two labels.
+        columns: in place of `column`, one for each label, whose name it is.
+    """
+
+    holds = " holds "
+    too_few = "for a label that a record has or has not, use task=text_classification"
+
+    def __init__(
+        self,
+        column: str | None,
+        separator: str | None,
+        columns: Sequence[str] | None,
+        names: Sequence[str],
+    ) -> None:
+        super().__init__(column or ", ".join(columns or ()), columns or names)
+        self.columns = list(columns or [self._column])
+        self._separator, self._are_switches = separator, columns is not None
+
+    def setup(self, splits: Splits) -> None:
+        """Also refuse a label that a record has twice, or that no record of the training split has."""
+        super().setup(splits)
+        for split in splits.named().values():
+            for i, ids in enumerate(self.sets(split)):
+                if len(set(ids)) < len(ids):
+                    name = next(self.names[label] for label in ids if ids.count(label) > 1)
+                    raise DataError(f"{split.where(i)}: {self._column} holds {name!r:.60} twice")
+        found = {label for ids in self.sets(splits.train) for label in ids}
+        for i, name in enumerate(self.names):
+            if i not in found and not self._adopted:
+                raise DataError(
+                    f"{splits.train.source}: no example has the label {name!r:.60}, so it cannot be learned; add "
+                    f"some, or take it out of task.{'label_columns' if self._are_switches else 'labels'}"
+                )
+
+    def sets(self, split: Split) -> list[list[int]]:
+        """The numbers of each record's labels."""
+        numbers = self._numbers(split)
+        sets: list[list[int]] = [[] for _ in range(len(split))]
+        for i, _, label in self._labels(split):
+            sets[i].append(numbers[label])
+        return sets
+
+    def written(self, split: Split) -> Iterator[list[Any]]:
+        """The labels of each record as they are written.
+
+        Raises:
+            DataError: a column holds something else than lists, texts to separate, or 0 and 1.
+        """
+        for i, values in enumerate(zip(*map(split.values, self.columns), strict=True)):
+            (first, *_) = values
+            if self._are_switches:
+                yield [
+                    n for n, v in zip(self.columns, values, strict=True) if _is_on(split, i, n, v)
+                ]
+            elif self._separator and isinstance(first, str):
+                yield first.split(self._separator) if first else []
+            elif isinstance(first, list) and not self._separator:
+                yield first
+            else:
+                wanted = f"text with task.label_separator={self._separator!r}"
+                way = (
+                    " (task.label_separator takes a text apart, task=text_classification one label)"
+                )
+                raise DataError(
+                    f"{split.where(i)}: {self._column}={first!r:.60} is no "
+                    + (wanted if self._separator else f"list of labels, which may be empty{way}")
+                )
+
+    def _values(self, split: Split) -> Iterator[tuple[int, Any]]:
+        return ((i, value) for i, values in enumerate(self.written(split)) for value in values)
+
+
+def _is_on(split: Split, i: int, column: str, value: object) -> bool:
+    """Whether a record has the label of a column. Raises DataError for anything but 0 and 1."""
+    switch = SWITCHES.get(bare(label_of(value) or ""))
+    if switch is None:
+        raise DataError(
+            f"{split.where(i)}: {column}={value!r:.60} says not whether the record has this label; "
+            "allowed: 0, 1, true, false"
+        )
+    return switch
 
 
 def label_of(value: object) -> str | None:

@@ -41,6 +41,7 @@ class TextClassification(Task):
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    problem_type = "single_label_classification"
     shows_probabilities = False
 
     def __init__(
@@ -62,7 +63,7 @@ class TextClassification(Task):
     def setup(self, splits: Splits) -> None:
         """Find the labels in the training split and check the other splits against them."""
         for split in splits.named().values():
-            split.require([*self.columns, self._label_column])
+            split.require([*self.columns, *self._labels.columns])
         super().setup(splits)
         self._labels.setup(splits)
 
@@ -70,12 +71,12 @@ class TextClassification(Task):
         """The names of the labels."""
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
 
-    def strata(self, split: Split) -> list[str | None]:
+    def strata(self, split: Split) -> Sequence[Any]:
         """The labels as they are written."""
         split.require([self._label_column])
         return list(map(label_of, split.values(self._label_column)))
 
-    def gold(self, split: Split) -> Iterator[tuple[list[str], str]]:
+    def gold(self, split: Split) -> Iterator[tuple[list[str], Any]]:
         """The name of the label, which ids in the data stand for."""
         names = (self._labels.names[i] for i in self._labels.ids(split))
         return (([name], name) for name in names)
@@ -84,11 +85,11 @@ class TextClassification(Task):
         """Sequence classification with the names of the labels in the model's config."""
         return Head(
             "AutoModelForSequenceClassification",
-            {**naming(self._labels.names), "problem_type": "single_label_classification"},
+            {**naming(self._labels.names), "problem_type": self.problem_type},
             configure=read_as_text,
         )
 
-    def labels(self, split: Split) -> list[int]:
+    def labels(self, split: Split) -> list[Any]:
         """The ids of the labels."""
         return self._labels.ids(split)
 
