@@ -174,16 +174,10 @@ def _labels(task: Mapping[str, Any]) -> Iterator[str]:
         if names is not None and (count > 1 or len(names) < 2 or not all(map(str.strip, names))):
             first = f"; {name!r} is there {count} times" if count > 1 else ""
             yield f"task.{key}={names!r}: expected at least two names, each of them once and none blank{first}"
-    if "label_columns" not in given:
-        return
-    column, columns = (given[key] for key in ("label_column", "label_columns"))
-    if (column is None) == (columns is None):
-        yield (
-            f"task.label_column={column} and task.label_columns={columns}: one of them says where the labels are; "
-            "set the other one to null"
-        )
-    elif columns and (more := [k for k in ("labels", "label_separator") if given[k] is not None]):
-        yield f"task.{more[0]}: is for task.label_column; the names of task.label_columns are the labels"
+    others = ("label_column", "label_separator", "labels") if given.get("label_columns") else ()
+    for key in others:
+        if given[key] is not None:
+            yield f"task.{key}={given[key]}: task.label_columns says which labels there are; set the former to null"
 
 
 def _model_path(path: str) -> Iterator[str]:

@@ -19,6 +19,7 @@ from expkit.data.splits import Split, Splits, digest_of_value
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
 
+Lists = Sequence[list[int]]
 Deal = dict[str, list[int]]  # the numbers of the examples of each split, in their order
 
 # What `data.split_column` may say, and the split it means; the `datasets` library knows these names of files.
@@ -201,18 +202,14 @@ def _dealt(split: Split, units: np.ndarray, strata: Sequence[Any], how: Division
 
 
 def _by_shares(
-    units: Sequence[list[int]],
-    labels: Sequence[list[int]],
-    shares: Mapping[Any, float],
-    first: Any = None,
+    units: Lists, labels: Lists, shares: Mapping[Any, float], first: Any = None
 ) -> dict[Any, list[int]]:
     """Deal out units, which are lists of examples, in their order.
 
     A part that lacks all of a unit's examples comes before one that lacks them in part only. Of several the
     one that lacks most examples in all gets the unit. So the number of examples of a label in each part is its
     share, rounded up or down, if the units are single examples, and the parts have their shares of all examples too.
-    With several labels of an example this holds nearly: units with the rarest label come first, as in
-    https://doi.org/10.1007/978-3-642-23808-6_10.
+    With several labels of an example that is nearly so: the rarest come first (doi.org/10.1007/978-3-642-23808-6_10).
 
     Args:
         labels: the numbers of each example's labels.

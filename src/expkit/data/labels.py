@@ -110,11 +110,10 @@ class LabelColumn:
             label = label_of(value if not own else own[value] if value in ids else None)
             if label is None:
                 plain = "a text that is not blank, a whole number, true or false"
-                several = "; task=multilabel_classification learns several labels of a record"
+                plain += "; lists are for task=multilabel_classification" * isinstance(value, list)
                 raise DataError(
                     f"{split.where(i)}: {self._column}{self.holds}{value!r:.60} is no label; expected "
                     f"{f'an id from 0 to {ids[-1]}' if own else plain}"
-                    + (several if isinstance(value, list) and self.holds == "=" else "")
                 )
             yield i, value, label
 
@@ -130,42 +129,36 @@ class LabelColumn:
 
 
 class LabelSets(LabelColumn):
-    """Reads several labels of each record, or none: a list of them, a text, or columns of 0 and 1.
+    """Reads several labels of each record, or none: lists of names or ids, texts, or columns of 0 and 1.
 
     Args:
-        column: lists of names or ids; with a `separator`, texts in which it stands between two labels.
-        columns: in place of `column`, one for each label, whose name it is.
+        columns: one, or one of 0 and 1 for each label, which has the name of the label.
+        separator: what stands between two labels in a text.
     """
 
     holds = " holds "
-    too_few = "for a label that a record has or has not, use task=text_classification"
+    too_few = "task=text_classification learns whether a record has one label or not"
 
-    def __init__(
-        self,
-        column: str | None,
-        separator: str | None,
-        columns: Sequence[str] | None,
-        names: Sequence[str],
-    ) -> None:
-        super().__init__(column or ", ".join(columns or ()), columns or names)
-        self.columns = list(columns or [self._column])
-        self._separator, self._are_switches = separator, columns is not None
+    def __init__(self, columns: Sequence[str], separator: str | None, names: Sequence[str]) -> None:
+        super().__init__(", ".join(columns), columns if len(columns) > 1 else names)
+        self.columns = list(columns)
+        self._separator = separator
 
     def setup(self, splits: Splits) -> None:
-        """Also refuse a label that a record has twice, or that no record of the training split has."""
+        """Also refuse a label that a record has twice, or that no example of the training split has."""
         super().setup(splits)
         for split in splits.named().values():
             for i, ids in enumerate(self.sets(split)):
                 if len(set(ids)) < len(ids):
-                    name = next(self.names[label] for label in ids if ids.count(label) > 1)
-                    raise DataError(f"{split.where(i)}: {self._column} holds {name!r:.60} twice")
-        found = {label for ids in self.sets(splits.train) for label in ids}
-        for i, name in enumerate(self.names):
-            if i not in found and not self._adopted:
-                raise DataError(
-                    f"{splits.train.source}: no example has the label {name!r:.60}, so it cannot be learned; add "
-                    f"some, or take it out of task.{'label_columns' if self._are_switches else 'labels'}"
-                )
+                    twice = self.names[max(ids, key=ids.count)]
+                    raise DataError(f"{split.where(i)}: {self._column} holds {twice!r:.60} twice")
+        found = set(self.ids(splits.train))
+        missing = [name for i, name in enumerate(self.names) if i not in found]
+        if missing and not self._adopted:
+            raise DataError(
+                f"{splits.train.source}: no example has the label {missing[0]!r:.60}, so it cannot be learned; add "
+                "examples, or leave it out of task.labels or task.label_columns"
+            )
 
     def sets(self, split: Split) -> list[list[int]]:
         """The numbers of each record's labels."""
@@ -176,43 +169,29 @@ class LabelSets(LabelColumn):
         return sets
 
     def written(self, split: Split) -> Iterator[list[Any]]:
-        """The labels of each record as they are written.
-
-        Raises:
-            DataError: a column holds something else than lists, texts to separate, or 0 and 1.
-        """
+        """The labels of each record as they are written. Raises DataError for what is no list, or not 0 or 1."""
         for i, values in enumerate(zip(*map(split.values, self.columns), strict=True)):
-            (first, *_) = values
-            if self._are_switches:
-                yield [
-                    n for n, v in zip(self.columns, values, strict=True) if _is_on(split, i, n, v)
-                ]
-            elif self._separator and isinstance(first, str):
-                yield first.split(self._separator) if first else []
-            elif isinstance(first, list) and not self._separator:
-                yield first
-            else:
-                wanted = f"text with task.label_separator={self._separator!r}"
-                way = (
-                    " (task.label_separator takes a text apart, task=text_classification one label)"
-                )
+            value = values[0]
+            if len(values) > 1:
+                named = zip(self.columns, values, strict=True)
+                value = [name for name, given in named if _is_on(split, i, name, given)]
+            elif self._separator and isinstance(value, str):
+                value = value.split(self._separator) if value else []
+            if not isinstance(value, list):
                 raise DataError(
-                    f"{split.where(i)}: {self._column}={first!r:.60} is no "
-                    + (wanted if self._separator else f"list of labels, which may be empty{way}")
+                    f"{split.where(i)}: {self._column}={value!r:.60} is no list of labels, which may be empty; a text "
+                    "needs task.label_separator, and one label for each example task=text_classification"
                 )
+            yield value
 
     def _values(self, split: Split) -> Iterator[tuple[int, Any]]:
         return ((i, value) for i, values in enumerate(self.written(split)) for value in values)
 
 
 def _is_on(split: Split, i: int, column: str, value: object) -> bool:
-    """Whether a record has the label of a column. Raises DataError for anything but 0 and 1."""
-    switch = SWITCHES.get(bare(label_of(value) or ""))
-    if switch is None:
-        raise DataError(
-            f"{split.where(i)}: {column}={value!r:.60} says not whether the record has this label; "
-            "allowed: 0, 1, true, false"
-        )
+    if (switch := SWITCHES.get(bare(label_of(value) or ""))) is None:
+        allowed = ", ".join(SWITCHES)
+        raise DataError(f"{split.where(i)}: {column}={value!r:.60}: allowed: {allowed}")
     return switch
 
 
