@@ -21,6 +21,7 @@ WORDS = ["the", "good", "film", "that", "Anna", "saw", "in", "London", "was", "b
 COLUMNS = {
     "text_classification": "sentence1",
     "token_classification": "tokens",
+    "multilabel_classification": "text",
     "masked_lm": "text",
     "translation": "zh",
 }
