@@ -79,7 +79,7 @@ def test_labels_stand_in_a_list_a_text_or_columns(
     data = splits(tmp_path, records(*labels))
     made.setup(data)
     assert names_of(made, data.train) == SETS
-    assert made.labels(data.train) == [[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
+    assert list(made.labels(data.train)) == [[0.0, 1.0], [0.0, 0.0], [1.0, 1.0]]
     config = made.head().config
     assert list(config["id2label"].values()) == ["LOC", "PER"]
     assert config["problem_type"] == "multi_label_classification"
@@ -191,6 +191,8 @@ def test_a_list_where_one_label_is_meant(tmp_path: Path) -> None:
             ["task.label_columns=[a,b]", "task.label_column=null", "task.labels=[c,d]"],
             "task.labels=['c', 'd']: task.label_columns says which labels there are",
         ),
+        (["task.label_column=null"], "task.label_column=null: name the column of the labels, or"),
+        (["task.label_columns=[]", "task.label_column=null"], "at least two names"),
         (["objective=eval/f1"], "no such metric; allowed: eval/loss, eval/f1_micro"),
     ],
 )
@@ -227,7 +229,7 @@ def three(tmp_path: Path) -> tuple[MultilabelClassification, Splits, Dataset]:
     made = task()
     data = splits(tmp_path, records(*SETS))
     made.setup(data)
-    return made, data, Dataset.from_dict({"labels": made.labels(data.train)})
+    return made, data, Dataset.from_dict({"labels": list(made.labels(data.train))})
 
 
 LOGITS = [[-2.0, 2.0], [0.0, -1.0], [-0.5, 3.0]]  # predicts [PER], [LOC], [PER]
@@ -257,8 +259,11 @@ def test_baseline_names_what_gives_the_best_micro_f1(tmp_path: Path) -> None:
     sets = [["a", "b"]] * 3 + [["a"]] * 3 + [["b", "c"]] + [[]]
     data = splits(tmp_path, records(*sets), records(["a"], ["c"], ["a", "b"]))
     made.setup(data)
-    encoded = {name: {"labels": made.labels(split)} for name, split in data.named().items()}
-    scores = made.baseline(data, encoded)  # type: ignore[arg-type]
+    encoded = {
+        name: Dataset.from_dict({"labels": list(made.labels(split))})
+        for name, split in data.named().items()
+    }
+    scores = made.baseline(data, encoded)
     assert scores["constant_f1_micro"] == pytest.approx(2 * 3 / (6 + 4))
     assert scores["constant_subset_accuracy"] == pytest.approx(1 / 3)
     assert scores["constant_map"] == pytest.approx((2 / 3 + 1 / 3 + 1 / 3) / 3)

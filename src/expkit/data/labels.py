@@ -75,7 +75,7 @@ class LabelColumn:
                     raise self._unknown(split, i, label, numbers)
 
     def ids(self, split: Split) -> list[int]:
-        """The number of each record's label."""
+        """The number of each label, record by record."""
         numbers = self._numbers(split)
         return [numbers[label] for _, _, label in self._labels(split)]
 

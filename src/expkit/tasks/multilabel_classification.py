@@ -62,10 +62,10 @@ class MultilabelClassification(TextClassification):
             names = [self._labels.names[i] for i in sorted(ids)]
             yield names, names
 
-    def labels(self, split: Split) -> list[list[float]]:
+    def labels(self, split: Split) -> Iterator[list[float]]:
         """For each label 1.0 if an example has it, else 0.0."""
         ones = np.eye(len(self._labels.names))
-        return [ones[ids].sum(0).tolist() for ids in self._labels.sets(split)]
+        return (ones[ids].sum(0).tolist() for ids in self._labels.sets(split))
 
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Binary cross-entropy summed over examples and labels, and logits (batch, labels)."""
@@ -154,4 +154,4 @@ class MultilabelClassification(TextClassification):
 
 def _true(encoded: Dataset) -> np.ndarray:
     """0 or 1 for each label of each example, (examples, labels)."""
-    return np.asarray(encoded["labels"][:], dtype=int)
+    return encoded.with_format("numpy")["labels"][:].astype(int)

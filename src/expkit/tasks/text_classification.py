@@ -1,7 +1,7 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,7 +89,7 @@ class TextClassification(Task):
             configure=read_as_text,
         )
 
-    def labels(self, split: Split) -> list[Any]:
+    def labels(self, split: Split) -> Iterable[Any]:
         """The ids of the labels."""
         return self._labels.ids(split)
 
