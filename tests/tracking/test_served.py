@@ -22,6 +22,7 @@ AUTO_CLASSES = {
     "text_classification": "AutoModelForSequenceClassification",
     "text_regression": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
+    "multilabel_classification": "AutoModelForSequenceClassification",
     "masked_lm": "AutoModelForMaskedLM",
     "translation": "AutoModelForSeq2SeqLM",
 }
@@ -37,7 +38,15 @@ import mlflow
 from transformers import *
 loads, text, task = json.loads(sys.argv[1])
 served, pipeline, components, model = loads
-print(json.dumps(eval(served).predict([text]), default=str))
+answered = eval(served).predict([text])
+if task == "multilabel_classification":
+    answered = answered.iloc[0].tolist()
+    (all_labels,) = eval(pipeline)([text], top_k=None)
+    assert answered == all_labels and len(answered) == 4, answered
+    logits = eval(model)(**eval(components)["tokenizer"](text, return_tensors="pt")).logits[0]
+    given = [answer["score"] for answer in answered]
+    assert abs(logits.sigmoid().sort(descending=True).values.tolist()[0] - given[0]) < 1e-5, given
+print(json.dumps(answered, default=str))
 components = eval(components)
 texts = text if isinstance(text, dict) else {"text": text}
 ids = components["tokenizer"](**texts, return_tensors="pt")

@@ -66,7 +66,7 @@ class Task(ABC):
             split.require_texts(self.columns)
 
     def strata(self, split: Split) -> Sequence[Any] | None:
-        """The label of each record, whose shares all splits of a file keep; None if there is none.
+        """The label of each record, or a list of its labels, whose shares all splits of a file keep; None if there is none.
 
         It is asked before `setup`, so the column may hold anything.
         """
@@ -97,8 +97,8 @@ class Task(ABC):
         for column in self.columns:
             yield from split.values(column)
 
-    def labels(self, split: Split) -> Iterable[float]:
-        """The label of each record, as a number. Only `encode` asks for them."""
+    def labels(self, split: Split) -> Iterable[Any]:
+        """The label of each record, as a number or as a list of numbers. Only `encode` asks for them."""
         raise NotImplementedError(f"{type(self).__name__} has to have `labels` or its own `encode`")
 
     def encode(

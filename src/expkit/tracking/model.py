@@ -35,6 +35,8 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     else:
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True)
         served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+    # MLflow asks a pipeline for the most probable label only, also where an example has several.
+    is_multilabel = served.model.config.problem_type == "multi_label_classification"
     client = MlflowClient()
     run = client.get_run(run_id)
     # Model.log would create the model in the experiment of the active run, but this thread has no such run.
@@ -48,6 +50,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         run_id=run_id,
         model_id=logged.model_id,
         input_example=example,
+        model_config={"top_k": None} if is_multilabel else None,
         validate_serving_input=False,  # the validation would load the model once more
         signature=_signature(example),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
