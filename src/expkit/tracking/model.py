@@ -20,6 +20,7 @@ from transformers.pipelines import SUPPORTED_TASKS
 from expkit.terminal.errors import UserError
 from expkit.tracking import decided, text2text
 
+MULTILABEL = "multi_label_classification"
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 
 
@@ -35,8 +36,6 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     else:
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True)
         served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
-    # MLflow asks a pipeline for the most probable label only, also where an example has several.
-    is_multilabel = served.model.config.problem_type == "multi_label_classification"
     client = MlflowClient()
     run = client.get_run(run_id)
     # Model.log would create the model in the experiment of the active run, but this thread has no such run.
@@ -50,7 +49,6 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
         run_id=run_id,
         model_id=logged.model_id,
         input_example=example,
-        model_config={"top_k": None} if is_multilabel else None,
         validate_serving_input=False,  # the validation would load the model once more
         signature=_signature(example),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
@@ -87,7 +85,8 @@ def _flavor(pipeline: str, config: PretrainedConfig) -> Any:
     """MLflow's own flavor, unless a model has to be loaded by a module of expkit."""
     if pipeline not in SUPPORTED_TASKS:
         return _WithOwnLoader(text2text)
-    return _WithOwnLoader(decided) if getattr(config, "decision", None) else mlflow.transformers
+    is_decided = config.problem_type == MULTILABEL or getattr(config, "decision", None)
+    return _WithOwnLoader(decided) if is_decided else mlflow.transformers
 
 
 class _WithOwnLoader:
