@@ -60,7 +60,7 @@ class CrossEntropyTask(Task):
     def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """−Σ log softmax(logits)[label] over the targets, without weights and smoothing, and the logits."""
         logits = self.logits(model, batch)
-        return _summed(logits, batch["labels"]), logits
+        return self.summed(logits, batch["labels"]), logits
 
     def training_loss(
         self, model: torch.nn.Module, batch: Batch
@@ -69,9 +69,20 @@ class CrossEntropyTask(Task):
         if self._is_plain:
             return self.loss(model, batch)
         logits = self.logits(model, batch)
-        weight = None if self._weights is None else self._weights.to(logits.device)
-        smoothing = self._smoothing
-        return _summed(logits, batch["labels"], weight=weight, label_smoothing=smoothing), logits
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        return self.summed(logits, batch["labels"], weights, self._smoothing), logits
+
+    def summed(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        smoothing: float = 0.0,
+    ) -> torch.Tensor:
+        """The loss summed over the targets, of logits (..., labels) and labels (...)."""
+        settings: Any = {"ignore_index": IGNORED, "reduction": "sum", "label_smoothing": smoothing}
+        flat = logits.float().flatten(0, -2)
+        return F.cross_entropy(flat, labels.flatten(), weight=weights, **settings)
 
     def training_weight(self, batch: Batch) -> float:
         """The sum of the weights of the targets."""
@@ -79,12 +90,6 @@ class CrossEntropyTask(Task):
             return self.count_targets(batch)
         labels = batch["labels"]
         return float(self._weights[labels[labels != IGNORED]].sum(dtype=torch.float64))
-
-
-def _summed(logits: torch.Tensor, labels: torch.Tensor, **settings: Any) -> torch.Tensor:
-    flat = logits.float().flatten(0, -2)
-    settings |= {"ignore_index": IGNORED, "reduction": "sum"}
-    return F.cross_entropy(flat, labels.flatten(), **settings)
 
 
 def weights_of(
