@@ -1,5 +1,6 @@
 """Group jobs that differ only in their seed, and find what differs between the groups."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -93,9 +94,14 @@ class Group:
 
     @property
     def best_job(self) -> ComparedRun:
-        """Return the job with the best objective; the first one if nothing says what is better."""
+        """Return the job with the best objective; the first one if nothing says what is better.
+
+        A value that is not defined, NaN, is worse than any other.
+        """
         sign = SIGNS[self.direction]
-        return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
+        values = [job.metrics.get(self.objective, math.nan) for job in self.jobs]
+        numbers = [math.inf if math.isnan(value) else sign * value for value in values]
+        return self.jobs[numbers.index(min(numbers))]
 
     def values(self, metric: str) -> list[float]:
         """Return the value of each job that has the metric."""

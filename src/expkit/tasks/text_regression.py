@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.config.constraints import at_least
-from expkit.data.splits import Split, Splits
+from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.outcomes import Report
 from expkit.models.fit import read_as_text
@@ -170,6 +170,10 @@ class TextRegression(Task):
             f"mean {np.mean(true):.4g}, sd {np.std(true):.4g}, {min(true):.4g} to {max(true):.4g}"
         )
         return {self._label_column: facts, **super().describe_split(split, tokenizer)}
+
+    def shown(self, prediction: float, config: PretrainedConfig) -> Record:
+        """The number, to a ten-thousandth of the spread of the targets or better."""
+        return {"prediction": round(prediction, 4 - math.floor(math.log10(config.target_scale)))}
 
 
 def _last_layer(model: PreTrainedModel) -> nn.Linear:
