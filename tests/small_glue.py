@@ -11,8 +11,8 @@ MRPC = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"
 PAIR = "index\tsentence1\tsentence2\tlabel"
 
 TEXTS = [
-    ('"We\'re done, she said', "She said that they were done"),
-    ("It was 5\" long", "The thing measured 5 inches"),
+    ("\"We're done, she said", "She said that they were done"),
+    ('It was 5" long', "The thing measured 5 inches"),
     ('He asked "why', 'Nobody asked "why" at all'),
     ("A dog, a cat; and | a pipe", "There were animals"),
     ('"Quoted from end to end"', 'Said: "quoted""'),
@@ -44,7 +44,9 @@ def _files() -> dict[str, str]:
         made[f"CoLA/{split}.tsv"] = lines(
             *(f"gj04\t{i % 2}\t{'' if i % 2 else '*'}\t{a}" for i, a, _ in rows)
         )
-        made[f"SST-2/{split}.tsv"] = lines("sentence\tlabel", *(f"{a}\t{i % 2}" for i, a, _ in rows))
+        made[f"SST-2/{split}.tsv"] = lines(
+            "sentence\tlabel", *(f"{a}\t{i % 2}" for i, a, _ in rows)
+        )
         made[f"MRPC/{split}.tsv"] = "\ufeff" + lines(
             MRPC, *(f"{i % 2}\t{i + 10}\t{i + 90}\t{a}\t{b}" for i, a, b in rows)
         )
@@ -62,7 +64,9 @@ def _files() -> dict[str, str]:
             "index\tquestion\tsentence\tlabel",
             *(f"{i}\t{a}\t{b}\t{yes[i % 2]}" for i, a, b in rows),
         )
-        made[f"RTE/{split}.tsv"] = lines(PAIR, *(f"{i}\t{a}\t{b}\t{yes[i % 2]}" for i, a, b in rows))
+        made[f"RTE/{split}.tsv"] = lines(
+            PAIR, *(f"{i}\t{a}\t{b}\t{yes[i % 2]}" for i, a, b in rows)
+        )
         made[f"WNLI/{split}.tsv"] = lines(PAIR, *(f"{i}\t{a}\t{b}\t{i % 2}" for i, a, b in rows))
     made["MNLI/train.tsv"] = _mnli(16, 1)
     made["MNLI/dev_matched.tsv"] = _mnli(8, 5)
@@ -79,9 +83,7 @@ def _mnli(count: int, annotators: int) -> str:
     for i, a, b in examples(count):
         others = "\t".join(["neutral"] * annotators)
         parses = f"( {a} )\t( {b} )\t(ROOT {a})\t(ROOT {b})"
-        rows.append(
-            f"{i}\t{i}\t{i}n\tfiction\t{parses}\t{a}\t{b}\t{others}\t{names[i % 3]}"
-        )
+        rows.append(f"{i}\t{i}\t{i}n\tfiction\t{parses}\t{a}\t{b}\t{others}\t{names[i % 3]}")
     return lines(header, *rows)
 
 

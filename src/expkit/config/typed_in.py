@@ -10,10 +10,8 @@ from expkit.config.checks import check
 from expkit.config.project import require_outputs
 from expkit.config.texts import as_typed
 
-PATHS = (
-    *("data.train_file", "data.validation_file", "data.test_file"),
-    *("data.path", "model.path"),  # these may also be names on the hub
-)
+# data.path and model.path may also be names on the hub.
+PATHS = (*(f"data.{s}_file" for s in ("train", "validation", "test")), "data.path", "model.path")
 
 
 def where_typed() -> Path:

@@ -50,13 +50,13 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
     lines = partial(lines_of, file, encoding, newline="")
     delimiter = "\t" if options.get("delimiter") == "tab" else options.get("delimiter")
     dialect = _dialect(lines, delimiter, options.get("quoting"))
-    located = rows(lines, dialect)
-    line, names = next(located, (0, []))
+    rows = rows_of(lines, dialect)
+    line, names = next(rows, (0, []))
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
             f"{file}, line {line}: two columns have the name {twice[0]!r:.60}; rename one"
         )
-    for line, row in located:
+    for line, row in rows:
         if len(row) != len(names):
             raise DataError(
                 f"{file}, line {line}: expected {len(names)} columns ({', '.join(names):.200}), found "
@@ -66,17 +66,17 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
         yield line, dict(zip(names, row, strict=True))
 
 
-def rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def rows_of(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """All rows but blank ones, each with the number of the line on which it begins."""
     csv.field_size_limit(LONGEST_CELL)
     quoting = QUOTINGS[dialect.quoting]
-    reader = csv.reader(lines(), delimiter=dialect.delimiter, quoting=quoting, strict=True)
+    rows = csv.reader(lines(), delimiter=dialect.delimiter, quoting=quoting, strict=True)
     line = 1
     try:
-        for row in reader:
+        for row in rows:
             if row:
                 yield line, row
-            line = reader.line_num + 1
+            line = rows.line_num + 1
     except csv.Error as error:
         raise DataError(
             f"{lines.args[0]}, line {line}: not CSV: {error}; if quotation marks are part of the texts, set "
@@ -87,7 +87,7 @@ def rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 def _look(lines: Lines, dialect: Dialect) -> Look:
     look = Look()
     try:
-        for _, row in rows(lines, dialect):
+        for _, row in rows_of(lines, dialect):
             marked = [cell for cell in row if cell.startswith('"')]
             if not look.columns:
                 look = Look(len(row), fits=True, header=bool(marked))
@@ -132,7 +132,7 @@ def _in_header(lines: Lines, quoting: str) -> list[str]:
     widths = dict.fromkeys(DELIMITERS, 0)
     for one in DELIMITERS:
         with suppress(DataError):
-            widths[one] = len(next(rows(lines, Dialect(one, quoting)), (0, []))[1])
+            widths[one] = len(next(rows_of(lines, Dialect(one, quoting)), (0, []))[1])
     wide = [one for one in DELIMITERS if widths[one] > 1]
     return sorted(wide, key=lambda one: -widths[one]) or [*DELIMITERS, NO_DELIMITER]
 

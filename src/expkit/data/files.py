@@ -82,17 +82,11 @@ def load(
     )
 
 
-def read(
-    path: Files | Path,
-    limit: int | None = None,
-    reading: Reading | None = None,
-    opened: Callable[[Path], Source] | None = None,
-) -> Split:
+def read(path: Files | Path, limit: int | None = None, reading: Reading | None = None) -> Split:
     """Read the first `limit` examples of a file, or of several, into a split that is named after it.
 
     Args:
         path: a file, a folder, a pattern such as `parts/*.parquet`, or a list of these.
-        opened: how each file is opened, if its kind does not say it.
 
     Raises:
         DataError: a file cannot be read or is empty, or records have different columns.
@@ -101,8 +95,7 @@ def read(
     for name, why in problems_of(given):
         raise DataError(f"{name}: {why}")
     how, files = reading or Reading(), files_of(given)
-    by_kind: Callable[[Path], Source] = lambda file: READERS[str(kind_of(file))](file, how)  # noqa: E731
-    table, sources = table_of(files, opened or by_kind, limit)
+    table, sources = table_of(files, lambda file: READERS[str(kind_of(file))](file, how), limit)
     contents = [as_read(source.file, digest_of_content(source.file)) for source in sources]
     identity = json.dumps([contents, limit, asdict(how)])
     digest = hashlib.sha256(identity.encode()).hexdigest()

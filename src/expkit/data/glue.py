@@ -1,22 +1,24 @@
 """`data=glue`: a task of the GLUE benchmark, from the hub or from the benchmark's own files.
 
-Either way, columns and labels have the same names, and the labels the same ids.
+Either way, the columns and labels have the same names, and the labels the same ids.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from datasets import ClassLabel, Features, Value
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets.table import InMemoryTable
 
-from expkit.config import glue
 from expkit.config.constraints import at_least
-from expkit.data import csv_files, files, hub
+from expkit.config.fingerprint import digest_of, digest_of_values
+from expkit.config.glue import COMPONENT, files_in, tasks
+from expkit.data import hub
+from expkit.data.csv_files import Dialect, rows_of
 from expkit.data.division import Division, Undivided, splits_of
 from expkit.data.splits import Split, Splits
-from expkit.data.table import Located, Source
+from expkit.data.table import Located, Source, table_of
 from expkit.data.text_files import lines_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
@@ -28,83 +30,65 @@ def load(
     max_train_examples: Annotated[int, at_least(1)] | None = None,
     max_eval_examples: Annotated[int, at_least(1)] | None = None,
 ) -> Splits | Undivided:
-    """Read the training set and the validation set, and of MNLI a further set, `mismatched`.
+    """Read the training and the validation set, and of MNLI the further set `mismatched`.
 
     Args:
-        path: `nyu-mll/glue` for the hub, a folder with the folders of the tasks, or that of the task.
+        path: `nyu-mll/glue` for the hub, a folder with the folders of the tasks, or the folder of the task.
 
     Raises:
-        DataError: the hub is out of reach, or a file is not the one of the benchmark.
+        DataError: the hub is out of reach, or a file is not as the benchmark has it.
     """
-    limits = max_train_examples, max_eval_examples
-    evaluated = glue.tasks()[task].sets
-    if found := glue.files_in({"_target_": glue.COMPONENT, "path": path, "task": task}):
-        further = {name: name for name in evaluated if name != "validation"}
+    limits, on_hub = (max_train_examples, max_eval_examples), dict(tasks()[task]["on_hub"])
+    train, validation = on_hub.pop("train"), on_hub.pop("validation")
+    if found := files_in({"_target_": COMPONENT, "path": path, "task": task}):
+        further = {name: name for name in on_hub}
         read = partial(_read, task, found)
         return splits_of(read, "train", "validation", None, further, limits, Division())
-    on_hub = {name: f"validation{end}" for name, end in evaluated.items()}
-    return hub.load(path, task, None, "train", on_hub.pop("validation"), None, on_hub, *limits)
+    return hub.load(path, task, None, train, validation, None, on_hub, *limits)
 
 
-def _read(task: str, found: Mapping[str, Path], split: str, limit: int | None) -> Split:
-    about, broken = glue.tasks()[task], list[int]()
-    held_out = [row[:2] for _, row in _rows(found["ids"])] if "ids" in found else None
-    label = ClassLabel(names=list(about.labels)) if about.labels else Value("float64")
-    columns = Features({**dict.fromkeys(about.columns, Value("string")), "label": label})
-
-    def opened(file: Path) -> Source:
-        located = _records(file, about, broken, held_out, split)
-        return Source(file, "line", located, dict(columns.arrow_schema.metadata))
-
-    # What decides the records beside the file; two splits of MRPC may be parts of the same one.
-    reading = {"glue": task, "split": split, "about": asdict(about), "held_out": held_out}
-    made = files.read(found[split], limit, files.Reading(csv=reading), opened)
-    if broken:
-        many = f"{len(broken)} lines with too few columns are left out, as on the hub"
-        say(f"{found[split]}: {many}; the first is line {broken[0]}")
-    return made
-
-
-def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    lines = partial(lines_of, file, None, newline="")
-    return csv_files.rows(lines, csv_files.Dialect("\t", "none"))
+def _read(name: str, found: Mapping[str, Path], split: str, limit: int | None) -> Split:
+    task, file, short = tasks()[name], found[split], list[int]()
+    label = ClassLabel(names=list(task["labels"])) if task["labels"] else Value("float64")
+    columns = Features({**dict.fromkeys(task["columns"], Value("string")), "label": label})
+    located = _records(task, found, split, short)
+    source = Source(file, "line", located, dict(columns.arrow_schema.metadata))
+    table, _ = table_of([file], lambda _: source, limit)
+    if short:
+        what = f"{len(short)} lines with too few columns, first line {short[0]}"
+        say(f"{file}: {what}; they are left out, as on the hub")
+    files = {one: digest_of(path) for one, path in found.items()}
+    digest = digest_of_values({"task": task, "files": files, "split": split, "limit": limit})
+    rows = Dataset(InMemoryTable(table), fingerprint=digest)
+    place = f"glue-{name}-{split}", str(file)
+    return Split(rows, *place, digest, lambda i: f"{file}, line {source.lines[i]}")
 
 
 def _records(
-    file: Path,
-    about: glue.GlueTask,
-    broken: list[int],
-    held_out: list[list[str]] | None,
-    split: str,
+    task: Mapping[str, Any], found: Mapping[str, Path], split: str, short: list[int]
 ) -> Located:
-    """The rows as records of the hub. Lines of QQP with too few columns are left out and noted in `broken`."""
-    rows = _rows(file)
-    names = list(about.header) or next(rows, (0, []))[1]
-    for name in (*about.columns.values(), about.label):
+    """The rows of a file as records of the hub; `short` gets the lines that are left out."""
+    file, allowed = found[split], list(task["labels"].values())
+    ids = found["held_out"].read_text("utf-8").splitlines() if "held_out" in found else None
+    rows = rows_of(partial(lines_of, file, None, newline=""), Dialect("\t", "none"))
+    names = task.get("header") or next(rows, (0, []))[1]
+    for name in (*task["columns"].values(), task["label"]):
         if names and name not in names:
-            raise DataError(
-                f"{file}: has no column {name!r} of {about.title}; {nearest(name, names)}"
-            )
-    for line, row in rows:
-        if len(row) < len(names) and about.title == "QQP":
-            broken.append(line)
+            raise DataError(f"{file}: has no column {name!r}; {nearest(name, names)}")
+    for line, cells in rows:
+        if len(cells) < len(names) and task.get("damaged"):
+            short.append(line)
             continue
-        if len(row) != len(names):
-            raise DataError(f"{file}, line {line}: expected {len(names)} columns, got {len(row)}")
-        cells = dict(zip(names, row, strict=True))
-        if held_out is None or (
-            ([cells["#1 ID"], cells["#2 ID"]] in held_out) == (split == "validation")
-        ):
-            texts = {column: cells[name] for column, name in about.columns.items()}
-            place = f"{file}, line {line}: {about.label}"
-            yield line, {**texts, "label": _label(cells[about.label], about, place)}
-
-
-def _label(written: str, about: glue.GlueTask, place: str) -> float:
-    """The id of a label, or a number where the task has no labels."""
-    allowed = list(about.labels.values())
-    try:
-        return allowed.index(written) if allowed else float(written)
-    except ValueError:
-        expected = nearest(written, allowed) or "expected a number"
-        raise DataError(f"{place}={written!r:.60}: {expected}") from None
+        if len(cells) != len(names):
+            raise DataError(f"{file}, line {line}: {len(cells)} columns; expected {len(names)}")
+        row = dict(zip(names, cells, strict=True))
+        if ids and (f"{row['#1 ID']}\t{row['#2 ID']}" in ids) != (split == "validation"):
+            continue
+        written = row[task["label"]]
+        try:
+            label = allowed.index(written) if allowed else float(written)
+        except ValueError:
+            expected = nearest(written, allowed) or "expected a number"
+            place = f"{file}, line {line}: {task['label']}={written!r:.60}"
+            raise DataError(f"{place}: {expected}") from None
+        yield line, {**{new: row[old] for new, old in task["columns"].items()}, "label": label}

@@ -20,7 +20,8 @@ def go_online_if_asked(cfg: DictConfig) -> None:
     If the hub does not answer, the local cache can still be used. Without this question, the client of
     the hub would try again and again for most of a minute.
     """
-    named = cfg.data._target_ == "expkit.data.hub.load" or glue.is_on_hub(cfg.data)
+    is_glue = glue.task_in(cfg.data) and cfg.data.path == glue.HUB
+    named = is_glue or cfg.data._target_ == "expkit.data.hub.load"
     asks = named or is_on_hub(cfg.model.get("path", "pkg://"))
     forbidden = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     offline = forbidden or not (asks and _answers(huggingface_hub.constants.ENDPOINT))
