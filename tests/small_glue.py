@@ -31,15 +31,16 @@ def write_glue(folder: Path) -> Path:
     return folder
 
 
-def examples(count: int) -> list[tuple[int, str, str]]:
+def examples(count: int, split: str) -> list[tuple[int, str, str]]:
     """The number of each example, and its two texts."""
-    return [(i, *TEXTS[i % len(TEXTS)]) for i in range(count)]
+    pairs = [TEXTS[i % len(TEXTS)] for i in range(count)]
+    return [(i, a, f"{b} {split} {i}") for i, (a, b) in enumerate(pairs)]
 
 
 def _files() -> dict[str, str]:
     made = {}
     for split, count in (("train", 16), ("dev", 8)):
-        rows = examples(count)
+        rows = examples(count, split)
         yes = ["not_entailment", "entailment"]
         made[f"CoLA/{split}.tsv"] = lines(
             *(f"gj04\t{i % 2}\t{'' if i % 2 else '*'}\t{a}" for i, a, _ in rows)
@@ -68,19 +69,19 @@ def _files() -> dict[str, str]:
             PAIR, *(f"{i}\t{a}\t{b}\t{yes[i % 2]}" for i, a, b in rows)
         )
         made[f"WNLI/{split}.tsv"] = lines(PAIR, *(f"{i}\t{a}\t{b}\t{i % 2}" for i, a, b in rows))
-    made["MNLI/train.tsv"] = _mnli(16, 1)
-    made["MNLI/dev_matched.tsv"] = _mnli(8, 5)
-    made["MNLI/dev_mismatched.tsv"] = _mnli(9, 5)
+    made["MNLI/train.tsv"] = _mnli("train", 16, 1)
+    made["MNLI/dev_matched.tsv"] = _mnli("matched", 8, 5)
+    made["MNLI/dev_mismatched.tsv"] = _mnli("mismatched", 9, 5)
     for task in ("CoLA", "SST-2", "MRPC", "STS-B", "QQP", "QNLI", "RTE", "WNLI"):
         made[f"{task}/test.tsv"] = "index\tsentence\n0\tno label here\n"
     return made
 
 
-def _mnli(count: int, annotators: int) -> str:
+def _mnli(split: str, count: int, annotators: int) -> str:
     header = "\t".join([MNLI_FIRST, *(f"label{k}" for k in range(1, annotators + 1)), "gold_label"])
     names = ["contradiction", "entailment", "neutral"]
     rows = []
-    for i, a, b in examples(count):
+    for i, a, b in examples(count, split):
         others = "\t".join(["neutral"] * annotators)
         parses = f"( {a} )\t( {b} )\t(ROOT {a})\t(ROOT {b})"
         rows.append(f"{i}\t{i}\t{i}n\tfiction\t{parses}\t{a}\t{b}\t{others}\t{names[i % 3]}")

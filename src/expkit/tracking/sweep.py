@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
+from expkit.config.glue import task_in
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
 from expkit.metrics.result import result_of
@@ -78,7 +79,7 @@ class SweepRun:
         if len({row.contest for row in best}) == 1 and best[0].value is not None:
             counts["sweep/best"] = best[0].value
         with store.unless_deleted(self._client, self.id):
-            self._log_table(_columns(rows, best), "jobs.json")
+            self.log_table(_columns(rows, best), "jobs.json")
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
@@ -94,7 +95,7 @@ class SweepRun:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""
         with store.unless_deleted(self._client, self.id):
             columns = {name: [record[name] for record in records] for name in records[0]}
-            self._log_table(columns, "folds.json")
+            self.log_table(columns, "folds.json")
             if len({record["configuration"] for record in records}) > 1:
                 return
             for record in records:
@@ -103,7 +104,7 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
-    def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
+    def log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""
         with TemporaryDirectory() as folder:
             write_table(columns, file := Path(folder, name))
@@ -177,7 +178,7 @@ class SweepRun:
             job.differing,
             state,
             objective,
-            task=str(job.config.get("task", {}).get("_target_", "")),
+            task=f"{job.config['task']['_target_']} {task_in(job.config['data'])}".strip(),
             direction=str(job.config.get("direction", "")),
             value=result_of(run.data.metrics, objective) if state == "FINISHED" else None,
             run_id=run.info.run_id,
