@@ -85,10 +85,13 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
-    for file in dict.fromkeys(glue.files_in(data).values()):
+    for file in glue.files_in(data).values():
         for name, why in problems_of(str(file)):
-            where = f"the folder of the benchmark's download, or {glue.HUB} for the hub"
-            yield f"data.path={data['path']!r}: {name}: {why}; expected {where}"
+            yield (
+                f"data.path={data['path']!r}: {name}: {why}; expected the folder of GLUE's download, the folder "
+                f"{glue.tasks()[data['task']]['title']} in it, or {glue.HUB} for the hub"
+            )
+            return
     if data["_target_"] != "expkit.data.files.load":
         return
     if (conll := data.get("conll")) is not None:
