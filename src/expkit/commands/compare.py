@@ -183,7 +183,7 @@ def _differences(
     found = paired_bootstrap(pairs, options.resamples, options.seed)
     for word, name in zip(("\nfirst", "second"), names, strict=True):
         tell(f"{word} = {name}")
-    count = pairs[0][0].values.shape[0]
+    count = len(pairs[0][0])
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
     table(title, *report.difference_cells(found))
     return found

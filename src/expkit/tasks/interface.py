@@ -191,6 +191,13 @@ class Task(ABC):
         """What the metrics of the task need to see."""
         return list(dict.fromkeys(map(needs_of, self.metrics.values())))
 
+    def require_fitting_metrics(self, encoded: Dataset) -> None:
+        """Let metrics that do not fit every kind of label try those of the training split. Raises UserError."""
+        for metric in getattr(self.metrics, "made", self.metrics).values():
+            if hasattr(metric, "require_fit"):
+                further = taken_by(metric.require_fit, self.metric_arguments())
+                metric.require_fit(encoded["labels"][:], **further)
+
     def compute(
         self, predictions: Sequence[Any], references: Sequence[Any] | None, needs: str = LABELS
     ) -> Scores:
