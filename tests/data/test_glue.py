@@ -81,7 +81,7 @@ def test_mrpc_as_it_came_before_it_was_divided(tmp_path: Path) -> None:
     (download / "msr_paraphrase_train.txt").write_text(text, encoding="utf-8")
     for name in ("train.tsv", "dev.tsv"):
         (download / name).unlink()
-    (download / "dev_ids.tsv").write_text("12\t92\n15\t95\n11\t95\n")  # no pair has the last two
+    (download / "dev_ids.tsv").write_text("12\t92\n11\t95\n15\t95")  # no pair has 11 and 95
     splits: Any = load(str(tmp_path), "mrpc")
     assert [split.name for split in splits.named().values()] == [
         "glue-mrpc-train",

@@ -55,6 +55,9 @@ def test_a_key_that_no_recipe_of_a_sweep_has(project: Path, expkit: Command) -> 
     assert done.returncode == 2
     assert done.stderr.count("data.pth: no such key; allowed: path, task,") == 1
     assert "did you mean 'path'" in done.stderr
+    done = expkit("-m", "seed=1,2", "hydra.swep.dir=here")
+    assert done.returncode == 2
+    assert "hydra.swep" in done.stderr
     assert runs_of(project) == []
 
 

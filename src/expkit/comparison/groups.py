@@ -91,7 +91,7 @@ class Group:
     def contest(self) -> tuple[str, str, str]:
         """Return what two groups must share for one of them to be the better."""
         params = self.jobs[0].params
-        of_glue = task_in({key.removeprefix("data."): value for key, value in params.items()})
+        of_glue = task_in({key: params.get(f"data.{key}") for key in ("_target_", "task")})
         return f"{params.get(TASK, '')} {of_glue}".strip(), self.objective, self.direction
 
     @property

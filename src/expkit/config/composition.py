@@ -82,9 +82,9 @@ def _of_sweep(made: Callable[..., DictConfig], overrides: list[str]) -> DictConf
     try:
         return made(overrides=overrides)
     except ConfigCompositionException as error:
-        key = getattr(error.__cause__, "full_key", None)
+        key = str(getattr(error.__cause__, "full_key", None))
         known = [text for text in overrides if typed_value(text)[0] != key]
-        if len(known) == len(overrides):
+        if len(known) == len(overrides) or key.startswith("hydra."):
             raise
     cfg = _of_sweep(made, known)
     cfg.hydra.overrides.task = [o for o in overrides if o not in cfg.hydra.overrides.hydra]

@@ -69,7 +69,8 @@ def _records(
 ) -> Located:
     """The rows of a file as records of the hub; `short` gets the lines that are left out."""
     file, allowed = found[split], list(task["labels"].values())
-    ids = found["held_out"].read_text("utf-8").splitlines() if "held_out" in found else None
+    listed = lines_of(found["held_out"], None) if "held_out" in found else None
+    ids = {line.strip() for line in listed} if listed else None
     rows = rows_of(partial(lines_of, file, None, newline=""), Dialect("\t", "none"))
     names = task.get("header") or next(rows, (0, []))[1]
     for name in (*task["columns"].values(), task["label"]):
@@ -82,7 +83,8 @@ def _records(
         if len(cells) != len(names):
             raise DataError(f"{file}, line {line}: {len(cells)} columns; expected {len(names)}")
         row = dict(zip(names, cells, strict=True))
-        if ids and (f"{row['#1 ID']}\t{row['#2 ID']}" in ids) != (split == "validation"):
+        pair = f"{row.get('#1 ID')}\t{row.get('#2 ID')}"
+        if ids is not None and (pair in ids) != (split == "validation"):
             continue
         written = row[task["label"]]
         try:

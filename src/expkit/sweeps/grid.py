@@ -112,8 +112,7 @@ def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = (
         opened.log_folds(records)
     columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))
     if cells:
-        by_column = map(list, zip(*cells, strict=True))
-        opened.log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+        opened.log_glue(columns, cells)
         glue.show(opened.name, columns, cells)
 
 

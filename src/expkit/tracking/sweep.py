@@ -79,7 +79,7 @@ class SweepRun:
         if len({row.contest for row in best}) == 1 and best[0].value is not None:
             counts["sweep/best"] = best[0].value
         with store.unless_deleted(self._client, self.id):
-            self.log_table(_columns(rows, best), "jobs.json")
+            self._log_table(_columns(rows, best), "jobs.json")
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
@@ -95,7 +95,7 @@ class SweepRun:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""
         with store.unless_deleted(self._client, self.id):
             columns = {name: [record[name] for record in records] for name in records[0]}
-            self.log_table(columns, "folds.json")
+            self._log_table(columns, "folds.json")
             if len({record["configuration"] for record in records}) > 1:
                 return
             for record in records:
@@ -104,7 +104,13 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
-    def log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
+    def log_glue(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Log the table of the GLUE benchmark."""
+        by_column = map(list, zip(*rows, strict=True))
+        with store.unless_deleted(self._client, self.id):
+            self._log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+
+    def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""
         with TemporaryDirectory() as folder:
             write_table(columns, file := Path(folder, name))
