@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from expkit.config import set_names
+from expkit.config import glue, set_names
 from expkit.config.data_files import problems_of, unusable
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
@@ -85,6 +85,13 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
+    for file in glue.files_in(data).values():
+        for name, why in problems_of(str(file)):
+            yield (
+                f"data.path={data['path']!r}: {name}: {why}; expected the folder of GLUE's download, the folder "
+                f"{glue.tasks()[data['task']]['title']} in it, or {glue.HUB} for the hub"
+            )
+            return
     if data["_target_"] != "expkit.data.files.load":
         return
     if (conll := data.get("conll")) is not None:
