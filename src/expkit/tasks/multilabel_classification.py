@@ -72,24 +72,18 @@ class MultilabelClassification(TextClassification):
         ones = np.eye(len(self._labels.names))
         return (ones[ids].sum(0).tolist() for ids in self._labels.sets(split))
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Binary cross-entropy summed over examples and labels, and logits (batch, labels)."""
-        logits, labels = self.logits(model, batch), batch["labels"]
-        loss = F.binary_cross_entropy_with_logits(logits.float(), labels, reduction="sum")
-        return loss, logits
-
-    def training_loss(
-        self, model: torch.nn.Module, batch: Batch
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same with weights and smoothed targets; `pos_weight` of torch are the weights."""
-        if self._is_plain:
-            return self.loss(model, batch)
-        logits = self.logits(model, batch)
-        weights = None if self._weights is None else self._weights.to(logits.device)
-        smoothed = batch["labels"] * (1 - self._smoothing) + self._smoothing / 2
-        settings: dict[str, Any] = {"pos_weight": weights, "reduction": "sum"}
-        loss = F.binary_cross_entropy_with_logits(logits.float(), smoothed, **settings)
-        return loss, logits
+    def summed(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        weights: torch.Tensor | None = None,
+        smoothing: float = 0.0,
+    ) -> torch.Tensor:
+        """Binary cross-entropy summed over examples and labels; the weights are `pos_weight` of torch."""
+        targets = labels * (1 - smoothing) + smoothing / 2
+        return F.binary_cross_entropy_with_logits(
+            logits.float(), targets, pos_weight=weights, reduction="sum"
+        )
 
     def training_weight(self, batch: Batch) -> float:
         """The sum of the weights of all labels of all examples; a label that an example lacks counts 1."""
@@ -115,10 +109,8 @@ class MultilabelClassification(TextClassification):
 
         The probability of each label is its share there.
         """
-        shares, true = (
-            self._true(encoded["train"]).mean(0),
-            self._true(encoded["validation"]).tolist(),
-        )
+        shares = self._true(encoded["train"]).mean(0)
+        true = self._true(encoded["validation"]).tolist()
         order = np.argsort(-shares, kind="stable")
         f1 = shares[order].cumsum() / (np.arange(len(shares)) + 1 + shares.sum())
         named = np.isin(range(len(shares)), order[: f1.argmax() + 1]).astype(int).tolist()
