@@ -62,6 +62,7 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
     "text_classification": ("task=text_classification", *TINY),
     "text_regression": ("task=text_regression", *TINY),
     "token_classification": ("task=token_classification", *TINY),
+    "multilabel_classification": ("task=multilabel_classification", *TINY),
     "masked_lm": ("task=masked_lm", "task.block_size=16", *TINY),
     "translation": (
         "task=translation",
@@ -70,6 +71,17 @@ SMALL_TASKS: dict[str, tuple[str, ...]] = {
         "task.num_beams=2",
         "task.max_new_tokens=16",
         *(option for option in TINY if option != "model=tiny_bert"),
+    ),
+}
+
+# The same, and one that trains with another loss than it reports, and reads whole sentences.
+SMALL_RUNS = {
+    **SMALL_TASKS,
+    "weighted_words": (
+        *SMALL_TASKS["token_classification"],
+        "task.class_weights=balanced",
+        "task.label_smoothing=0.1",
+        "task.decoding=valid",
     ),
 }
 

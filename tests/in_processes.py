@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributed.launcher.api import elastic_launch
 
-from conftest import SMALL_TASKS, composed
+from conftest import SMALL_RUNS, SMALL_TASKS, composed
 from expkit.data.splits import Split
 from expkit.data.steps import Batch
 from expkit.experiment import prepare
@@ -31,7 +31,7 @@ class Numbers(Task):
     pipeline = "text-classification"
 
     def __init__(
-        self, text_columns: list[str], label_column: str, max_length: int, labels: None = None
+        self, text_columns: list[str], label_column: str, max_length: int, **unused: Any
     ) -> None:
         super().__init__(text_columns, max_length)
         self._label_column = label_column
@@ -56,7 +56,12 @@ class Numbers(Task):
 
 
 TASKS = {
-    **SMALL_TASKS,
+    **SMALL_RUNS,
+    "weighted_texts": (
+        *SMALL_TASKS["text_classification"],
+        "task.class_weights={1:3}",
+        "task.label_smoothing=0.1",
+    ),
     "numbers": (
         *SMALL_TASKS["text_classification"],
         "task._target_=in_processes.Numbers",

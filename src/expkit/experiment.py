@@ -65,7 +65,8 @@ def run(
         results = score(prepared, exported, tracked)
         table = conclude(config, prepared, exported, results, tracked, names, command)
     checkpoint.remove(tracked.folder)
-    show_summary(tracked, table, prepared.trained, exported, cfg.tracking.log_model)
+    remarks, has_model = prepared.task.remarks(), cfg.tracking.log_model
+    show_summary(tracked, table, remarks, prepared.trained, exported, has_model)
     value = results[set_of(cfg.objective)].metrics[cfg.objective.partition("/")[2]]
     return Outcome("finished", tracked.id, value)
 
@@ -180,6 +181,9 @@ def conclude(
         example = prepared.task.input_example(prepared.splits.validation)
         tracked.log_model(exported.folder, prepared.task.pipeline, example)
     table = score_table({s: result.metrics for s, result in results.items()}, baseline)
-    tracked.describe(note_of_run(tracked.id, config, table, names, command, exported.folder))
+    remarks = prepared.task.remarks()
+    tracked.describe(
+        note_of_run(tracked.id, config, table, names, command, exported.folder, remarks)
+    )
     tracked.draw()
     return table

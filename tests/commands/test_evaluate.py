@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from conftest import SMALL_TASKS, TINY, Command, composed, only_run, runs_of
+from conftest import SMALL_RUNS, SMALL_TASKS, TINY, Command, composed, only_run, runs_of
 from expkit.commands import evaluate
 from expkit.commands.evaluate import _name, parser
 from expkit.config.components import make
@@ -64,12 +64,12 @@ def scores(run: Run, group: str) -> dict[str, float]:
     return {key.partition("/")[2]: value for key, value in found if key.startswith(f"{group}/")}
 
 
-@pytest.mark.parametrize("task", SMALL_TASKS)
+@pytest.mark.parametrize("task", SMALL_RUNS)
 def test_the_validation_file_gives_the_scores_of_the_run_to_the_last_digit(
     task: str, project: Path, expkit: Command
 ) -> None:
-    run = trained(expkit, project, *SMALL_TASKS[task])
-    file = written(project / "deeper" / "june.jsonl", list(demo(*SMALL_TASKS[task]).validation))
+    run = trained(expkit, project, *SMALL_RUNS[task])
+    file = written(project / "deeper" / "june.jsonl", list(demo(*SMALL_RUNS[task]).validation))
     said = evaluated(expkit, run.info.run_id[:10], "--file", "deeper/june.jsonl")
     assert ": 32 examples of deeper/june.jsonl" in said
     assert f" june/loss {scores(run, 'final')['loss']:.4f} " in said

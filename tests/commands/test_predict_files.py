@@ -22,6 +22,7 @@ COLUMNS = {
     "text_classification": "sentence1",
     "text_regression": "text",
     "token_classification": "tokens",
+    "multilabel_classification": "text",
     "masked_lm": "text",
     "translation": "zh",
 }
@@ -99,8 +100,13 @@ def test_each_format_holds_what_is_printed(task: str, predict: Predict, folder: 
             assert [json.loads(text) for text in table["predictions"]] == answers
         else:
             for key in answers[0][0]:
-                values = [str(row[key]) for (row,) in answers]
-                assert table[f"predicted_{key}"].map(str).tolist() == values
+                values = [row[key] for (row,) in answers]
+                found = table[f"predicted_{key}"].tolist()
+                if isinstance(values[0], list):
+                    read = json.loads if table is tables[0] else list
+                    assert list(map(read, found)) == values
+                    continue
+                assert list(map(str, found)) == list(map(str, values))
     assert [json.loads(text) for text in tables[0]["tags"]] == [one["tags"] for one in asked]
     assert [list(tags) for tags in tables[1]["tags"]] == [one["tags"] for one in asked]
     assert not list(folder.glob("*.unfinished"))

@@ -79,9 +79,9 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*FURTHER[:3], "data.eval_files={test: june.jsonl}"),
         ("data.eval_files: 'test' cannot name", "names something else"),
     ),
-    "an evaluation set with a number for a name": (
-        (*FURTHER[:3], "data.eval_files={2026_06: june.jsonl}"),
-        ("data.eval_files: 202606 is no name", "letters, digits"),
+    "an evaluation set with a blank in its name": (
+        (*FURTHER[:3], "data.eval_files={june 1: june.jsonl}"),
+        ("data.eval_files: 'june 1' is no name", "letters, digits"),
     ),
     "an evaluation split with a dot": (
         ("data=hub", "data.path=x", "data.eval_splits={june.1: june}"),
@@ -102,6 +102,21 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "an empty label": (("task.labels=[pos,'']",), ("task.labels=['pos', '']", "none blank")),
     "a blank label": (("task.labels=[pos,' ']",), ("task.labels=['pos', ' ']", "none blank")),
+    "a weight of zero": (
+        ("task.class_weights={a:0}",),
+        ("task.class_weights={'a': 0}: must be more than 0",),
+    ),
+    "a weight that is no number": (("task.class_weights={a:nan}",), ("must be more than 0",)),
+    "a weight without an end": (("task.class_weights={a:inf}",), ("must be less than inf",)),
+    "another word for weights": (
+        ("task.class_weights=blanced",),
+        ("task.class_weights='blanced': expected balanced or a mapping to numbers or null",),
+    ),
+    "nothing but smoothing": (("task.label_smoothing=1",), ("must be less than 1",)),
+    "another decoding": (
+        ("task=token_classification", "task.decoding=vaild"),
+        ("task.decoding='vaild': allowed: argmax, valid; did you mean 'valid'",),
+    ),
     "columns without a tag": (
         (
             "data=files",

@@ -31,6 +31,7 @@ OPTIONS = {
         "text_classification",
         "text_regression",
         "token_classification",
+        "multilabel_classification",
         "masked_lm",
         "translation",
     ],

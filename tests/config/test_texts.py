@@ -57,6 +57,27 @@ def test_texts_inside_a_mapping_and_of_a_metric() -> None:
     assert cfg.task.metrics.seqeval.names == ["f1", "1_0", "true"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (("task.class_weights={1:3}",), {"1": 3.0}),
+        (("task.class_weights={yes:2, no:1}",), {"yes": 2.0, "no": 1.0}),
+        (
+            ("task.class_weights={1_0:2,true:1_0, 1e3 : 4,1.0:5,0:${seed}}",),
+            {"1_0": 2.0, "true": 10.0, "1e3": 4.0, "1.0": 5.0, "0": 42.0},
+        ),
+        (("+task.class_weights.1_0=2",), {"1_0": 2.0}),
+        (("task={class_weights:{b:1,007:3}}",), {"b": 1.0, "007": 3.0}),
+        (("task.class_weights={10:1,1_0:2}",), {"10": 1.0, "1_0": 2.0}),
+        (("task.class_weights={10:1}", "++task.class_weights.b=2"), {"10": 1.0, "b": 2.0}),
+        (("task.class_weights={10:1}", "task.class_weights=null"), None),
+        (("task.class_weights=balanced",), "balanced"),
+    ],
+)
+def test_names_inside_of_a_mapping(typed: tuple[str, ...], expected: Any) -> None:
+    assert checked(*typed).task.class_weights == expected
+
+
 def test_numbers_and_switches_stay_what_they_are() -> None:
     cfg = checked("seed=1_0", "optimizer.lr=1e-4", "train.group_by_length=FALSE", "train.epochs=2")
     assert (cfg.seed, cfg.optimizer.lr, cfg.train.group_by_length, cfg.train.epochs) == (
@@ -106,6 +127,7 @@ def test_the_users_own_component(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         ("task:\n  labels: [no, yes]", "task.labels.0=False"),
         ("task:\n  label_column: no", "task.label_column=False"),
+        ("task:\n  class_weights: {no: 2}", "task.class_weights={False: 2}"),
         ("run_name: 2024_05_01", "run_name=20240501"),
         ("tracking:\n  experiment: 1e-4", "tracking.experiment=0.0001"),
         ("model:\n  revision: 1e5", "model.revision=100000.0"),
@@ -129,7 +151,8 @@ def test_a_file_has_to_quote(text: str, key: str, tmp_path: Path) -> None:
         [sys.executable, *command], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 2
-    assert f"expkit: {key}: this key takes a text" in done.stderr
+    assert f"expkit: {key}: " in done.stderr
+    assert "takes a text, and YAML has read" in done.stderr
     assert "quotes" in done.stderr
 
 

@@ -15,7 +15,7 @@ import torch
 from mlflow import MlflowClient
 from safetensors.torch import load_file
 
-from conftest import SMALL_TASKS, composed
+from conftest import SMALL_RUNS, SMALL_TASKS, composed
 from expkit.tracking.outbox import FILE, read
 
 pytestmark = pytest.mark.slow
@@ -113,7 +113,7 @@ def steps_logged(outbox: list[Path]) -> int:
 def same_after_a_kill(
     task: str, backend: str, undisturbed: Callable[..., Result], project: Path
 ) -> None:
-    overrides = (*SMALL_TASKS[task], *OPTIONS, f"backend={backend}")
+    overrides = (*SMALL_RUNS[task], *OPTIONS, f"backend={backend}")
     metrics, weights = undisturbed(overrides)
     assert [step for step, _ in metrics["train/loss"]] == list(range(1, STEPS + 1))
     assert [step for step, _ in metrics["eval/loss"]] == [5, 10, 12]
@@ -128,7 +128,7 @@ def same_after_a_kill(
 
 
 @pytest.mark.parametrize("backend", ["torch", "trainer"])
-@pytest.mark.parametrize("task", SMALL_TASKS)
+@pytest.mark.parametrize("task", SMALL_RUNS)
 def test_killed_at_a_random_step(
     task: str, backend: str, undisturbed: Callable[..., Result], project: Path
 ) -> None:

@@ -3,12 +3,15 @@
 import json
 import math
 import random
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from datasets import Dataset, Features
+from datasets import Dataset, Features, Sequence, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, PreTrainedModel
@@ -20,8 +23,11 @@ from expkit.config.checks import check
 from expkit.config.components import make
 from expkit.data.splits import Split, Splits
 from expkit.experiment import Prepared, prepare, run
+from expkit.metrics.local import CONFIDENCES, LocalMetric
+from expkit.metrics.statistics import Statistics, mean
 from expkit.metrics.tagging import SeqEval
 from expkit.models.scratch import TinyBert
+from expkit.tasks.tagging.decoding import most_probable, outside
 from expkit.tasks.tagging.windows import cut
 from expkit.tasks.token_classification import TokenClassification
 from expkit.terminal.errors import DataError, UserError
@@ -310,7 +316,7 @@ def test_entities_with_offsets_of_short_and_long_texts(repeat: int) -> None:
     assert [row["text"] for row in found] == words * repeat
     assert all(text[row["start"] : row["end"]] == row["text"] for row in found)
     probability = 2.718281828 / (2.718281828 + 4)
-    assert {(row["type"], row["score"]) for row in found} == {("PER", round(probability, 4))}
+    assert {(row["type"], row["probability"]) for row in found} == {("PER", round(probability, 4))}
     assert [(r["text"], r["start"], r["end"]) for r in by_words] == [("Vesh", 0, 4), ("in", 7, 9)]
 
 
@@ -418,6 +424,84 @@ def test_answers_agree_with_the_evaluation(windowed: Prepared) -> None:
     found = ["; ".join(f"{row['type']}: {row['text']}" for row in rows) for rows in answers]
     assert found == evaluated.tables["predictions"]["predicted"]
     assert len(set(found)) > 10
+
+
+@pytest.fixture
+def valid(windowed: Prepared) -> Iterator[TokenClassification]:
+    """The same, decoded as sentences; and confidences are asked for."""
+    tagger = windowed.task
+    assert isinstance(tagger, TokenClassification)
+    before, tagger._decoding = tagger.metrics, "valid"
+    tagger.metrics = {**before, "confidence": MeanConfidence()}
+    yield tagger
+    tagger.metrics, tagger._decoding = before, "argmax"
+
+
+class MeanConfidence(LocalMetric):
+    """By how much the probability of the most probable tag exceeds the share of right ones."""
+
+    needs = CONFIDENCES
+    takes = Features({"predictions": Sequence(Value("float64")), "references": Value("int64")})
+
+    def statistics(self, predictions: list[list[float]], references: list[int]) -> Statistics:
+        right = [
+            int(label) == true for (label, _), true in zip(predictions, references, strict=True)
+        ]
+        return mean("excess", np.array([p for _, p in predictions]) - right)
+
+
+def is_valid(tags: list[str]) -> bool:
+    return all(t[0] != "I" or b in (t, f"B{t[1:]}") for b, t in pairwise(["O", *tags]))
+
+
+def test_valid_sequences_over_all_windows_of_a_sentence(
+    windowed: Prepared, valid: TokenClassification
+) -> None:
+    """Evaluation and `answer` agree, and each sentence is decoded as a whole, wherever it was cut."""
+    model, data = windowed.training.model.eval(), windowed.eval_sets["validation"]
+    result = evaluate(model, valid, data)
+    found, _ = valid.for_metrics(result.predictions, data.split, data.encoded)
+    scores: list[list[Any]] = [
+        [outside(valid._labels)] * len(words) for words in data.split.column("tokens")
+    ]
+    for e, of_window in zip(data.encoded, result.predictions, strict=True):
+        assert of_window.dtype == np.float32
+        for word, row in zip(e["words"], of_window, strict=True):
+            scores[e["record"]][word] = row
+    whole = [[valid._labels[i] for i in most_probable(of, valid._labels)] for of in scores]
+    greedy = [[valid._labels[int(row.argmax())] for row in of] for of in scores]
+    assert found == whole
+    assert all(map(is_valid, whole))
+    assert not all(map(is_valid, greedy)), "nothing had to be mended"
+    report = valid.report(result.predictions, data.split, data.encoded)
+    answers = valid.answer(model, windowed.tokenizer, list(data.split))
+    listed = ["; ".join(f"{row['type']}: {row['text']}" for row in rows) for rows in answers]
+    assert listed == report.tables["predictions"]["predicted"]
+    assert all(0 < row["probability"] <= 1 for rows in answers for row in rows)
+
+
+def test_confidences_of_words(windowed: Prepared, valid: TokenClassification) -> None:
+    """They are those of the most probable tags, however tags are decoded; each sentence is an example."""
+    data = windowed.eval_sets["validation"]
+    result = evaluate(windowed.training.model, valid, data)
+    given = (result.predictions, data.split, data.encoded)
+    predicted, references, sentences = valid.seen_by(CONFIDENCES, *given)
+    assert references is not None
+    words, tags = data.split.column("tokens"), valid._data.bio(data.split)
+    assert sentences == [i for i, of_sentence in enumerate(words) for _ in of_sentence]
+    assert references == [valid._labels.index(tag) for of_sentence in tags for tag in of_sentence]
+    assert [p for _, p in predicted] == pytest.approx(
+        [float(np.exp(row.max())) for w in result.predictions for row in w]
+    )
+    right = np.mean([label == true for (label, _), true in zip(predicted, references, strict=True)])
+    excess = float(np.mean([p for _, p in predicted]) - right)
+    assert result.metrics["excess"] == pytest.approx(excess)
+    of_labels, of_words = valid.outcomes(*given)
+    assert (of_labels.metrics, of_words.metrics) == (["seqeval"], ["confidence"])
+    json.dumps(of_words.predictions)
+    assert of_words.count() == of_labels.count() == len(data.split)
+    with pytest.raises(UserError, match="needs probabilities, which TokenClassification does not"):
+        valid.seen_by("probabilities", *given)
 
 
 @pytest.mark.parametrize("backend", ["torch", "trainer"])

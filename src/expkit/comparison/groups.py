@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
+from expkit.config.glue import task_in
 from expkit.config.set_names import wrong_name
 from expkit.metrics.names import key_of
 from expkit.metrics.result import FINAL, VALIDATION, final_of
@@ -90,7 +91,9 @@ class Group:
     @property
     def contest(self) -> tuple[str, str, str]:
         """Return what two groups must share for one of them to be the better."""
-        return self.jobs[0].params.get(TASK, ""), self.objective, self.direction
+        params = self.jobs[0].params
+        of_glue = task_in({key: params.get(f"data.{key}") for key in ("_target_", "task")})
+        return f"{params.get(TASK, '')} {of_glue}".strip(), self.objective, self.direction
 
     @property
     def best_job(self) -> ComparedRun:

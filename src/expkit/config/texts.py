@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf, StringNode
 from expkit.config.schema import sections
 from expkit.config.signatures import signature_of
 from expkit.config.targets import TargetError, targets_in
-from expkit.config.values import takes_texts
+from expkit.config.values import names_texts, takes_texts
 
 NO_TEXT = bool | int | float
 WITH_VALUES = (
@@ -44,10 +44,22 @@ class TextParser(OverridesParser):
         return override
 
 
+class Name(str):
+    """A name inside of a mapping as it was typed; `read` is what Hydra makes of it."""
+
+    read: Any
+
+
 class _AsTyped(HydraOverrideVisitor):
     def visitPrimitive(self, ctx: OverrideParser.PrimitiveContext) -> QuotedString | str | None:
         value = super().visitPrimitive(ctx)
         return str(ctx.getText()).strip() if isinstance(value, int | float) else value
+
+    def visitDictKey(self, ctx: OverrideParser.DictKeyContext) -> Name:
+        read = super().visitDictKey(ctx)
+        name = Name(str(ctx.getText()).strip() if isinstance(read, NO_TEXT) else read)
+        name.read = read
+        return name
 
     def visitFunction(self, ctx: OverrideParser.FunctionContext) -> Any:
         reader = self if ctx.ID().getText() in WITH_VALUES else HydraOverrideVisitor(self.functions)
@@ -65,6 +77,15 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
 
 def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Put back the typed characters where `cfg` holds a number or a switch for a text, in place."""
+    for key, value in _misnamed(cfg).items():
+        typed: dict[Name, Any] = {}
+        for override in TextParser.create().parse_overrides(list(overrides)):
+            if not override.is_sweep_override():
+                typed |= dict(_mappings(override.key_or_group, override.value())).get(key, {})
+        read = [name.read for name in typed]
+        rest = {name: item for name, item in value.items() if name not in read}
+        found = {str(name): item for name, item in typed.items() if name.read in value}
+        OmegaConf.update(cfg, key, {**found, **rest}, merge=False, force_add=True)
     lost = {key for key, value in _leaves(cfg) if isinstance(value, NO_TEXT)}
     of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
     for override in TextParser.create().parse_overrides(list(overrides if lost else of_hydra)):
@@ -84,6 +105,11 @@ def _is_text_of_hydra(cfg: DictConfig, key: str) -> bool:
 
 def problems(cfg: DictConfig) -> Iterator[str]:
     """A message for each number or switch in a file whose key takes a text."""
+    for key, value in _misnamed(cfg).items():
+        yield (
+            f"{key}={value!r}: a name in it takes a text, and YAML has read a number, true or false in the file; "
+            "put quotes around it there, as in '1': 2 or 'no': 2"
+        )
     leaves = dict(_leaves(cfg))
     params = OmegaConf.select(cfg, "hydra.sweeper.params")
     for name, value in params.items_ex(resolve=False) if params else ():
@@ -100,18 +126,36 @@ def problems(cfg: DictConfig) -> Iterator[str]:
 
 def _leaves(cfg: DictConfig) -> Iterator[tuple[str, Any]]:
     """Every value whose key takes a text, or one of several texts, with its full key."""
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    for group, values, kinds in sections(plain):
-        yield from _of_node(group, values, kinds)
-    for path, node in targets_in(plain):
-        yield from _of_node(path, node, _kinds(str(node["_target_"])))
-
-
-def _of_node(path: str, node: Any, kinds: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in node.items() if isinstance(node, dict) else ():
-        key = f"{path}.{name}" if path else str(name)
-        if takes_texts(kinds.get(name), several=isinstance(value, list | dict)):
+    for key, value, kind in _values(cfg):
+        if takes_texts(kind, several=isinstance(value, list | dict)):
             yield from flat(key, value)
+
+
+def _misnamed(cfg: DictConfig) -> dict[str, dict[Any, Any]]:
+    """The mappings, by their full keys, in which a name is a number or a switch and has to be a text."""
+    return {
+        key: value
+        for key, value, kind in _values(cfg)
+        if isinstance(value, dict)
+        if names_texts(kind) and any(isinstance(name, NO_TEXT) for name in value)
+    }
+
+
+def _values(cfg: DictConfig) -> Iterator[tuple[str, Any, Any]]:
+    """Every value of a section or a component, with its full key and the type of its key."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    components = ((path, node, _kinds(str(node["_target_"]))) for path, node in targets_in(plain))
+    for path, node, kinds in (*sections(plain), *components):
+        for name, value in node.items() if isinstance(node, dict) else ():
+            yield f"{path}.{name}" if path else str(name), value, kinds.get(name)
+
+
+def _mappings(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every mapping inside of a value, at any depth, with its full key."""
+    if isinstance(value, dict):
+        yield key, value
+        for name, item in value.items():
+            yield from _mappings(f"{key}.{name}", item)
 
 
 def flat(key: str, value: Any) -> Iterator[tuple[str, Any]]:

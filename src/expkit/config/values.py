@@ -161,6 +161,14 @@ def takes_texts(kind: Any, *, several: bool) -> bool:
     )
 
 
+def names_texts(kind: Any) -> bool:
+    """Whether a key may take a mapping whose names are texts."""
+    origin, arguments = get_origin(kind) or kind, get_args(kind)
+    if origin in UNIONS:
+        return any(map(names_texts, arguments))
+    return origin in MAPPINGS and arguments[:1] == (str,)
+
+
 def _is_several(kind: Any) -> bool:
     return (get_origin(kind) or kind) in (*LISTS, *MAPPINGS, tuple)
 

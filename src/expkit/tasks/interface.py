@@ -66,7 +66,7 @@ class Task(ABC):
             split.require_texts(self.columns)
 
     def strata(self, split: Split) -> Sequence[Any] | None:
-        """The label of each record, whose shares all splits of a file keep; None if there is none.
+        """The label of each record, or a list of its labels, whose shares all splits of a file keep; None if there is none.
 
         It is asked before `setup`, so the column may hold anything.
         """
@@ -97,8 +97,8 @@ class Task(ABC):
         for column in self.columns:
             yield from split.values(column)
 
-    def labels(self, split: Split) -> Iterable[float]:
-        """The label of each record, as a number. Only `encode` asks for them."""
+    def labels(self, split: Split) -> Iterable[Any]:
+        """The label of each record, as a number or as a list of numbers. Only `encode` asks for them."""
         raise NotImplementedError(f"{type(self).__name__} has to have `labels` or its own `encode`")
 
     def encode(
@@ -178,13 +178,14 @@ class Task(ABC):
             UserError: the task cannot say it.
         """
         if needs != LABELS:
-            names = ", ".join(self._metrics_that_need(needs))
+            names = ", ".join(self.metrics_that_need(needs))
             raise UserError(
                 f"task.metrics: {names}: needs {needs}, which {type(self).__name__} does not have"
             )
         return *self.for_metrics(predictions, split, encoded), None
 
-    def _metrics_that_need(self, needs: str) -> list[str]:
+    def metrics_that_need(self, needs: str) -> list[str]:
+        """The names of the metrics that need the same."""
         return [name for name, metric in self.metrics.items() if needs_of(metric) == needs]
 
     def all_needs(self) -> list[str]:
@@ -204,7 +205,7 @@ class Task(ABC):
         """What all metrics that need the same make of the same predictions and references."""
         scores: Scores = {}
         given = {"predictions": predictions, "references": references}
-        for name in self._metrics_that_need(needs):
+        for name in self.metrics_that_need(needs):
             metric = self.metrics[name]
             further = taken_by(metric._compute, self.metric_arguments())
             scores |= metric.compute(**given, **further)
@@ -231,7 +232,7 @@ class Task(ABC):
         return [
             Outcomes(
                 inputs,
-                self._metrics_that_need(needs),
+                self.metrics_that_need(needs),
                 *self.seen_by(needs, predictions, split, encoded),
                 settings=further,
             )
@@ -300,6 +301,10 @@ class Task(ABC):
         What is returned goes into the config of that model. Anything else is scored after this.
         """
         return {}
+
+    def remarks(self) -> list[str]:
+        """Sentences that a reader of the scores of the exported model has to know."""
+        return []
 
     def input_example(self, split: Split) -> Any:
         """One input as the pipeline takes it: a text, or a pair as the keys `text` and `text_pair`."""

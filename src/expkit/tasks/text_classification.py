@@ -1,33 +1,37 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.config.constraints import at_least
+from expkit.config.constraints import above, at_least
 from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch
+from expkit.metrics.local import CONFIDENCES, LABELS
 from expkit.metrics.outcomes import Report
 from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import Scores, Task, Tokenizer, logits_of, naming
+from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for, choose_for_several
+from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
+from expkit.tasks.reliability import draw_reliability
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     import evaluate
 
 
-class TextClassification(Task):
+class TextClassification(CrossEntropyTask):
     """Sequence classification with cross-entropy.
 
     Args:
@@ -37,11 +41,18 @@ class TextClassification(Task):
             their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
         metrics: `evaluate.Metric` objects on label ids.
+        class_weights, label_smoothing: see `CrossEntropyTask`.
+        threshold: the least probability of the second of two labels, or "tune": the one with the best score
+            on validation.
+        tune_for: the objective, or the name of another score to choose the threshold for.
+        calibrate: "temperature": divide the logits by the one with the greatest likelihood on validation.
     """
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    problem_type = "single_label_classification"
     shows_probabilities = False
+    has_several = False  # labels of one example
 
     def __init__(
         self,
@@ -50,32 +61,55 @@ class TextClassification(Task):
         labels: Sequence[str] | None,
         max_length: Annotated[int, at_least(4)],
         metrics: "Mapping[str, evaluate.Metric]",
+        class_weights: ClassWeights = None,
+        label_smoothing: Smoothing = 0.0,
+        threshold: Annotated[float, above(0, below=1)] | Literal["tune"] = 0.5,
+        tune_for: str = "",
+        calibrate: Literal["temperature"] | None = None,
     ) -> None:
         if len(text_columns) not in (1, 2):
             raise UserError(
                 f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
             )
-        super().__init__(text_columns, max_length, metrics)
+        super().__init__(text_columns, max_length, metrics, label_smoothing, class_weights)
         self._label_column = label_column
         self._labels = LabelColumn(label_column, labels or ())
+        self._threshold = threshold
+        self._tune_for = tune_for.rpartition("/")[2]
+        self._decisions = Decisions(threshold, calibrate is not None, self.has_several)
 
     def setup(self, splits: Splits) -> None:
         """Find the labels in the training split and check the other splits against them."""
         for split in splits.named().values():
-            split.require([*self.columns, self._label_column])
+            split.require([*self.columns, *self._labels.columns])
         super().setup(splits)
         self._labels.setup(splits)
+        names, train = self._labels.names, splits.train
+        if self._threshold != 0.5 and len(names) != 2 and not self.has_several:
+            raise UserError(
+                f"task.threshold={self._threshold}: is for two labels, but there are {len(names)}; set "
+                "task.threshold=0.5, which takes the most probable one"
+            )
+        if self._threshold == TUNE:
+            on_labels = {name: self.metrics[name] for name in self.metrics_that_need(LABELS)}
+            choose = choose_for_several if self.has_several else choose_for
+            self._decisions.choose = choose(self._tune_for, on_labels, self.metric_arguments())
+        examples = len(train) if self.has_several else None
+        count = partial(self._counts, train)
+        self._weights = weights_of(self._asked_weights, names, count, train.source, examples)
 
     def adopt(self, config: PretrainedConfig) -> None:
-        """The names of the labels."""
+        """The names of the labels, and what was chosen to read the logits by."""
+        super().adopt(config)
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
+        self._decisions.adopt(config)
 
-    def strata(self, split: Split) -> list[str | None]:
+    def strata(self, split: Split) -> Sequence[Any]:
         """The labels as they are written."""
         split.require([self._label_column])
         return list(map(label_of, split.values(self._label_column)))
 
-    def gold(self, split: Split) -> Iterator[tuple[list[str], str]]:
+    def gold(self, split: Split) -> Iterator[tuple[list[str], Any]]:
         """The name of the label, which ids in the data stand for."""
         names = (self._labels.names[i] for i in self._labels.ids(split))
         return (([name], name) for name in names)
@@ -84,18 +118,13 @@ class TextClassification(Task):
         """Sequence classification with the names of the labels in the model's config."""
         return Head(
             "AutoModelForSequenceClassification",
-            {**naming(self._labels.names), "problem_type": "single_label_classification"},
-            configure=read_as_text,
+            {**naming(self._labels.names), "problem_type": self.problem_type},
+            configure=_configure,
         )
 
-    def labels(self, split: Split) -> list[int]:
+    def labels(self, split: Split) -> Iterable[Any]:
         """The ids of the labels."""
         return self._labels.ids(split)
-
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """−Σ log softmax(logits)[label], and logits (batch, labels)."""
-        logits = self.logits(model, batch)
-        return F.cross_entropy(logits.float(), batch["labels"], reduction="sum"), logits
 
     def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Logits (batch, labels). Heads of BERT's kind read the first position only."""
@@ -105,14 +134,41 @@ class TextClassification(Task):
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
     ) -> list[list[float]]:
-        """Probabilities of the labels for each example."""
-        return logits.float().softmax(-1).tolist()
+        """The logits of the labels for each example."""
+        return logits.float().tolist()
+
+    def _read(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (examples, labels) and predicted labels, as those of `_true`."""
+        return self._decisions.read(predictions, self._true(encoded), self.asked(split))
+
+    def _true(self, encoded: Dataset) -> np.ndarray:
+        """The ids of the true labels (examples,); or 0 and 1 (examples, labels) if there are several."""
+        return np.asarray(encoded["labels"][:], dtype=int)
 
     def for_metrics(
         self, predictions: list[Any], split: Split, encoded: Dataset
-    ) -> tuple[list[int], list[int]]:
-        """The ids of the most probable and of the true labels."""
-        return np.argmax(predictions, axis=1).tolist(), encoded["labels"][:]
+    ) -> tuple[list[Any], list[Any]]:
+        """The predicted and the true labels."""
+        return self._read(predictions, split, encoded)[1].tolist(), self._true(encoded).tolist()
+
+    def seen_by(self, needs: str, predictions: list[Any], split: Split, encoded: Dataset) -> Seen:
+        """Labels, the most probable label with its probability, or the probabilities of all labels."""
+        if needs == LABELS:
+            return super().seen_by(needs, predictions, split, encoded)
+        made, _ = self._read(predictions, split, encoded)
+        if needs == CONFIDENCES:
+            made = np.stack([made.argmax(1), made.max(1)], axis=1)
+        return made.tolist(), self._true(encoded).tolist(), None
+
+    def settle(self, predictions: list[Any], split: Split, encoded: Dataset) -> dict[str, Any]:
+        """The threshold between two labels, and the temperature."""
+        return self._decisions.settle(predictions, self._true(encoded), self.asked(split))
+
+    def remarks(self) -> list[str]:
+        """What was chosen on the validation data."""
+        return self._decisions.remarks()
 
     def metric_arguments(self) -> dict[str, Any]:
         """The number of labels."""
@@ -126,32 +182,51 @@ class TextClassification(Task):
         return {f"majority_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
-        """Texts with true and predicted labels, and the confusion matrix."""
-        true = [self._labels.names[i] for i in encoded["labels"][:]]
-        predicted = [self._labels.names[i] for i in np.argmax(predictions, axis=1)]
+        """Texts with true and predicted labels, the confusion matrix, and how reliable probabilities are."""
+        names, (probabilities, ids) = self._labels.names, self._read(predictions, split, encoded)
+        true, predicted = ([names[i] for i in of] for of in (self._true(encoded), ids))
         table = {
             **{name: split.column(name) for name in self.columns},
             "label": true,
             "predicted": predicted,
-            "probability": [round(max(p), 4) for p in predictions],
+            "probability": probabilities[range(len(ids)), ids].round(4).tolist(),
         }
-        return Report(
-            tables={"predictions": table},
-            figures={
-                "confusion_matrix": partial(draw_confusion, true, predicted, self._labels.names)
-            },
-        )
+        draw = partial(draw_confusion, true, predicted, names)
+        reliability = self._reliability(predictions, split, encoded)
+        return Report({"predictions": table}, {"confusion_matrix": draw, **reliability})
+
+    def _reliability(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> dict[str, Callable[[Path], None]]:
+        items, true, _ = self.seen_by(CONFIDENCES, predictions, split, encoded)
+        return {"reliability": partial(draw_reliability, items, true or [])}
+
+    def _counts(self, split: Split) -> dict[str, int]:
+        """How often each label occurs, in the order of their ids."""
+        counts = Counter(self._labels.ids(split))
+        return {name: counts[i] for i, name in enumerate(self._labels.names)}
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """The distribution of the labels, and the share of texts that are cut."""
-        counts = Counter(self._labels.ids(split))
-        shares = (f"{self._labels.names[i]} {counts[i] / len(split):.0%}" for i in sorted(counts))
+        counts = self._counts(split)
+        shares = (f"{name} {n / len(split):.0%}" for name, n in counts.items() if n)
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The most probable label, with its probability; perhaps those of all labels, not rounded."""
-        best = int(np.argmax(prediction))
-        row = {"label": config.id2label[best], "probability": round(prediction[best], 4)}
+        """The predicted label, with its probability; perhaps those of all labels, not rounded."""
+        decision = Decision.of(config)
+        probabilities = decision.probabilities(prediction, has_several=False)
+        label = int(decision.labels(probabilities, has_several=False))
+        row: Record = {"label": config.id2label[label]}
+        row["probability"] = round(float(probabilities[label]), 4)
         if self.shows_probabilities:
-            row["probabilities"] = {config.id2label[i]: p for i, p in enumerate(prediction)}
+            row["probabilities"] = {
+                config.id2label[i]: float(p) for i, p in enumerate(probabilities)
+            }
         return row
+
+
+def _configure(model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    """The model reads texts, and knows nothing of what was chosen for another model it may come from."""
+    vars(model.config).pop(KEY, None)
+    read_as_text(model, tokenizer)

@@ -4,33 +4,36 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import evaluate
+import numpy as np
 import torch
-import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
+from expkit.metrics.local import CONFIDENCES
 from expkit.metrics.outcomes import Report
 from expkit.models.head import Head
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.interface import IGNORED, Scores, Task, Tokenizer, naming
+from expkit.tasks.interface import IGNORED, Scores, Seen, Tokenizer, naming
 from expkit.tasks.tagging import tags
+from expkit.tasks.tagging.decoding import most_probable, outside
 from expkit.tasks.tagging.located_words import located
 from expkit.tasks.tagging.pretokenized import take_words
 from expkit.tasks.tagging.tagged_columns import TaggedColumns, Tags
 from expkit.tasks.tagging.windows import Window, windows
+from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, UserError
 
 WINDOWS_AT_ONCE = 64  # in `answer`
 
 
-class TokenClassification(Task):
+class TokenClassification(CrossEntropyTask):
     """One tag for each word, learned and predicted at its first sub-word.
 
     A sentence that is longer than `max_length` is cut into overlapping windows; each word is
@@ -45,6 +48,10 @@ class TokenClassification(Task):
         max_length: in tokens.
         stride: tokens that two windows of a sentence share, at most half of `max_length`.
         metrics: `evaluate.Metric` objects on lists of BIO tags.
+        class_weights, label_smoothing: see `CrossEntropyTask`; the labels are the tags, counted by word. A tag
+            that no word of the training split has counts 1.
+        decoding: "argmax" takes the most probable tag of each word, "valid" the most probable sequence of
+            tags for a sentence in which no I- begins an entity.
     """
 
     short_name = "ner"  # in names of runs
@@ -60,16 +67,20 @@ class TokenClassification(Task):
         max_length: Annotated[int, at_least(8)],
         stride: Annotated[int, at_least(0)],
         metrics: Mapping[str, evaluate.Metric],
+        class_weights: ClassWeights = None,
+        label_smoothing: Smoothing = 0.0,
+        decoding: Literal["argmax", "valid"] = "argmax",
     ) -> None:
         if 2 * stride > max_length:
             raise UserError(
                 f"task.stride={stride}: must be at most half of task.max_length={max_length}"
             )
-        super().__init__([tokens_column], max_length, metrics)
+        super().__init__([tokens_column], max_length, metrics, label_smoothing, class_weights)
         self._tags_column = tags_column
         self._data = TaggedColumns(tokens_column, tags_column, labels or ())
         self._label_all_tokens = label_all_tokens
         self._stride = stride
+        self._decoding = decoding
         self._labels: list[str] = []
         self._adopted: list[str] = []
         self._scheme = ""
@@ -86,9 +97,16 @@ class TokenClassification(Task):
         reading, self._scheme = self._data.reading(splits)
         if reading.rewritten:
             say(f"{self._tags_column}: {self._scheme}")
+        self._weights = weights_of(
+            self._asked_weights,
+            self._labels,
+            lambda: Counter(chain.from_iterable(self._data.bio(splits.train))),
+            splits.train.source,
+        )
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The tags. Ids in the data are others, because the model numbers its tags by itself."""
+        super().adopt(config)
         self._adopted = [config.id2label[i] for i in range(config.num_labels)]
 
     def gold(self, split: Split) -> Iterator[tuple[list[str], Tags]]:
@@ -164,18 +182,22 @@ class TokenClassification(Task):
 
         return collate
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """−Σ log softmax(logits)[label] over labelled tokens, and logits (batch, length, labels)."""
-        logits = model(**{k: v for k, v in batch.items() if k not in ("labels", "scored")}).logits
-        flat, labels = logits.float().flatten(0, 1), batch["labels"].flatten()
-        return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
+    def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Logits (batch, length, labels)."""
+        return super().logits(model, {k: v for k, v in batch.items() if k != "scored"})
 
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor
-    ) -> list[list[int]]:
-        """The most probable label id of each word that a window owns, in order."""
-        rows = zip(logits.argmax(-1), batch["scored"].bool(), strict=True)
-        return [labels[scored].tolist() for labels, scored in rows]
+    ) -> list[Any]:
+        """What is predicted for the words that a window owns, in order: the most probable label ids, or
+        log-probabilities (words, labels) if more than these is needed.
+        """
+        scored = batch["scored"].bool()
+        if not self._keeps_scores():
+            rows = zip(logits.argmax(-1), scored, strict=True)
+            return [labels[of_row].tolist() for labels, of_row in rows]
+        scores = logits[scored].float().log_softmax(-1).cpu().numpy()
+        return np.split(scores, scored.sum(1).cumsum(0)[:-1].tolist())
 
     def for_metrics(
         self, predictions: list[Any], split: Split, encoded: Dataset
@@ -183,23 +205,47 @@ class TokenClassification(Task):
         """The tags of all words of the split, whole sentences also where they were cut."""
         return self._joined(predictions, split, encoded), self._data.bio(split)
 
+    def seen_by(self, needs: str, predictions: list[Any], split: Split, encoded: Dataset) -> Seen:
+        """Confidences are those of words, and the label of each is its most probable tag alone."""
+        if needs != CONFIDENCES:
+            return super().seen_by(needs, predictions, split, encoded)
+        scores = np.concatenate(predictions)
+        best = zip(scores.argmax(1).tolist(), np.exp(scores.max(1)).tolist(), strict=True)
+        columns = (chain.from_iterable(encoded[name][:]) for name in ("labels", "scored"))
+        labels = [label for label, scored in zip(*columns, strict=True) if scored]
+        records = np.repeat(encoded["record"][:], list(map(len, predictions))).tolist()
+        return list(map(list, best)), labels, records
+
     def asked(self, split: Split) -> list[list[str]]:
         """The words of each sentence."""
         return self._data.words(split)
 
     def _joined(
-        self, predictions: Sequence[Sequence[int]], split: Split, encoded: Dataset
+        self, predictions: Sequence[Sequence[Any]], split: Split, encoded: Dataset
     ) -> list[Tags]:
         """The predicted tags of each sentence; `O` for words that no window owns."""
-        joined = [[tags.OUTSIDE] * len(words) for words in self._data.words(split)]
+        unseen = outside(self._labels) if self._keeps_scores() else self._labels.index(tags.OUTSIDE)
+        joined: list[list[Any]] = [[unseen] * len(words) for words in self._data.words(split)]
         seen: set[tuple[int, int]] = set()
         owned = zip(encoded["record"][:], encoded["words"][:], predictions, strict=True)
-        for record, words, labels in owned:
-            for word, label in zip(words, labels, strict=True):
+        for record, words, found in owned:
+            for word, of_word in zip(words, found, strict=True):
                 assert (record, word) not in seen, f"word {word} of {split.where(record)} twice"
                 seen.add((record, word))
-                joined[record][word] = self._labels[label]
-        return joined
+                joined[record][word] = of_word
+        if self._keeps_scores():
+            joined = [self._ids(scores, self._labels) for scores in joined]
+        return [[self._labels[i] for i in ids] for ids in joined]
+
+    def _keeps_scores(self) -> bool:
+        """Whether a prediction is more than the most probable label id of each word."""
+        return self._decoding == "valid" or CONFIDENCES in self.all_needs()
+
+    def _ids(self, scores: Sequence[np.ndarray], labels: Sequence[str]) -> list[int]:
+        """The label ids of a sentence, out of the log-probabilities (labels,) of each word."""
+        if self._decoding == "valid":
+            return most_probable(scores, labels)
+        return [int(row.argmax()) for row in scores]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of giving each word the tag that it has most often in the training split."""
@@ -265,14 +311,14 @@ class TokenClassification(Task):
     def answer(
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
-        """The entities of each record: type, text, character offsets, mean probability.
+        """The entities of each record: type, text, character offsets, mean probability of their tags.
 
         Offsets count in the text, or in the words with spaces between them if a record holds words.
         """
         sentences = [located(record[self.columns[0]]) for record in records]
         words = [sentence.words for sentence in sentences]
-        bio = [[tags.OUTSIDE] * len(sentence) for sentence in words]
-        scores = [[0.0] * len(sentence) for sentence in words]
+        labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
+        scores = [[outside(labels)] * len(found) for found in words]
         parts = list(windows(tokenizer, words, self.max_length, self._stride))
         for start in range(0, len(parts), WINDOWS_AT_ONCE):
             chunk = parts[start : start + WINDOWS_AT_ONCE]
@@ -280,13 +326,16 @@ class TokenClassification(Task):
             padded = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
             with torch.inference_mode():
                 logits = model(**padded.to(model.device)).logits
-            best = logits.float().softmax(-1).max(-1)
-            for row, window in enumerate(chunk):
+            made = logits.float().log_softmax(-1).cpu().numpy()
+            for window, of_window in zip(chunk, made, strict=True):
                 for word, (first, _) in zip(window.words, window.spans, strict=True):
-                    label = int(best.indices[row, first])
-                    bio[window.record][word] = model.config.id2label[label]
-                    scores[window.record][word] = float(best.values[row, first])
-        return [list(s.entities(t, p)) for s, t, p in zip(sentences, bio, scores, strict=True)]
+                    scores[window.record][word] = of_window[first]
+        answers = []
+        for sentence, of_sentence in zip(sentences, scores, strict=True):
+            ids = self._ids(of_sentence, labels)
+            probabilities = [float(np.exp(row[i])) for row, i in zip(of_sentence, ids, strict=True)]
+            answers.append(list(sentence.entities([labels[i] for i in ids], probabilities)))
+        return answers
 
     def input_example(self, split: Split) -> Any:
         """A sentence."""

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import evaluate
 import numpy as np
 import torch
-import torch.nn.functional as F
 from babel import Locale
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
@@ -21,8 +20,9 @@ from expkit.metrics.translation import CorpusMetric
 from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.tasks.generation import generation_settings, require_generation
-from expkit.tasks.interface import IGNORED, Scores, Task, Tokenizer, logits_of
+from expkit.tasks.interface import IGNORED, Scores, Tokenizer, logits_of
 from expkit.tasks.unknown_tokens import note_unknown, unknown_share
+from expkit.tasks.weights import CrossEntropyTask, Smoothing
 from expkit.terminal.errors import DataError, UserError, nearest
 
 NESTED = "translation"  # the column that may hold both languages, as on the Hugging Face hub
@@ -31,7 +31,7 @@ INPUTS = ("input_ids", "attention_mask")
 REPORTED_SENTENCES = 200
 
 
-class Translation(Task):
+class Translation(CrossEntropyTask):
     """Cross-entropy of the target's tokens in training, generation in evaluation.
 
     Args:
@@ -47,6 +47,7 @@ class Translation(Task):
         length_penalty: exponent of the length that divides the score of a hypothesis; above 0 favours
             long ones.
         metrics: `evaluate.Metric` objects on texts and lists of references.
+        label_smoothing: see `CrossEntropyTask`; the labels are the tokens of the vocabulary.
     """
 
     short_name = "translation"  # in names of runs
@@ -62,10 +63,11 @@ class Translation(Task):
         max_new_tokens: Annotated[int, at_least(1)],
         length_penalty: float,
         metrics: Mapping[str, evaluate.Metric],
+        label_smoothing: Smoothing = 0.0,
     ) -> None:
         if source_lang == target_lang:
             raise UserError(f"task.target_lang={target_lang!r}: is task.source_lang as well")
-        super().__init__([source_lang], max_length, metrics)
+        super().__init__([source_lang], max_length, metrics, label_smoothing)
         self._cut = {"truncation": True, "max_length": max_length}
         self._source = source_lang
         self._target = target_lang
@@ -193,11 +195,9 @@ class Translation(Task):
 
         return collate
 
-    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """−Σ log p(token) over the target, and logits (batch, target length, vocabulary)."""
-        logits = logits_of(model, batch, use_cache=False)
-        flat, labels = logits.flatten(0, 1).float(), batch["labels"].flatten()
-        return F.cross_entropy(flat, labels, ignore_index=IGNORED, reduction="sum"), logits
+    def logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Logits (batch, target length, vocabulary)."""
+        return logits_of(model, batch, use_cache=False)
 
     def predictions(
         self, model: PreTrainedModel, tokenizer: Tokenizer, batch: Batch, logits: torch.Tensor

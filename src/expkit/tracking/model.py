@@ -3,6 +3,7 @@
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import mlflow.artifacts
@@ -13,12 +14,13 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
 from expkit.terminal.errors import UserError
-from expkit.tracking import text2text
+from expkit.tracking import decided, text2text
 
+MULTILABEL = "multi_label_classification"
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 
 
@@ -42,7 +44,7 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     )
     info = Model.log(
         artifact_path=None,
-        flavor=mlflow.transformers if pipeline in SUPPORTED_TASKS else _WithOwnLoader,
+        flavor=_flavor(pipeline, served.model.config),
         transformers_model=served,
         run_id=run_id,
         model_id=logged.model_id,
@@ -79,24 +81,36 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
-class _WithOwnLoader:
-    """The MLflow flavor of a model for whose pipeline transformers has no name any more.
+def _flavor(pipeline: str, config: PretrainedConfig) -> Any:
+    """MLflow's own flavor, unless a model has to be loaded by a module of expkit."""
+    if pipeline not in SUPPORTED_TASKS:
+        return _WithOwnLoader(text2text)
+    is_decided = config.problem_type == MULTILABEL or getattr(config, "decision", None)
+    return _WithOwnLoader(decided) if is_decided else mlflow.transformers
 
-    It saves what `mlflow.transformers` saves, but lets pyfunc load the model by `text2text.py`. It names the
-    tokenizer a processor too, so that MLflow, asked for a pipeline, tells the user to load the components.
+
+class _WithOwnLoader:
+    """The MLflow flavor of a model that pyfunc loads by a module of expkit, which is saved beside it.
+
+    Otherwise it saves what `mlflow.transformers` saves. Where transformers has no name for the pipeline any more,
+    it names the tokenizer a processor too, so that MLflow, asked for a pipeline, tells the user to load the
+    components.
     """
 
-    @staticmethod
-    def save_model(path: str, mlflow_model: Model, **settings: Any) -> None:
+    def __init__(self, module: ModuleType) -> None:
+        self._loader = Path(str(module.__file__))
+
+    def save_model(self, path: str, mlflow_model: Model, **settings: Any) -> None:
         """Save the model; `Model.log` calls this method."""
-        loader = Path(text2text.__file__)
         mlflow.transformers.save_model(
-            path=path, mlflow_model=mlflow_model, code_paths=[str(loader)], **settings
+            path=path, mlflow_model=mlflow_model, code_paths=[str(self._loader)], **settings
         )
-        mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MAIN] = loader.stem
-        mlflow_model.flavors[mlflow.transformers.FLAVOR_NAME]["processor_type"] = "AutoTokenizer"
-        components = Path(path) / "components"
-        shutil.copytree(components / "tokenizer", components / "processor")
+        mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MAIN] = self._loader.stem
+        if settings["transformers_model"].task not in SUPPORTED_TASKS:
+            flavor = mlflow_model.flavors[mlflow.transformers.FLAVOR_NAME]
+            flavor["processor_type"] = "AutoTokenizer"
+            components = Path(path) / "components"
+            shutil.copytree(components / "tokenizer", components / "processor")
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 

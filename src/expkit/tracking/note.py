@@ -93,10 +93,11 @@ def note_of_run(
     names: Mapping[str, str],
     command: str,
     folder: Path,
+    remarks: Sequence[str] = (),
 ) -> str:
     """Describe a finished run: its result, the command, all scores, and how to use the model.
 
-    `scores` comes from `score_table`, `names` are those of data and model, and `folder` holds the model.
+    `scores` comes from `score_table`, `remarks` from the task, `names` are those of data and model, and `folder` holds the model.
     """
     header, rows = scores
     objective, has_model = config["objective"], config["tracking"]["log_model"]
@@ -116,6 +117,7 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
         _code(command),
         _code(loaded, "python") if has_model else "",
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
+        _text(" ".join(f"{remark}." for remark in remarks)),
         f"Data: {data}. Model: {model}, now in {_text(str(folder))}",
         _code(f"python -m expkit.predict {run_id} --text ...") if has_model else "",
     ]

@@ -1,5 +1,7 @@
 """Print the table at the end of a run."""
 
+from collections.abc import Sequence
+
 from mlflow import MlflowClient
 
 from expkit.processes.ranks import is_main
@@ -11,12 +13,19 @@ from expkit.training.export import Exported
 
 
 def show_summary(
-    tracked: AnyRun, scores: Scores, trainable: int, exported: Exported, has_model: bool
+    tracked: AnyRun,
+    scores: Scores,
+    remarks: Sequence[str],
+    trainable: int,
+    exported: Exported,
+    has_model: bool,
 ) -> None:
     """Print in the main process the metrics beside the baseline, and what the user can do next."""
     if not is_main():
         return
     table(tracked.name, *scores)
+    for remark in remarks:
+        say(remark)
     say(f"trained parameters  {trainable:,}")
     if exported.adapter is not None:
         say(f"merge difference    {exported.max_abs_diff:.1e} (largest, in logits)")

@@ -32,8 +32,8 @@ def test_words_of_a_list_are_joined_by_spaces() -> None:
 def test_an_entity_has_the_text_between_its_words() -> None:
     tags = ["O", "B-PER", "I-PER", "B-LOC"]
     assert list(located("by Ann\tLee,").entities(tags, [0.1, 0.5, 0.25, 1.0])) == [
-        {"type": "PER", "text": "Ann\tLee", "start": 3, "end": 10, "score": 0.375},
-        {"type": "LOC", "text": ",", "start": 10, "end": 11, "score": 1.0},
+        {"type": "PER", "text": "Ann\tLee", "start": 3, "end": 10, "probability": 0.375},
+        {"type": "LOC", "text": ",", "start": 10, "end": 11, "probability": 1.0},
     ]
 
 

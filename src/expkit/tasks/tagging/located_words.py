@@ -36,7 +36,7 @@ class LocatedWords:
                 "text": self.text[start:end],
                 "start": start,
                 "end": end,
-                "score": round(sum(scores) / len(scores), 4),
+                "probability": round(sum(scores) / len(scores), 4),
             }
 
 
