@@ -60,7 +60,9 @@ TINY = (
 # Each task at its smallest, without a model of its own where that is too large for a test.
 SMALL_TASKS: dict[str, tuple[str, ...]] = {
     "text_classification": ("task=text_classification", *TINY),
+    "text_regression": ("task=text_regression", *TINY),
     "token_classification": ("task=token_classification", *TINY),
+    "multilabel_classification": ("task=multilabel_classification", *TINY),
     "masked_lm": ("task=masked_lm", "task.block_size=16", *TINY),
     "translation": (
         "task=translation",

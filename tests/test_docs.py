@@ -29,10 +29,12 @@ from omegaconf import OmegaConf
 
 from conftest import CHECKOUT
 from expkit.commands import summaries
+from expkit.config.composition import watch_composition
 from expkit.config.project import conf_dir, project_root
 from expkit.config.texts import TextParser
 from expkit.sweeps.plan import plan
 from expkit.sweeps.search.space import probes, search_space
+from small_glue import write_glue
 
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 PROGRAMS = [
@@ -87,6 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (checkpoint / "config.json").write_text("{}")
         (checkpoint / "model.safetensors").touch()
     (here / "FOLDER" / "run.yaml").write_text("defaults: [config]\n")
+    write_glue(here / "FOLDER")
     (here / "my_pkg").mkdir()
     own = "class MyOptimizer:\n    def __init__(self, **options): ...\n"
     (here / "my_pkg" / "__init__.py").write_text(own)
@@ -198,6 +201,7 @@ def would_run(given: list[str], folder: Path) -> None:
     if options.config_dir:
         own = f"file://{folder / options.config_dir}"
         searched.prepend("command-line", own, SearchPathQuery(provider="schema"))
+    watch_composition()
     OmegaConf.register_new_resolver("project_root", lambda: str(folder), replace=True)
     setup_globals()
     loader = ConfigLoaderImpl(searched)

@@ -111,6 +111,7 @@ def prepare(cfg: DictConfig) -> Prepared:
     """Make the data, tokens, model, LoRA, optimizer, schedule and backend of a run."""
     precision.require(cfg.precision)
     splits, task, builder, tokenizer, model, encoded = read_and_encode(cfg)
+    task.require_fitting_metrics(encoded["train"])
     report = inspected(task, splits.named(), encoded, tokenizer)
     for line in lines(report):
         say(line)

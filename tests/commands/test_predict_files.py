@@ -20,7 +20,9 @@ COUNT = 90  # more than the first part has
 WORDS = ["the", "good", "film", "that", "Anna", "saw", "in", "London", "was", "bad"]
 COLUMNS = {
     "text_classification": "sentence1",
+    "text_regression": "text",
     "token_classification": "tokens",
+    "multilabel_classification": "text",
     "masked_lm": "text",
     "translation": "zh",
 }
@@ -89,7 +91,7 @@ def test_each_format_holds_what_is_printed(task: str, predict: Predict, folder: 
         {**one, "predictions": rows} for one, rows in zip(asked, answers, strict=True)
     ]
     tables = (
-        pd.read_csv(folder / f"{task}-out.csv"),
+        pd.read_csv(folder / f"{task}-out.csv", float_precision="round_trip"),
         pd.read_parquet(folder / f"{task}-out.parquet"),
     )
     for table in tables:
@@ -98,8 +100,13 @@ def test_each_format_holds_what_is_printed(task: str, predict: Predict, folder: 
             assert [json.loads(text) for text in table["predictions"]] == answers
         else:
             for key in answers[0][0]:
-                values = [str(row[key]) for (row,) in answers]
-                assert table[f"predicted_{key}"].map(str).tolist() == values
+                values = [row[key] for (row,) in answers]
+                found = table[f"predicted_{key}"].tolist()
+                if isinstance(values[0], list):
+                    read = json.loads if table is tables[0] else list
+                    assert list(map(read, found)) == values
+                    continue
+                assert list(map(str, found)) == list(map(str, values))
     assert [json.loads(text) for text in tables[0]["tags"]] == [one["tags"] for one in asked]
     assert [list(tags) for tags in tables[1]["tags"]] == [one["tags"] for one in asked]
     assert not list(folder.glob("*.unfinished"))

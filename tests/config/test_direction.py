@@ -157,6 +157,7 @@ def test_the_score_of_a_type_follows_its_metric(objective: str) -> None:
         ("text_classification", "maximize"),
         ("token_classification", "maximize"),
         ("masked_lm", "minimize"),
+        ("text_regression", "maximize"),
         ("translation", "maximize"),
     ],
 )

@@ -27,7 +27,14 @@ from expkit.config.signatures import signature_of
 pytestmark = [pytest.mark.fuzz, pytest.mark.slow]
 
 OPTIONS = {
-    "task": ["text_classification", "token_classification", "masked_lm", "translation"],
+    "task": [
+        "text_classification",
+        "text_regression",
+        "token_classification",
+        "multilabel_classification",
+        "masked_lm",
+        "translation",
+    ],
     "data": ["demo", "files", "hub"],
     "model": ["minilm", "tiny_bert", "tiny_marian", "tiny_t5", "bert_base_cased", "checkpoint"],
     "optimizer": ["adam", "adamw", "sgd"],

@@ -106,10 +106,16 @@ def test_types_that_differ_between_chunks_are_named(
     assert not list((project / "outputs").rglob("*.arrow")), "nothing is left behind"
 
 
-def test_columns_that_differ_between_chunks_are_named(
+def test_a_record_may_lack_a_column_that_others_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_chunks_of(4, monkeypatch)
-    records: list[dict[str, object]] = [{"text": "a"} if i < 6 else {"txt": "a"} for i in range(8)]
-    with pytest.raises(DataError, match=r"line 7: columns differ.*'text', 'txt'"):
-        files.read(write(tmp_path / "a.jsonl", records))
+    records: list[dict[str, object]] = [
+        {"text": "a"} if i < 6 else {"more": i, "text": "b"} for i in range(9)
+    ]
+    del records[8]["text"]
+    table = files.read(write(tmp_path / "a.jsonl", records))
+    assert table.column("text") == ["a"] * 6 + ["b"] * 2 + [None]
+    assert table.column("more") == [None] * 6 + [6, 7, 8]
+    with pytest.raises(DataError, match=r"a\.jsonl, line 9: text=None"):
+        table.require_texts(["text"])

@@ -279,7 +279,7 @@ def test_any_damage(
         assert line or any(words in message for words in whole_file), message
         assert (line or 1) <= len(LINE_END.split(content))
     if suffix == ".jsonl" and (wrong := sound_lines(in_utf8(content))[1]):
-        elsewhere = ("columns differ", "expected an object", "is empty", "two values of the name")
+        elsewhere = ("expected an object", "is empty", "two values of the name")
         assert line in wrong or any(words in message for words in elsewhere)
     _require_printable(message)
 
@@ -305,7 +305,6 @@ DAMAGED_RECORDS: dict[str, Callable[[Record, str], Any]] = {
     "deep nesting": lambda r, key: Raw(f'{{"{key}": {"[" * 800}{"]" * 800}}}'),
     "very deep nesting": lambda r, key: Raw(f'{{"{key}": {"[" * 9000}{"]" * 9000}}}'),
     "a missing column": lambda r, key: {k: v for k, v in r.items() if k != key},
-    "another column": lambda r, key: {**r, "more": 1},
     "no column": lambda r, key: {},
     "no object": lambda r, key: list(r.values()),
     "a cut line": lambda r, key: Raw(json.dumps(r, ensure_ascii=False)[:-3]),

@@ -27,19 +27,26 @@ FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=vali
 # What each task is run with, and the records that it can use.
 OPTIONS = {
     "text_classification": ("task.text_columns=[text]", "model=tiny_bert"),
+    "text_regression": ("model=tiny_bert",),
     "token_classification": ("model=tiny_bert",),
     "masked_lm": ("model=tiny_bert",),
     "translation": ("model=tiny_marian",),
 }
 GOOD: dict[str, list[dict[str, Any]]] = {
     "text_classification": [{"text": f"word {i}", "label": i % 2} for i in range(8)],
+    "text_regression": [{"text": f"word {i}", "score": i / 2} for i in range(8)],
     "token_classification": [
         {"tokens": ["Ann", "saw", "Rome"], "ner_tags": ["B-PER", "O", "B-LOC"]} for _ in range(8)
     ],
     "masked_lm": [{"text": "the cat sat on the mat"} for _ in range(8)],
     "translation": [{"zh": "你好吗？", "ja": "お元気ですか。"} for _ in range(8)],
 }
-TEXTS, WORDS, _, PAIRS = GOOD.values()
+TEXTS, NUMBERS, WORDS, _, PAIRS = GOOD.values()
+
+
+def scored(*scores: Any) -> dict[str, str]:
+    """Training records of which the last ones have these numbers."""
+    return {"train.jsonl": lines(*NUMBERS, *({"text": "a", "score": s} for s in scores))}
 
 
 def lines(*records: Any) -> str:
@@ -170,6 +177,66 @@ CASES: dict[str, dict[str, Case]] = {
             {"train.conll": "Ann B-PER\nsaw\n"},
             ("data.train_file=train.conll",),
             ("train.conll, line 2", "expected a word and a tag", "'saw'"),
+        ),
+    },
+    "text_regression": {
+        "a word for a number": (
+            scored(1, "four"),
+            (),
+            ("train.jsonl, line 10: score='four' is of type str",),
+        ),
+        "NaN": (
+            {"validation.jsonl": lines({"text": "a", "score": "NaN"})},
+            (),
+            ("validation.jsonl, line 1: score='NaN' is no number",),
+        ),
+        "no number at all": (scored(None), (), ("line 9: score=None is no number",)),
+        "a truth value": (
+            {"train.jsonl": lines({"text": "a", "score": True})},
+            (),
+            ("line 1: score=True",),
+        ),
+        "a list": (
+            {"validation.jsonl": lines({"text": "a", "score": [1]})},
+            (),
+            ("validation.jsonl, line 1",),
+        ),
+        "infinite in CSV": (
+            {"train.csv": "text,score\na,1\nb,-inf\n"},
+            ("data.train_file=train.csv",),
+            ("train.csv, line 3: score='-inf' is no number",),
+        ),
+        "digits in groups": (
+            {"train.csv": "text,score\na,1\nb,1_000\n"},
+            ("data.train_file=train.csv",),
+            ("train.csv, line 3: score='1_000' is no number",),
+        ),
+        "nothing to learn": (
+            {"train.jsonl": lines(*({"text": f"a {i}", "score": 0.1} for i in range(8)))},
+            (),
+            ("train.jsonl: score has the mean 0.1", "there is nothing to learn"),
+        ),
+        "lost in rounding": (
+            {"train.jsonl": lines(*({"text": f"a {i}", "score": 1e9 + i} for i in range(8)))},
+            (),
+            ("the mean 1e+09 and the standard deviation 2.29", "subtract their mean"),
+        ),
+        "no such column": (
+            {},
+            ("task.label_column=scroe",),
+            ("no column 'scroe'", "did you mean 'score'"),
+        ),
+        "a scorer for labels": (
+            {"train.jsonl": lines(*({"text": f"a {i}", "score": i % 2} for i in range(8)))},
+            (
+                "+task.metrics.x={_target_: expkit.metrics.scikit.Scikit, scorer: balanced_accuracy}",
+            ),
+            ("task.metrics.x: balanced_accuracy_score of scikit-learn", "such as 0.0: ValueError"),
+        ),
+        "a scorer for probabilities": (
+            {},
+            ("+task.metrics.x={_target_: expkit.metrics.scikit.Scikit, scorer: roc_auc}",),
+            ("task.metrics.x: roc_auc_score of scikit-learn, which needs probabilities",),
         ),
     },
     "masked_lm": {

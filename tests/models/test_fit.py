@@ -5,6 +5,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -190,6 +191,7 @@ PADDING_COUNTS = {
 TASKS = {
     "single": ["task=text_classification", "task.text_columns=[text]", "task.max_length=48"],
     "pair": ["task=text_classification", "task.max_length=48"],
+    "number": ["task=text_regression", "task.max_length=48"],
     "tokens": ["task=token_classification", "task.max_length=48", "task.stride=8"],
     "masked": ["task=masked_lm", "task.block_size=16", "task.remainder=keep"],
     "translation": [
@@ -207,6 +209,7 @@ def record(i: int) -> dict[str, Any]:
         "sentence1": text,
         "sentence2": other,
         "label": "ab"[i % 2],
+        "score": 20 + i / 2,
         "tokens": text.split(),
         "ner_tags": tags,
         "en": text,
@@ -279,10 +282,38 @@ def test_predictions_do_not_depend_on_the_batch(found: str, name: str) -> None:
         require_independence(model, task, data)
         records = [{column: record(i)[column] for column in task.columns} for i in rows[:5]]
         alone_answers = [task.answer(model, given, [asked])[0] for asked in records]
-        assert task.answer(model, given, records) == alone_answers
+        together = task.answer(model, given, records)
+        if name == "number":
+            found, together = (
+                [rows[0]["prediction"] for rows in a] for a in (alone_answers, together)
+            )
+            alone_answers = pytest.approx(found, rel=1e-5)
+        assert together == alone_answers
     one_by_one = EvalSet(data.split, data.encoded, given, data.collate, 1)
     together, single = (evaluate(model, task, d).metrics["loss"] for d in (data, one_by_one))
     assert together == pytest.approx(single, rel=1e-5)
+
+
+@pytest.mark.parametrize("found", KINDS)
+def test_a_model_of_numbers_gives_them_in_their_own_units_once_it_is_finished(found: str) -> None:
+    """And one that goes on to learn from there gives standardised numbers again."""
+    task, model, given, data = prepared(KINDS[found], "number")
+    batch = data.batch(list(range(len(data.encoded))))
+    before = logits(task, model, data, list(range(len(data.encoded))))
+    predicted = task.predictions(model, given, batch, before)
+    mean, scale = model.config.target_mean, model.config.target_scale
+    assert predicted == pytest.approx((before[:, 0] * scale + mean).tolist(), rel=1e-5)
+    task.finish(model)
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    with inference(model):
+        assert model(**inputs).logits[:, 0].tolist() == pytest.approx(predicted, rel=1e-5)
+    after = logits(task, model, data, list(range(len(data.encoded))))
+    assert after.tolist() == pytest.approx(np.array(before.tolist()), abs=1e-4)
+    task.head().configure(model, given)
+    assert not model.config.gives_targets
+    with inference(model):
+        again = model(**inputs).logits
+    assert again.tolist() == pytest.approx(np.array(before.tolist()), abs=1e-4)
 
 
 @pytest.mark.parametrize("found", PADDING_COUNTS)

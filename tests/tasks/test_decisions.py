@@ -11,7 +11,16 @@ from transformers import BertConfig
 
 from expkit.metrics.calibration import BINS, ECE, binned
 from expkit.metrics.classification import F1, Accuracy
-from expkit.tasks.decisions import KEY, PARTS, Decision, Decisions, choose_for, parts_of
+from expkit.metrics.multilabel import MultiLabel
+from expkit.tasks.decisions import (
+    KEY,
+    PARTS,
+    Decision,
+    Decisions,
+    choose_for,
+    choose_for_several,
+    parts_of,
+)
 from expkit.terminal.errors import UserError
 
 METRICS = {"accuracy": Accuracy(), "f1": F1()}
@@ -103,6 +112,42 @@ def test_what_was_chosen_goes_through_the_config_of_the_model() -> None:
     decision = Decision.of(config)
     probabilities = decision.probabilities(fresh, False)
     assert np.array_equal(decision.labels(probabilities, False), expected[1])
+
+
+@pytest.mark.parametrize("score", ["f1_micro", "f1_macro", "f1_b", "subset_accuracy"])
+def test_no_other_threshold_of_one_of_several_labels_is_better(score: str) -> None:
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(40, 3))
+    true = (rng.random((40, 3)) < 0.3 + 0.2 * logits).astype(int)
+    metric, names = MultiLabel(), {"label_names": ["a", "b", "c"]}
+    decisions = Decisions("tune", calibrates=False, has_several=True)
+    decisions.choose = choose_for_several(score, {"multilabel": metric}, names)
+    chosen = Decision(**decisions.settle(logits.tolist(), true, [0])[KEY])
+    probabilities = Decision().probabilities(logits, True)
+
+    def scored_by(thresholds: Any) -> float:
+        made = (probabilities >= thresholds).astype(int).tolist()
+        return metric._compute(made, true.tolist(), **names)[score]
+
+    best = scored_by(chosen.thresholds)
+    assert best > scored_by([0.5] * 3)
+    for label in range(3):
+        for p in [*probabilities[:, label], 2.0]:
+            others = list(chosen.thresholds or ())
+            others[label] = p
+            assert scored_by(others) <= best + 1e-12
+    fitted = decisions.read(logits.tolist(), true, [0])[1]
+    assert fitted.shape == true.shape
+    assert not np.array_equal(fitted, chosen.labels(probabilities, True)), "cross-fitted"
+    assert np.array_equal(
+        decisions.read(logits.tolist(), true, [1])[1], chosen.labels(probabilities, True)
+    )
+
+
+def test_a_score_that_no_thresholds_of_labels_are_chosen_for() -> None:
+    names = {"label_names": ["a", "b"]}
+    with pytest.raises(UserError, match=r"task.tune_for='map'.*f1_macro"):
+        choose_for_several("map", {"multilabel": MultiLabel()}, names)
 
 
 def test_without_a_choice_nothing_is_kept() -> None:

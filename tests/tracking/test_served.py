@@ -20,7 +20,9 @@ from expkit.tracking.store import connect
 LOADS = r"(mlflow\.\w+\.load_model|AutoModel\w+\.from_pretrained)\(.*?\)"
 AUTO_CLASSES = {
     "text_classification": "AutoModelForSequenceClassification",
+    "text_regression": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
+    "multilabel_classification": "AutoModelForSequenceClassification",
     "masked_lm": "AutoModelForMaskedLM",
     "translation": "AutoModelForSeq2SeqLM",
 }
@@ -32,11 +34,19 @@ TEXTS = {
 WITHOUT_EXPKIT = """
 import json, sys
 sys.modules["expkit"] = None  # importing it fails
-import mlflow
+import mlflow, torch
 from transformers import *
 loads, text, task = json.loads(sys.argv[1])
 served, pipeline, components, model = loads
-print(json.dumps(eval(served).predict([text]), default=str))
+answered = eval(served).predict([text])
+if task == "multilabel_classification":
+    labels, scores = answered.iloc[0][["labels", "scores"]]
+    (all_labels,) = eval(pipeline)([text], top_k=None)
+    assert {a["label"]: round(a["score"], 5) for a in all_labels} == {k: round(v, 5) for k, v in scores.items()}
+    assert len(scores) == 4 and labels == [name for name, p in scores.items() if p >= 0.5], scores
+    logits = eval(model)(**eval(components)["tokenizer"](text, return_tensors="pt")).logits[0]
+    assert (logits.sigmoid() - torch.tensor(list(scores.values()))).abs().max() < 1e-5
+print(json.dumps(answered, default=str))
 components = eval(components)
 texts = text if isinstance(text, dict) else {"text": text}
 ids = components["tokenizer"](**texts, return_tensors="pt")

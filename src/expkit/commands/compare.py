@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> bool:
     """Print the table, and write the files that were asked for."""
-    from expkit.comparison import plot, report
+    from expkit.comparison import glue, plot, report
     from expkit.comparison.groups import grouped, metrics_to_show, require_scored
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> bool:
     groups = grouped(jobs)
     metrics = metrics_to_show(groups, options.metrics, group) if groups else []
     report.show(selection.title, groups, jobs, metrics)
+    for title, (columns, rows) in selection.glue.items():
+        glue.show(title, columns, rows)
     if options.set == VALIDATION and any(job.fold for of_one in groups for job in of_one.jobs):
         try:
             differences = _over_folds(groups, options)
@@ -181,7 +183,7 @@ def _differences(
     found = paired_bootstrap(pairs, options.resamples, options.seed)
     for word, name in zip(("\nfirst", "second"), names, strict=True):
         tell(f"{word} = {name}")
-    count = pairs[0][0].values.shape[0]
+    count = len(pairs[0][0])
     title = f"paired bootstrap: second − first on {count} examples, {options.resamples} resamples"
     table(title, *report.difference_cells(found))
     return found

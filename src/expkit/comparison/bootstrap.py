@@ -4,15 +4,18 @@ The paired bootstrap of Koehn (2004, https://aclanthology.org/W04-3250) draws th
 replacement, scores both systems on the same draw, and repeats this many times.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from expkit.metrics.statistics import Scores, Statistics
+from expkit.comparison.paired import Resampled
+from expkit.metrics.statistics import Scores
 
 CELLS = 5_000_000  # numbers in memory at a time, in an array of (resamples, examples)
 INTERVAL = (2.5, 97.5)  # percentiles
+LEAST_DEFINED = 0.95  # of the draws: with fewer, there is no interval
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Difference:
     """The scores of two systems by one metric, and how certain their difference is.
 
     `low` and `high` bound the middle 95 % of the resampled differences. `p` is computed as in sacreBLEU's
-    paired bootstrap.
+    paired bootstrap. All three are NaN if the scores are undefined in too many draws.
     """
 
     metric: str
@@ -45,28 +48,29 @@ class Interval:
     high: float | None = None
 
 
-def interval(statistics: Statistics, resamples: int, seed: int) -> dict[str, Interval]:
+def interval(statistics: Resampled, resamples: int, seed: int) -> dict[str, Interval]:
     """Return the percentile interval of each score (Efron 1979, https://doi.org/10.1214/aos/1176344552)."""
-    examples = statistics.values.shape[0]
+    examples = len(statistics)
     real = statistics.resampled(np.ones((1, examples)))
     draws = _draws(examples, resamples, np.random.default_rng(seed))
     drawn = [statistics.resampled(weights) for weights in draws]
     found = {}
     for name, score in real.items():
-        low, high = np.percentile(np.concatenate([part[name] for part in drawn]), INTERVAL)
-        found[name] = Interval(float(score[0]), float(low), float(high))
+        defined = _defined(np.concatenate([part[name] for part in drawn]))
+        bounds = np.percentile(defined, INTERVAL).tolist() if len(defined) else ()
+        found[name] = Interval(float(score[0]), *bounds)
     return found
 
 
 def paired_bootstrap(
-    pairs: Sequence[tuple[Statistics, Statistics]], resamples: int, seed: int
+    pairs: Sequence[tuple[Resampled, Resampled]], resamples: int, seed: int
 ) -> list[Difference]:
     """Compare every score that both systems have; all metrics see the same draws.
 
     `pairs` holds for each metric the statistics of both systems on the same examples, and `resamples` is
     the number of draws.
     """
-    examples = pairs[0][0].values.shape[0]
+    examples = len(pairs[0][0])
     everything = np.ones((1, examples))
     found = []
     drawn: list[list[tuple[Scores, Scores]]] = [[] for _ in pairs]
@@ -77,11 +81,19 @@ def paired_bootstrap(
         scores = first.resampled(everything), second.resampled(everything)
         for name in (name for name in scores[0] if name in scores[1]):
             real = [float(of_system[name][0]) for of_system in scores]
-            differences = np.concatenate([two[name] - one[name] for one, two in parts])
-            low, high = np.percentile(differences, INTERVAL)
-            p = p_value(differences, real[1] - real[0])
-            found.append(Difference(name, real[0], real[1], float(low), float(high), p))
+            defined = _defined(np.concatenate([two[name] - one[name] for one, two in parts]))
+            low = high = p = math.nan
+            if len(defined):
+                low, high = np.percentile(defined, INTERVAL).tolist()
+                p = p_value(defined, real[1] - real[0])
+            found.append(Difference(name, real[0], real[1], low, high, p))
     return found
+
+
+def _defined(values: np.ndarray) -> np.ndarray:
+    """The values that are numbers; none if too many draws had no score, such as a correlation of equal numbers."""
+    defined = values[~np.isnan(values)]
+    return defined if len(defined) >= LEAST_DEFINED * len(values) else defined[:0]
 
 
 def p_value(differences: np.ndarray, real: float) -> float:

@@ -15,7 +15,7 @@ from expkit.comparison.bootstrap import Interval, interval
 from expkit.comparison.paired import statistics_of
 from expkit.config.components import Metrics
 from expkit.metrics.names import key_of
-from expkit.metrics.outcomes import Outcomes, digest, taken_by
+from expkit.metrics.outcomes import Outcomes, digest
 from expkit.metrics.result import FINAL
 
 # The outcomes of the runs of a configuration, by (seed, fold).
@@ -74,23 +74,12 @@ def scores_of(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Score outcomes by their metrics, which `settings` describes, with 95 % intervals.
-
-    A metric without a method `statistics` has no interval.
-    """
+    """Score outcomes by their metrics, which `settings` describes, with 95 % intervals."""
     found: dict[str, Interval] = {}
     for part in outcomes:
         for name in part.metrics:
             metric = Metrics({name: settings[name]})[name]
-            if hasattr(metric, "statistics"):
-                found |= interval(statistics_of(metric, part), resamples, seed)
-            else:
-                given = {"predictions": part.predictions, "references": part.references}
-                further = taken_by(metric._compute, part.settings)
-                scores = metric.compute(
-                    **{k: v for k, v in given.items() if v is not None}, **further
-                )
-                found |= {score: Interval(float(value)) for score, value in scores.items()}
+            found |= interval(statistics_of(metric, part), resamples, seed)
     return found
 
 

@@ -1,5 +1,6 @@
 """Group jobs that differ only in their seed, and find what differs between the groups."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from expkit.config.direction import DIRECTIONS, MAXIMIZE, MINIMIZE
 from expkit.config.fingerprint import IRRELEVANT
+from expkit.config.glue import task_in
 from expkit.config.set_names import wrong_name
 from expkit.metrics.names import key_of
 from expkit.metrics.result import FINAL, VALIDATION, final_of
@@ -89,13 +91,20 @@ class Group:
     @property
     def contest(self) -> tuple[str, str, str]:
         """Return what two groups must share for one of them to be the better."""
-        return self.jobs[0].params.get(TASK, ""), self.objective, self.direction
+        params = self.jobs[0].params
+        of_glue = task_in({key: params.get(f"data.{key}") for key in ("_target_", "task")})
+        return f"{params.get(TASK, '')} {of_glue}".strip(), self.objective, self.direction
 
     @property
     def best_job(self) -> ComparedRun:
-        """Return the job with the best objective; the first one if nothing says what is better."""
+        """Return the job with the best objective; the first one if nothing says what is better.
+
+        A value that is not defined, NaN, is worse than any other.
+        """
         sign = SIGNS[self.direction]
-        return min(self.jobs, key=lambda job: sign * job.metrics.get(self.objective, float("nan")))
+        values = [job.metrics.get(self.objective, math.nan) for job in self.jobs]
+        numbers = [math.inf if math.isnan(value) else sign * value for value in values]
+        return self.jobs[numbers.index(min(numbers))]
 
     def values(self, metric: str) -> list[float]:
         """Return the value of each job that has the metric."""

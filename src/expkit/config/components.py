@@ -48,18 +48,20 @@ class Metrics(Mapping[str, Any]):
 
     def __init__(self, nodes: Mapping[Any, Any]) -> None:
         self._nodes = {str(name): node for name, node in nodes.items()}
-        self._made: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}
         for name, node in self._nodes.items():
             if set(node) != {"_target_"} or package_of(node["_target_"]) != "expkit":
                 self[name]
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
+        if name not in self.made:
             node = self._nodes[name]
-            self._made[name] = _explained(
+            self.made[name] = _explained(
                 lambda: instantiate(node, _convert_="all"), f"task.metrics.{name}", node["_target_"]
             )
-        return self._made[name]
+            if hasattr(self.made[name], "score_name"):
+                self.made[name].score_name = name
+        return self.made[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)

@@ -5,10 +5,10 @@ sets variables of the environment, before the first line of expkit runs. A file 
 such as the `run.yaml` of a run, must not decide about these; the command line may.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -58,7 +59,9 @@ def watch_composition() -> None:
         run_mode: RunMode,
         **options: Any,
     ) -> DictConfig:
-        cfg = compose(self, config_name, overrides, run_mode, **options)
+        made = partial(compose, self, config_name, run_mode=run_mode, **options)
+        is_sweep = run_mode == RunMode.MULTIRUN
+        cfg = _of_sweep(made, overrides) if is_sweep else made(overrides=overrides)
         texts.restore(cfg, overrides)
         if cfg.hydra.mode is None and makes_folds(cfg):
             OmegaConf.update(cfg, "hydra.mode", RunMode.MULTIRUN)
@@ -69,6 +72,23 @@ def watch_composition() -> None:
         return cfg
 
     ConfigLoaderImpl.load_configuration = watched  # type: ignore[method-assign,assignment]
+
+
+def _of_sweep(made: Callable[..., DictConfig], overrides: list[str]) -> DictConfig:
+    """The configuration of a sweep, which need not have each key that was typed: its jobs may choose a group that has it.
+
+    What no job has is refused when the jobs are composed.
+    """
+    try:
+        return made(overrides=overrides)
+    except ConfigCompositionException as error:
+        key = str(getattr(error.__cause__, "full_key", None))
+        known = [text for text in overrides if typed_value(text)[0] != key]
+        if len(known) == len(overrides) or key.startswith("hydra."):
+            raise
+    cfg = _of_sweep(made, known)
+    cfg.hydra.overrides.task = [o for o in overrides if o not in cfg.hydra.overrides.hydra]
+    return cfg
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

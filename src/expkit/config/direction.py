@@ -1,7 +1,8 @@
 """Whether less or more of the objective is better; everything that compares scores asks here.
 
-The class of a metric says it by an attribute `direction`: one word for all of its scores, or a mapping
-from their names to one of the words. The key `direction` of the configuration says it where no class does.
+The class of a metric says it by an attribute `direction`: one word for all of its scores, a mapping from their
+names to one of the words, or a static method that returns either for the settings of the metric. The key
+`direction` of the configuration says it where no class does.
 """
 
 import importlib
@@ -52,7 +53,7 @@ def known_scores(task: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
     metrics = task.get("metrics")
     # A task of the user's own may take something else by that name.
     for key, node in metrics.items() if isinstance(metrics, Mapping) else ():
-        declared = _attribute(str(node["_target_"]))
+        declared = _declared(node)
         names = node.get("names", declared if isinstance(declared, Mapping) else [key])
         yield from ((str(name), node) for name in names)
 
@@ -62,8 +63,15 @@ def _said_by_metric(task: Mapping[str, Any], score: str) -> tuple[str, Any]:
     owner = owner_of(task, score)
     if owner is None:
         return ("expkit", MINIMIZE) if score == "loss" else ("the class of its metric", None)
-    said = _attribute(str(owner["_target_"]))
+    said = _declared(owner)
     return str(owner["_target_"]), said.get(score) if isinstance(said, Mapping) else said
+
+
+def _declared(metric: Mapping[str, Any]) -> Any:
+    """What the class of a metric says of its scores, or its static method for the settings of the metric."""
+    said = _attribute(str(metric["_target_"]))
+    settings = {key: value for key, value in metric.items() if key != "_target_"}
+    return said(**settings) if callable(said) else said
 
 
 def _attribute(target: str) -> Any:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from expkit.config import glue
 from expkit.config.data_files import Files, files_of, kind_of
 from expkit.config.targets import (
     LIBRARIES,
@@ -52,6 +53,8 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
             data[key] = digest_of_files(value)
         elif key == "eval_files" and value is not None:
             data[key] = {name: digest_of_files(files) for name, files in value.items()}
+    if of_glue := glue.files_in(data):
+        data["path"] = {name: digest_of_files(str(file)) for name, file in of_glue.items()}
     folder = Path(str(model.get("path", ""))).expanduser()
     if model.get("path") and folder.is_dir():
         model["path"] = digest_of(folder)

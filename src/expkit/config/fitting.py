@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from expkit.config import set_names
+from expkit.config import glue, set_names
 from expkit.config.data_files import problems_of, unusable
 from expkit.config.direction import known_scores, owner_of
 from expkit.config.project import is_file_name
@@ -85,6 +85,13 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:
+    for file in glue.files_in(data).values():
+        for name, why in problems_of(str(file)):
+            yield (
+                f"data.path={data['path']!r}: {name}: {why}; expected the folder of GLUE's download, the folder "
+                f"{glue.tasks()[data['task']]['title']} in it, or {glue.HUB} for the hub"
+            )
+            return
     if data["_target_"] != "expkit.data.files.load":
         return
     if (conll := data.get("conll")) is not None:
@@ -167,11 +174,18 @@ def _conll(conll: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _labels(task: Mapping[str, Any]) -> Iterator[str]:
-    names = task.get("labels") if task["_target_"].startswith("expkit.tasks.") else None
-    name, count = Counter(names or [""]).most_common(1)[0]
-    if names and (count > 1 or len(names) == 1 or not all(map(str.strip, names))):
-        first = f"; {name!r} is there {count} times" if count > 1 else ""
-        yield f"task.labels={names!r}: expected at least two names, each of them once and none blank{first}"
+    given = {} if not task["_target_"].startswith("expkit.tasks.") else task
+    for key in ("labels", "label_columns"):
+        names = given.get(key)
+        name, count = Counter(names or [""]).most_common(1)[0]
+        if names is not None and (count > 1 or len(names) < 2 or not all(map(str.strip, names))):
+            first = f"; {name!r} is there {count} times" if count > 1 else ""
+            yield f"task.{key}={names!r}: expected at least two names, each of them once and none blank{first}"
+    if "label_columns" in given and given["label_columns"] is given["label_column"] is None:
+        yield "task.label_column=null: name the column of the labels, or one for each in task.label_columns"
+    for key in ("label_column", "label_separator", "labels") if given.get("label_columns") else ():
+        if given[key] is not None:
+            yield f"task.{key}={given[key]}: task.label_columns says which labels there are; set the former to null"
 
 
 def _model_path(path: str) -> Iterator[str]:

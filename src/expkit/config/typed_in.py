@@ -10,7 +10,8 @@ from expkit.config.checks import check
 from expkit.config.project import require_outputs
 from expkit.config.texts import as_typed
 
-PATHS = ("data.train_file", "data.validation_file", "data.test_file", "model.path")
+# data.path and model.path may also be names on the hub.
+PATHS = (*(f"data.{s}_file" for s in ("train", "validation", "test")), "data.path", "model.path")
 
 
 def where_typed() -> Path:
@@ -27,5 +28,5 @@ def check_where_typed(cfg: DictConfig) -> None:
     require_outputs()
     for key in PATHS if typed_in != Path.cwd() else ():
         path = OmegaConf.select(cfg, key)
-        if path and (typed_in / path).exists():  # model.path may also be a name on the hub
+        if path and (typed_in / path).exists():
             OmegaConf.update(cfg, key, str(typed_in / path))

@@ -47,11 +47,10 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
     Args:
         options: `delimiter` and `quoting`, each None if it is to be found.
     """
-    csv.field_size_limit(LONGEST_CELL)
     lines = partial(lines_of, file, encoding, newline="")
     delimiter = "\t" if options.get("delimiter") == "tab" else options.get("delimiter")
     dialect = _dialect(lines, delimiter, options.get("quoting"))
-    rows = _rows(lines, dialect)
+    rows = rows_of(lines, dialect)
     line, names = next(rows, (0, []))
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(
@@ -67,8 +66,9 @@ def records(file: Path, encoding: str | None, options: Mapping[str, Any]) -> Loc
         yield line, dict(zip(names, row, strict=True))
 
 
-def _rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def rows_of(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     """All rows but blank ones, each with the number of the line on which it begins."""
+    csv.field_size_limit(LONGEST_CELL)
     quoting = QUOTINGS[dialect.quoting]
     rows = csv.reader(lines(), delimiter=dialect.delimiter, quoting=quoting, strict=True)
     line = 1
@@ -87,7 +87,7 @@ def _rows(lines: Lines, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 def _look(lines: Lines, dialect: Dialect) -> Look:
     look = Look()
     try:
-        for _, row in _rows(lines, dialect):
+        for _, row in rows_of(lines, dialect):
             marked = [cell for cell in row if cell.startswith('"')]
             if not look.columns:
                 look = Look(len(row), fits=True, header=bool(marked))
@@ -132,7 +132,7 @@ def _in_header(lines: Lines, quoting: str) -> list[str]:
     widths = dict.fromkeys(DELIMITERS, 0)
     for one in DELIMITERS:
         with suppress(DataError):
-            widths[one] = len(next(_rows(lines, Dialect(one, quoting)), (0, []))[1])
+            widths[one] = len(next(rows_of(lines, Dialect(one, quoting)), (0, []))[1])
     wide = [one for one in DELIMITERS if widths[one] > 1]
     return sorted(wide, key=lambda one: -widths[one]) or [*DELIMITERS, NO_DELIMITER]
 

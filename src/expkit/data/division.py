@@ -19,6 +19,7 @@ from expkit.data.splits import Split, Splits, digest_of_value
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, nearest
 
+Lists = Sequence[list[int]]
 Deal = dict[str, list[int]]  # the numbers of the examples of each split, in their order
 
 # What `data.split_column` may say, and the split it means; the `datasets` library knows these names of files.
@@ -88,7 +89,7 @@ def divided(data: Undivided, inputs: Sequence[Any], strata: Sequence[Any] | None
 
     Args:
         inputs: what the model is asked in each example; equal inputs stay in one split.
-        strata: the label of each example, whose shares are kept; None if the task has none.
+        strata: the label of each example, or a list of its labels, whose shares are kept; None if the task has none.
 
     Raises:
         DataError: a split would be empty, a label has fewer examples than there are folds, or a column does
@@ -172,7 +173,9 @@ def _dealt(split: Split, units: np.ndarray, strata: Sequence[Any], how: Division
         raise DataError(
             f"{split.source}: all of its examples belong to {why}, so nothing can be divided"
         )
-    labels = _numbered(strata)
+    kinds = [(label or [None]) if isinstance(label, list) else [label] for label in strata]
+    flat = iter(_numbered(label for of_example in kinds for label in of_example).tolist())
+    labels = [[next(flat) for _ in of_example] for of_example in kinds]
     members = np.split(np.argsort(units, kind="stable"), np.cumsum(np.bincount(units))[:-1])
     order = np.random.default_rng(how.seed).permutation(len(members)).tolist()
     shuffled = [members[unit].tolist() for unit in order]
@@ -192,32 +195,35 @@ def _dealt(split: Split, units: np.ndarray, strata: Sequence[Any], how: Division
             dict.fromkeys(range(how.folds), 1 / how.folds),
         ).values()
     )
-    _require_labels(split, folds, strata, how)
+    _require_labels(split, folds, kinds, how)
     chosen = (how.fold or 1) - 1
     train = sorted(i for fold in (*folds[:chosen], *folds[chosen + 1 :]) for i in fold)
     return {"train": train, "validation": folds[chosen], "test": parts["test"]}
 
 
 def _by_shares(
-    units: Sequence[list[int]], labels: np.ndarray, shares: Mapping[Any, float], first: Any = None
+    units: Lists, labels: Lists, shares: Mapping[Any, float], first: Any = None
 ) -> dict[Any, list[int]]:
     """Deal out units, which are lists of examples, in their order.
 
     A part that lacks all of a unit's examples comes before one that lacks them in part only. Of several the
     one that lacks most examples in all gets the unit. So the number of examples of a label in each part is its
     share, rounded up or down, if the units are single examples, and the parts have their shares of all examples too.
+    With several labels of an example that is nearly so: the rarest come first (doi.org/10.1007/978-3-642-23808-6_10).
 
     Args:
-        labels: the number of each example's label.
+        labels: the numbers of each example's labels.
         first: the part that gets the first unit with a label.
     """
-    totals = np.bincount(labels[[i for unit in units for i in unit]])
+    totals = np.bincount([label for unit in units for i in unit for label in labels[i]])
     lacking = {part: (share * totals).tolist() for part, share in shares.items()}
-    in_all = {part: share * float(totals.sum()) for part, share in shares.items()}
+    in_all = {part: share * float(sum(map(len, units))) for part, share in shares.items()}
+    if any(len(of_example) > 1 for of_example in labels):
+        units = sorted(units, key=lambda unit: min(totals[n] for i in unit for n in labels[i]))
     dealt: dict[Any, list[int]] = {part: [] for part in shares}
     seen: set[int] = set()
     for unit in units:
-        counts = Counter(labels[unit].tolist())
+        counts = Counter(label for i in unit for label in labels[i])
         best = first
         if first is None or counts.keys() <= seen:
             best = max(shares, key=lambda part: (-_over(counts, lacking[part]), in_all[part]))
@@ -239,7 +245,7 @@ def _over(counts: Mapping[int, int], lacking: Sequence[float]) -> int:
 
 
 def _require_labels(
-    split: Split, folds: Sequence[Sequence[int]], strata: Sequence[Any], how: Division
+    split: Split, folds: Sequence[Sequence[int]], strata: Sequence[list[Any]], how: Division
 ) -> None:
     """Raise a DataError for a label that too few folds hold.
 
@@ -247,7 +253,9 @@ def _require_labels(
     fold lack it.
     """
     least = 2 if how.group_column else len(folds)
-    holding = Counter(label for fold in folds for label in {strata[i] for i in fold})
+    holding = Counter(
+        label for fold in folds for label in {label for i in fold for label in strata[i]}
+    )
     for label, count in holding.items():
         if count < least:
             named = (

@@ -142,7 +142,8 @@ def _csv(file: Path, reading: Reading) -> Source:
 
 
 def _jsonl(file: Path, reading: Reading) -> Source:
-    return Source(file, "line", json_files.one_a_line(file, reading.encoding))
+    located = json_files.one_a_line(file, reading.encoding)
+    return Source(file, "line", located, has_optional=True)
 
 
 READERS: dict[str, Callable[[Path, Reading], Source]] = {

@@ -27,7 +27,7 @@ FINDINGS = {
     "in_train": "inputs that stand in train",
     "almost_in_train": f"inputs that almost stand in train (similarity {LEAST_SIMILARITY} or more)",
 }
-OF_LABELS = ("repeated", "ambiguous")  # a sentence may be said twice, and have two translations
+OF_ONE_ANSWER = ("repeated", "ambiguous")  # a sentence may be said twice, and have two translations
 
 
 def inspected(
@@ -50,6 +50,7 @@ def inspected(
     train = splits["train"]
     for name, split in splits.items():
         gold, labels, answers = task.gold(split), Counter[str](), array("Q")
+        answer = None
         for of_record, answer in gold or ():
             labels.update(of_record)
             answers.append(digest_of_value(answer))
@@ -58,6 +59,7 @@ def inspected(
         found: dict[str, Any] = {
             "examples": len(split),
             "labels": None if gold is None else dict(labels.most_common()),
+            "one_answer": bool(labels) or isinstance(answer, float),
             "tokens": _lengths(encoded[name]["length"][:], task.max_length),
             "unknown_tokens": _unknown(encoded[name], tokenizer),
             "described": task.describe_split(split, tokenizer) if full else {},
@@ -103,7 +105,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     for name, found in report.items():
         for key in FINDINGS if found["labels"] is not None else ():
             cases = found.get(key, {}).get("cases")
-            if cases and (found["labels"] or key not in OF_LABELS):
+            if cases and (found["one_answer"] or key not in OF_ONE_ANSWER):
                 count = f"{found[key]['count']} of {found['examples']}"
                 yield f"WARNING: {name}: {FINDINGS[key]}: {count}, first {cases[0]}"
         if found["lacks"]:

@@ -26,8 +26,8 @@ def source(file: Path, encoding: str | None) -> Source:
     first, *more = list(islice(filled, 2)) or [""]
     filled.close()
     if more and _is_object(first):
-        return Source(file, "line", one_a_line(file, encoding))
-    return Source(file, "record", _whole(file, encoding))
+        return Source(file, "line", one_a_line(file, encoding), has_optional=True)
+    return Source(file, "record", _whole(file, encoding), has_optional=True)
 
 
 def _is_object(line: str) -> bool:

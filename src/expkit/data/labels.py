@@ -1,4 +1,4 @@
-"""Which label a value of a column stands for, and which number it has.
+"""Which labels the values of a record stand for, and which number each has.
 
 A text is its own label, exactly as it is written. A whole number is its digits; 1.0 is 1 in a column of
 numbers, because one fraction there makes fractions of all. A truth value is `true` or `false`. Nothing
@@ -20,6 +20,7 @@ from expkit.terminal.errors import DataError, nearest
 NUMBER = re.compile(r"\+?(-?\d{1,999})(?:\.0*)?")
 # Controls but for blanks, and variation selectors.
 UNSEEN = re.compile(r"[\0-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufe00-\ufe0f]")
+SWITCHES = {"0": False, "false": False, "1": True, "true": True}
 
 
 class LabelColumn:
@@ -29,7 +30,11 @@ class LabelColumn:
         names: task.labels; empty: those that the training data give to ids, or else hold, sorted.
     """
 
+    holds = "="  # between the name of the column and a label, in messages
+    too_few = "there is nothing to learn"  # with fewer than two labels
+
     def __init__(self, column: str, names: Sequence[str]) -> None:
+        self.columns = [column]
         self._column = column
         self._given = list(names)
         self._adopted: list[str] = []
@@ -51,9 +56,9 @@ class LabelColumn:
         named = self._given or self._adopted or own
         self.names = named or found_names(splits.train, self._column, found[0][1])
         if len(self.names) < 2:
+            found_few = f"one label only, {self.names[0]!r:.60}" if self.names else "no label"
             raise DataError(
-                f"{splits.train.source}: column {self._column!r} holds one label only, "
-                f"{self.names[0]!r:.60}; there is nothing to learn"
+                f"{splits.train.source}: column {self._column!r} holds {found_few}; {self.too_few}"
             )
         # Ids count where names are given, and only where no name can be taken for one.
         is_clear = named and not any(NUMBER.fullmatch(bare(name)) for name in self.names)
@@ -70,12 +75,17 @@ class LabelColumn:
                     raise self._unknown(split, i, label, numbers)
 
     def ids(self, split: Split) -> list[int]:
-        """The number of each record's label."""
+        """The number of each label, record by record."""
         numbers = self._numbers(split)
-        return [numbers[label] for label in self._labels(split)]
+        return [numbers[label] for _, _, label in self._labels(split)]
+
+    def _values(self, split: Split) -> Iterator[tuple[int, Any]]:
+        """Each label as it is written, behind the number of its record."""
+        return enumerate(split.values(self._column))
 
     def _own_names(self, split: Split) -> list[str]:
-        return class_names(split.rows.features[self._column])
+        feature = split.rows.features.get(self._column)
+        return class_names(getattr(feature, "feature", feature))
 
     def _numbers(self, split: Split) -> dict[str, int]:
         """The number of each label that a split may hold."""
@@ -88,32 +98,101 @@ class LabelColumn:
     def _first(self, split: Split) -> dict[str, int]:
         """Each label of a split, with the number of the first record that has it."""
         first: dict[str, int] = {}
-        for i, label in enumerate(self._labels(split)):
+        for i, _, label in self._labels(split):
             first.setdefault(label, i)
         return first
 
-    def _labels(self, split: Split) -> Iterator[str]:
+    def _labels(self, split: Split) -> Iterator[tuple[int, Any, str]]:
+        """For each label: the number of its record, how it is written, and the label."""
         own = self._own_names(split)
         ids = range(len(own))
-        for i, value in enumerate(split.values(self._column)):
+        for i, value in self._values(split):
             label = label_of(value if not own else own[value] if value in ids else None)
             if label is None:
                 plain = "a text that is not blank, a whole number, true or false"
+                plain += "; lists are for task=multilabel_classification" * isinstance(value, list)
                 raise DataError(
-                    f"{split.where(i)}: {self._column}={value!r:.60} is no label; expected "
+                    f"{split.where(i)}: {self._column}{self.holds}{value!r:.60} is no label; expected "
                     f"{f'an id from 0 to {ids[-1]}' if own else plain}"
                 )
-            yield label
+            yield i, value, label
 
     def _unknown(self, split: Split, i: int, label: str, allowed: Iterable[str]) -> DataError:
-        value = split.rows[i][self._column]
+        value = next(value for at, value, found in self._labels(split) if (at, found) == (i, label))
         meant = "" if value == label else f", which is the label {label!r},"
         like = next((name for name in allowed if bare(name) == bare(label)), label)
         mixed = " (other records hold their ids)" if label in self.names else ""
         return DataError(
-            f"{split.where(i)}: {self._column}={value!r:.60}{meant} is not among the labels{mixed}; "
+            f"{split.where(i)}: {self._column}{self.holds}{value!r:.60}{meant} is not among the labels{mixed}; "
             f"{nearest(like, [*allowed] or self.names)}"
         )
+
+
+class LabelSets(LabelColumn):
+    """Reads several labels of each record, or none: lists of names or ids, texts, or columns of 0 and 1.
+
+    Args:
+        columns: one, or one of 0 and 1 for each label, which has the name of the label.
+        separator: what stands between two labels in a text.
+    """
+
+    holds = " holds "
+    too_few = "task=text_classification learns whether a record has one label or not"
+
+    def __init__(self, columns: Sequence[str], separator: str | None, names: Sequence[str]) -> None:
+        super().__init__(", ".join(columns), columns if len(columns) > 1 else names)
+        self.columns = list(columns)
+        self._separator = separator
+
+    def setup(self, splits: Splits) -> None:
+        """Also refuse a label that a record has twice, or that no example of the training split has."""
+        super().setup(splits)
+        for split in splits.named().values():
+            for i, ids in enumerate(self.sets(split)):
+                if len(set(ids)) < len(ids):
+                    twice = self.names[max(ids, key=ids.count)]
+                    raise DataError(f"{split.where(i)}: {self._column} holds {twice!r:.60} twice")
+        found = set(self.ids(splits.train))
+        missing = [name for i, name in enumerate(self.names) if i not in found]
+        if missing and not self._adopted:
+            raise DataError(
+                f"{splits.train.source}: no example has the label {missing[0]!r:.60}, so it cannot be learned; add "
+                "examples, or leave it out of task.labels or task.label_columns"
+            )
+
+    def sets(self, split: Split) -> list[list[int]]:
+        """The numbers of each record's labels."""
+        numbers = self._numbers(split)
+        sets: list[list[int]] = [[] for _ in range(len(split))]
+        for i, _, label in self._labels(split):
+            sets[i].append(numbers[label])
+        return sets
+
+    def written(self, split: Split) -> Iterator[list[Any]]:
+        """The labels of each record as they are written. Raises DataError for what is no list, or not 0 or 1."""
+        for i, values in enumerate(zip(*map(split.values, self.columns), strict=True)):
+            value = values[0]
+            if len(values) > 1:
+                named = zip(self.columns, values, strict=True)
+                value = [name for name, given in named if _is_on(split, i, name, given)]
+            elif self._separator and isinstance(value, str):
+                value = value.split(self._separator) if value else []
+            if not isinstance(value, list):
+                raise DataError(
+                    f"{split.where(i)}: {self._column}={value!r:.60} is no list of labels, which may be empty; a text "
+                    "needs task.label_separator, and one label for each example task=text_classification"
+                )
+            yield value
+
+    def _values(self, split: Split) -> Iterator[tuple[int, Any]]:
+        return ((i, value) for i, values in enumerate(self.written(split)) for value in values)
+
+
+def _is_on(split: Split, i: int, column: str, value: object) -> bool:
+    if (switch := SWITCHES.get(bare(label_of(value) or ""))) is None:
+        allowed = ", ".join(SWITCHES)
+        raise DataError(f"{split.where(i)}: {column}={value!r:.60}: allowed: {allowed}")
+    return switch
 
 
 def label_of(value: object) -> str | None:

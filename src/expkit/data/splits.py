@@ -83,7 +83,7 @@ class Split:
                 number = float(value)
             except (TypeError, ValueError, OverflowError):
                 number = math.nan
-            if isinstance(value, bool) or not math.isfinite(number):
+            if isinstance(value, bool) or not math.isfinite(number) or "_" in str(value):
                 raise DataError(f"{self.where(i)}: {name}={value!r:.60} is no number")
             numbers.append(number)
         return numbers

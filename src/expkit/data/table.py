@@ -30,12 +30,14 @@ class Source:
     Args:
         unit: what the numbers of the records count, `line` or `record`.
         features: what `datasets` says of the columns.
+        has_optional: a record may lack a column that others have; its value is null then.
     """
 
     file: Path
     unit: str
     located: Located
     features: dict[bytes, bytes] = field(default_factory=dict)
+    has_optional: bool = False
     lines: "array[int]" = field(default_factory=lambda: array("q"))  # of what the table holds
 
 
@@ -85,6 +87,8 @@ def _add(
     chunk: list[tuple[int, Record]],
 ) -> None:
     """Add a chunk of records, and to `known` the first value of columns that had none."""
+    if source.has_optional:
+        chunk = _filled(parts, source, known, chunk)
     _require_columns(source, like, known, chunk)
     for column in [column for column, value in known.items() if value is None]:
         values = (record[column] for _, record in chunk)
@@ -98,6 +102,19 @@ def _add(
         _append(parts, part)
     except UNFIT:
         raise _odd_one(source, known, chunk) from None
+
+
+def _filled(
+    parts: list[pa.Table], source: Source, known: Record, chunk: list[tuple[int, Record]]
+) -> list[tuple[int, Record]]:
+    """The records with all columns so far; columns that are new here are null in what was read before."""
+    for line, record in chunk:
+        if not record:
+            raise DataError(f"{source.file}, {source.unit} {line}: is an object without columns")
+        for name in [name for name in record if name not in known]:
+            known[name] = None
+            parts[:] = [part.append_column(name, pa.nulls(len(part))) for part in parts]
+    return [(line, {name: record.get(name) for name in known}) for line, record in chunk]
 
 
 def _append(parts: list[pa.Table], part: pa.Table) -> None:
@@ -134,8 +151,6 @@ def _require_columns(
                 "is the file UTF-8 text?"
             )
     for line, record in located:
-        if not record:
-            raise DataError(f"{file}, {unit} {line}: is an object without columns")
         if record.keys() != columns.keys():
             differing = sorted(record.keys() ^ columns.keys())
             raise DataError(
@@ -155,7 +170,10 @@ def _odd_one(source: Source, first: Record, located: list[tuple[int, Record]]) -
                 return DataError(f"{place} is nested more than {DEEPEST} levels deep")
             if not is_encodable(value):
                 return DataError(f"{place} holds a lone surrogate, which is half of a character")
-            if value is not None and type(value) is not type(known):
+            if value is not None and {type(value), type(known)} not in (
+                {type(known)},
+                {int, float},
+            ):
                 return DataError(
                     f"{place} is of type {type(value).__name__}, but the first value is of type "
                     f"{type(known).__name__}"

@@ -68,10 +68,6 @@ def _widened(
     table: pa.Table, answers: list[list[Record]], has_several_rows: bool, is_csv: bool
 ) -> pa.Table:
     """The table with columns for the predictions; in CSV, lists and objects are JSON text."""
-    for i, field in enumerate(table.schema):
-        if is_csv and pa.types.is_nested(field.type):
-            texts = pa.array([as_json(value) for value in table[i].to_pylist()])
-            table = table.set_column(i, field.name, texts)
     if not has_several_rows and any(len(rows) != 1 for rows in answers):
         raise UserError(
             "task: answers a record with several rows, or none; let it say `has_several_rows = True`"
@@ -79,7 +75,14 @@ def _widened(
     rows = [{"predictions": as_json(r)} if has_several_rows else _columns(*r) for r in answers]
     for name in rows[0]:
         _require_free(table, name)
-        table = table.append_column(name, pa.array([row[name] for row in rows]))
+        values = pa.array([row[name] for row in rows])
+        if values.type == pa.list_(pa.null()):  # a part of the data with nothing but empty lists
+            values = values.cast(pa.list_(pa.string()))
+        table = table.append_column(name, values)
+    for i, field in enumerate(table.schema):
+        if is_csv and pa.types.is_nested(field.type):
+            texts = pa.array([as_json(value) for value in table[i].to_pylist()])
+            table = table.set_column(i, field.name, texts)
     return table
 
 

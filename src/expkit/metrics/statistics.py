@@ -26,6 +26,9 @@ class Statistics:
     values: Any
     scores: Callable[[np.ndarray], Scores]
 
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
     def of_examples(self, examples: np.ndarray, count: int) -> "Statistics":
         """Sum over the items of each of `count` examples; `examples` has an example's number per item."""
         ones = np.ones(len(examples))

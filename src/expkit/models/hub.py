@@ -8,6 +8,7 @@ import datasets
 import huggingface_hub.constants
 from omegaconf import DictConfig
 
+from expkit.config import glue
 from expkit.models.checkpoint import is_on_hub
 
 REACHABLE_WITHIN = 5.0  # seconds
@@ -19,7 +20,9 @@ def go_online_if_asked(cfg: DictConfig) -> None:
     If the hub does not answer, the local cache can still be used. Without this question, the client of
     the hub would try again and again for most of a minute.
     """
-    asks = is_on_hub(cfg.model.get("path", "pkg://")) or cfg.data._target_ == "expkit.data.hub.load"
+    is_glue = glue.task_in(cfg.data) and cfg.data.path == glue.HUB
+    named = is_glue or cfg.data._target_ == "expkit.data.hub.load"
+    asks = named or is_on_hub(cfg.model.get("path", "pkg://"))
     forbidden = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     offline = forbidden or not (asks and _answers(huggingface_hub.constants.ENDPOINT))
     huggingface_hub.constants.HF_HUB_OFFLINE = offline

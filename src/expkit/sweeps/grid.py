@@ -1,6 +1,6 @@
 """A sweep, top to bottom: plan, skip what is finished, launch, launch again, sum up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,7 +10,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
+from expkit.comparison import glue
 from expkit.config.composition import work_has_begun
+from expkit.config.glue import task_in
 from expkit.config.project import project_root, require_outputs
 from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
@@ -108,6 +110,17 @@ def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = (
     opened.conclude(rows, best)
     if records:
         opened.log_folds(records)
+    columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))
+    if cells:
+        opened.log_glue(columns, cells)
+        glue.show(opened.name, columns, cells)
+
+
+def glue_jobs(rows: Sequence[Row], jobs: Sequence[PlannedJob]) -> Iterator[glue.Scored]:
+    """Yield the jobs on tasks of GLUE; the trials of a search are none."""
+    for row, job in zip(rows, jobs, strict=False):
+        if task := task_in(job.config["data"]):
+            yield task, row.differing, row.metrics if row.state == "FINISHED" else {}
 
 
 def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:

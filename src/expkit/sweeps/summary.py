@@ -11,7 +11,10 @@ from expkit.tracking.note import Row, figures, verdicts
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
-    """Return the best jobs, which may tie, for each task and objective; only these can be compared."""
+    """Return the best jobs, which may tie, for each task and objective; only these can be compared.
+
+    Where there are several contests, a job that is alone in its own is the best of nothing.
+    """
     contests: dict[tuple[str, str, str], list[tuple[float, Row]]] = {}
     for row in rows:
         if row.value is not None and row.value == row.value and row.direction:
@@ -20,7 +23,8 @@ def best_rows(rows: Iterable[Row]) -> list[Row]:
     for (_, _, direction), members in contests.items():
         choose = min if direction == MINIMIZE else max
         top = choose(value for value, _ in members)
-        best += [row for value, row in members if value == top]
+        if len(members) > 1 or len(contests) == 1:
+            best += [row for value, row in members if value == top]
     return best
 
 

@@ -1,9 +1,10 @@
-"""Which labels are taken for which others, as a picture."""
+"""Pictures of labels: which are taken for which others, and how well each of several is found."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,21 @@ def draw_confusion(
         values_format=".2f" if shares else "d",
         xticks_rotation="vertical",
     )
+    figure.savefig(file, dpi=120)
+
+
+def draw_by_label(scores: Mapping[str, Sequence[Any]], file: Path) -> None:
+    """F1 as a bar for each label, and how many examples have it; of many labels the most frequent ones."""
+    from matplotlib.figure import Figure
+
+    rows = sorted(zip(scores["support"], scores["f1"], scores["label"], strict=True), reverse=True)
+    shown = rows[:MOST][::-1]
+    figure = Figure(figsize=(7.0, 0.3 * len(shown) + 1.2), layout="constrained")
+    axes = figure.add_subplot(xlim=(0, 1.1), xlabel=f"F1 of {len(shown)} of {len(rows):,} labels")
+    bars = axes.barh(
+        [f"{label(n, LABEL_LIMIT)} ({k:,})" for k, _, n in shown], [r[1] for r in shown]
+    )
+    axes.bar_label(bars, fmt="%.2f")
     figure.savefig(file, dpi=120)
 
 

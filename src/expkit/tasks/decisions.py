@@ -13,6 +13,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax, softmax
 
+from expkit.config.direction import MAXIMIZE, MINIMIZE
+from expkit.metrics.multilabel import MultiLabel
 from expkit.metrics.outcomes import digest, taken_by
 from expkit.terminal.errors import UserError, nearest
 
@@ -20,6 +22,7 @@ Array = np.ndarray
 TUNE = "tune"  # as a threshold
 KEY = "decision"  # in the config of an exported model
 PARTS = 10
+ROUNDS = 5  # over all labels, at most
 MOST = 200  # thresholds that are tried
 TEMPERATURES = (0.05, 20.0)  # the lowest and the highest
 
@@ -199,14 +202,8 @@ def choose_for(score: str, metrics: Mapping[str, Any], arguments: Mapping[str, A
     Raises:
         UserError: no metric has a score of this name.
     """
-    known = {name: metric for metric in metrics.values() for name in _names(metric, arguments)}
-    if score not in known:
-        raise UserError(
-            f"task.tune_for={score!r}: no score that depends on a threshold; {nearest(score, known)}"
-        )
-    metric = known[score]
-    said = metric.direction if isinstance(metric.direction, str) else metric.direction[score]
-    sign = {"minimize": -1.0, "maximize": 1.0}[said]
+    metric = _owner(score, metrics, arguments, [0, 1])
+    sign = _sign(metric, score)
 
     def choose(margins: Array, true: Array, sets: Array) -> Array:
         tried = candidates(margins)
@@ -217,9 +214,57 @@ def choose_for(score: str, metrics: Mapping[str, Any], arguments: Mapping[str, A
     return choose
 
 
-def _names(metric: Any, arguments: Mapping[str, Any]) -> Iterable[str]:
-    """The names of the scores that a metric makes of two labels."""
-    return metric._compute([0, 1], [0, 1], **taken_by(metric._compute, arguments)).keys()
+def choose_for_several(
+    score: str, metrics: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Choose:
+    """The same for the thresholds of several labels, one after the other until none changes any more.
+
+    The score has to be one of `MultiLabel`, which is a function of counts of each label. Raises UserError.
+    """
+    counting = {name: metric for name, metric in metrics.items() if isinstance(metric, MultiLabel)}
+    number = len(arguments["label_names"])
+    metric = _owner(score, counting, arguments, [[1] * number])
+
+    def of_set(margins: Array, true: Array) -> Array:
+        best = np.zeros(number)
+        for _ in range(ROUNDS):
+            before = best.copy()
+            for label in range(number):
+                tried = candidates(margins[:, label])
+                options = margins[:, label] >= tried[:, None]
+                right = np.delete((margins >= best) == true, label, axis=1).all(1)
+                counts = metric.statistics(margins >= best, true, **of_metric)
+                sums = np.tile(counts.values.sum(0), (len(tried), 1))
+                sums[:, label] = options @ true[:, label]
+                sums[:, number + label] = options.sum(1)
+                sums[:, 3 * number] = ((options == true[:, label]) & right).sum(1)
+                best[label] = tried[counts.scores(sums)[score].argmax()]
+            if np.array_equal(best, before):
+                break
+        return best
+
+    of_metric = taken_by(metric.statistics, arguments)
+    return lambda margins, true, sets: np.stack([of_set(margins[s], true[s]) for s in sets])
+
+
+def _owner(
+    score: str, metrics: Mapping[str, Any], arguments: Mapping[str, Any], example: list[Any]
+) -> Any:
+    """The metric that gives a score; `example` holds labels that it can be tried on."""
+    known: dict[str, Any] = {}
+    for metric in metrics.values():
+        further = taken_by(metric._compute, arguments)
+        known |= dict.fromkeys(metric._compute(example, example, **further), metric)
+    if score not in known:
+        raise UserError(
+            f"task.tune_for={score!r}: is no score for which a threshold can be chosen; {nearest(score, known)}"
+        )
+    return known[score]
+
+
+def _sign(metric: Any, score: str) -> float:
+    said = metric.direction if isinstance(metric.direction, str) else metric.direction[score]
+    return {MINIMIZE: -1.0, MAXIMIZE: 1.0}[said]
 
 
 def _of_sets(

@@ -66,7 +66,7 @@ class Task(ABC):
             split.require_texts(self.columns)
 
     def strata(self, split: Split) -> Sequence[Any] | None:
-        """The label of each record, whose shares all splits of a file keep; None if there is none.
+        """The label of each record, or a list of its labels, whose shares all splits of a file keep; None if there is none.
 
         It is asked before `setup`, so the column may hold anything.
         """
@@ -97,8 +97,8 @@ class Task(ABC):
         for column in self.columns:
             yield from split.values(column)
 
-    def labels(self, split: Split) -> Iterable[float]:
-        """The label of each record, as a number. Only `encode` asks for them."""
+    def labels(self, split: Split) -> Iterable[Any]:
+        """The label of each record, as a number or as a list of numbers. Only `encode` asks for them."""
         raise NotImplementedError(f"{type(self).__name__} has to have `labels` or its own `encode`")
 
     def encode(
@@ -191,6 +191,13 @@ class Task(ABC):
     def all_needs(self) -> list[str]:
         """What the metrics of the task need to see."""
         return list(dict.fromkeys(map(needs_of, self.metrics.values())))
+
+    def require_fitting_metrics(self, encoded: Dataset) -> None:
+        """Let metrics that do not fit every kind of label try those of the training split. Raises UserError."""
+        for metric in getattr(self.metrics, "made", self.metrics).values():
+            if hasattr(metric, "require_fit"):
+                further = taken_by(metric.require_fit, self.metric_arguments())
+                metric.require_fit(encoded["labels"][:], **further)
 
     def compute(
         self, predictions: Sequence[Any], references: Sequence[Any] | None, needs: str = LABELS

@@ -1,8 +1,9 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for
+from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for, choose_for_several
 from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
 from expkit.tasks.reliability import draw_reliability
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
@@ -39,17 +40,19 @@ class TextClassification(CrossEntropyTask):
         labels: the names in the order of their ids; None: those that the training data give to
             their ids, or else its values, sorted.
         max_length: in tokens; of a pair, the longer text is cut first.
+        metrics: `evaluate.Metric` objects on label ids.
+        class_weights, label_smoothing: see `CrossEntropyTask`.
         threshold: the least probability of the second of two labels, or "tune": the one with the best score
             on validation.
         tune_for: the objective, or the name of another score to choose the threshold for.
         calibrate: "temperature": divide the logits by the one with the greatest likelihood on validation.
-        metrics: `evaluate.Metric` objects on label ids.
-        class_weights, label_smoothing: see `CrossEntropyTask`.
     """
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    problem_type = "single_label_classification"
     shows_probabilities = False
+    has_several = False  # labels of one example
 
     def __init__(
         self,
@@ -57,12 +60,12 @@ class TextClassification(CrossEntropyTask):
         label_column: str,
         labels: Sequence[str] | None,
         max_length: Annotated[int, at_least(4)],
-        threshold: Annotated[float, above(0, below=1)] | Literal["tune"],
-        tune_for: str,
-        calibrate: Literal["temperature"] | None,
         metrics: "Mapping[str, evaluate.Metric]",
         class_weights: ClassWeights = None,
         label_smoothing: Smoothing = 0.0,
+        threshold: Annotated[float, above(0, below=1)] | Literal["tune"] = 0.5,
+        tune_for: str = "",
+        calibrate: Literal["temperature"] | None = None,
     ) -> None:
         if len(text_columns) not in (1, 2):
             raise UserError(
@@ -73,25 +76,27 @@ class TextClassification(CrossEntropyTask):
         self._labels = LabelColumn(label_column, labels or ())
         self._threshold = threshold
         self._tune_for = tune_for.rpartition("/")[2]
-        self._decisions = Decisions(threshold, calibrate is not None, has_several=False)
+        self._decisions = Decisions(threshold, calibrate is not None, self.has_several)
 
     def setup(self, splits: Splits) -> None:
         """Find the labels in the training split and check the other splits against them."""
         for split in splits.named().values():
-            split.require([*self.columns, self._label_column])
+            split.require([*self.columns, *self._labels.columns])
         super().setup(splits)
         self._labels.setup(splits)
-        if self._threshold != 0.5 and len(self._labels.names) != 2:
+        names, train = self._labels.names, splits.train
+        if self._threshold != 0.5 and len(names) != 2 and not self.has_several:
             raise UserError(
-                f"task.threshold={self._threshold}: is for two labels, but there are "
-                f"{len(self._labels.names)}; set task.threshold=0.5, which takes the most probable one"
+                f"task.threshold={self._threshold}: is for two labels, but there are {len(names)}; set "
+                "task.threshold=0.5, which takes the most probable one"
             )
         if self._threshold == TUNE:
-            on_ids = {name: self.metrics[name] for name in self.metrics_that_need(LABELS)}
-            self._decisions.choose = choose_for(self._tune_for, on_ids, self.metric_arguments())
-        names, train = self._labels.names, splits.train
+            on_labels = {name: self.metrics[name] for name in self.metrics_that_need(LABELS)}
+            choose = choose_for_several if self.has_several else choose_for
+            self._decisions.choose = choose(self._tune_for, on_labels, self.metric_arguments())
+        examples = len(train) if self.has_several else None
         count = partial(self._counts, train)
-        self._weights = weights_of(self._asked_weights, names, count, train.source)
+        self._weights = weights_of(self._asked_weights, names, count, train.source, examples)
 
     def adopt(self, config: PretrainedConfig) -> None:
         """The names of the labels, and what was chosen to read the logits by."""
@@ -99,12 +104,12 @@ class TextClassification(CrossEntropyTask):
         self._labels.adopt([config.id2label[i] for i in range(config.num_labels)])
         self._decisions.adopt(config)
 
-    def strata(self, split: Split) -> list[str | None]:
+    def strata(self, split: Split) -> Sequence[Any]:
         """The labels as they are written."""
         split.require([self._label_column])
         return list(map(label_of, split.values(self._label_column)))
 
-    def gold(self, split: Split) -> Iterator[tuple[list[str], str]]:
+    def gold(self, split: Split) -> Iterator[tuple[list[str], Any]]:
         """The name of the label, which ids in the data stand for."""
         names = (self._labels.names[i] for i in self._labels.ids(split))
         return (([name], name) for name in names)
@@ -113,11 +118,11 @@ class TextClassification(CrossEntropyTask):
         """Sequence classification with the names of the labels in the model's config."""
         return Head(
             "AutoModelForSequenceClassification",
-            {**naming(self._labels.names), "problem_type": "single_label_classification"},
+            {**naming(self._labels.names), "problem_type": self.problem_type},
             configure=_configure,
         )
 
-    def labels(self, split: Split) -> list[int]:
+    def labels(self, split: Split) -> Iterable[Any]:
         """The ids of the labels."""
         return self._labels.ids(split)
 
@@ -134,18 +139,19 @@ class TextClassification(CrossEntropyTask):
 
     def _read(
         self, predictions: list[Any], split: Split, encoded: Dataset
-    ) -> tuple[np.ndarray, list[int]]:
-        """Probabilities (examples, labels) and the ids of the predicted labels."""
-        probabilities, ids = self._decisions.read(
-            predictions, encoded["labels"][:], self.asked(split)
-        )
-        return probabilities, ids.tolist()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (examples, labels) and predicted labels, as those of `_true`."""
+        return self._decisions.read(predictions, self._true(encoded), self.asked(split))
+
+    def _true(self, encoded: Dataset) -> np.ndarray:
+        """The ids of the true labels (examples,); or 0 and 1 (examples, labels) if there are several."""
+        return np.asarray(encoded["labels"][:], dtype=int)
 
     def for_metrics(
         self, predictions: list[Any], split: Split, encoded: Dataset
-    ) -> tuple[list[int], list[int]]:
-        """The ids of the predicted and of the true labels."""
-        return self._read(predictions, split, encoded)[1], encoded["labels"][:]
+    ) -> tuple[list[Any], list[Any]]:
+        """The predicted and the true labels."""
+        return self._read(predictions, split, encoded)[1].tolist(), self._true(encoded).tolist()
 
     def seen_by(self, needs: str, predictions: list[Any], split: Split, encoded: Dataset) -> Seen:
         """Labels, the most probable label with its probability, or the probabilities of all labels."""
@@ -154,11 +160,11 @@ class TextClassification(CrossEntropyTask):
         made, _ = self._read(predictions, split, encoded)
         if needs == CONFIDENCES:
             made = np.stack([made.argmax(1), made.max(1)], axis=1)
-        return made.tolist(), encoded["labels"][:], None
+        return made.tolist(), self._true(encoded).tolist(), None
 
     def settle(self, predictions: list[Any], split: Split, encoded: Dataset) -> dict[str, Any]:
         """The threshold between two labels, and the temperature."""
-        return self._decisions.settle(predictions, encoded["labels"][:], self.asked(split))
+        return self._decisions.settle(predictions, self._true(encoded), self.asked(split))
 
     def remarks(self) -> list[str]:
         """What was chosen on the validation data."""
@@ -177,23 +183,23 @@ class TextClassification(CrossEntropyTask):
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
         """Texts with true and predicted labels, the confusion matrix, and how reliable probabilities are."""
-        true = [self._labels.names[i] for i in encoded["labels"][:]]
-        probabilities, ids = self._read(predictions, split, encoded)
-        predicted = [self._labels.names[i] for i in ids]
+        names, (probabilities, ids) = self._labels.names, self._read(predictions, split, encoded)
+        true, predicted = ([names[i] for i in of] for of in (self._true(encoded), ids))
         table = {
             **{name: split.column(name) for name in self.columns},
             "label": true,
             "predicted": predicted,
             "probability": probabilities[range(len(ids)), ids].round(4).tolist(),
         }
-        confidences, _, _ = self.seen_by(CONFIDENCES, predictions, split, encoded)
-        return Report(
-            tables={"predictions": table},
-            figures={
-                "confusion_matrix": partial(draw_confusion, true, predicted, self._labels.names),
-                "reliability": partial(draw_reliability, confidences, encoded["labels"][:]),
-            },
-        )
+        draw = partial(draw_confusion, true, predicted, names)
+        reliability = self._reliability(predictions, split, encoded)
+        return Report({"predictions": table}, {"confusion_matrix": draw, **reliability})
+
+    def _reliability(
+        self, predictions: list[Any], split: Split, encoded: Dataset
+    ) -> dict[str, Callable[[Path], None]]:
+        items, true, _ = self.seen_by(CONFIDENCES, predictions, split, encoded)
+        return {"reliability": partial(draw_reliability, items, true or [])}
 
     def _counts(self, split: Split) -> dict[str, int]:
         """How often each label occurs, in the order of their ids."""

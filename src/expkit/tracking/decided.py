@@ -1,6 +1,7 @@
-"""Serve a classifier whose temperature or thresholds were chosen; MLflow stores a copy of this file beside the model.
+"""Serve a classifier that has several labels, or whose temperature or thresholds were chosen.
 
-MLflow imports the copy where expkit may not be installed, so this file imports nothing of expkit.
+MLflow stores a copy of this file beside the model, and imports it where expkit may not be installed, so this file
+imports nothing of expkit.
 """
 
 from typing import Any
@@ -13,13 +14,21 @@ class DecidedPipeline(TextClassificationPipeline):
     """Names labels by the `decision` in the model's config, where a plain pipeline takes the most probable one."""
 
     def postprocess(self, model_outputs: Any, *_: Any, **__: Any) -> dict[str, Any]:
-        """Return the label and its probability."""
-        config = self.model.config
-        logits = model_outputs["logits"][0].double() / config.decision["temperature"]
+        """Return the label and its probability; of several, the labels and the probabilities of all."""
+        names, decision = self.model.config.id2label, getattr(self.model.config, "decision", None)
+        temperature, thresholds = (
+            (decision["temperature"], decision["thresholds"]) if decision else (1.0, None)
+        )
+        logits = model_outputs["logits"][0].double() / temperature
+        if self.model.config.problem_type == "multi_label_classification":
+            probabilities = logits.sigmoid()
+            is_label = (probabilities >= probabilities.new_tensor(thresholds or [0.5])).tolist()
+            labels = [names[i] for i, decided in enumerate(is_label) if decided]
+            scores = {names[i]: p for i, p in enumerate(probabilities.tolist())}
+            return {"labels": labels, "scores": scores}
         probabilities = logits.softmax(-1)
-        thresholds = config.decision["thresholds"]
         label = int(probabilities[1] >= thresholds[0] if thresholds else probabilities.argmax())
-        return {"label": config.id2label[label], "score": float(probabilities[label])}
+        return {"label": names[label], "score": float(probabilities[label])}
 
 
 class Served:

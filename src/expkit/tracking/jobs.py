@@ -18,16 +18,23 @@ from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs
 from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # an artifact of the parent run of a sweep that has ended
+GLUE = "sweep/glue.json"  # another one, if the jobs were tasks of GLUE
 NOT_OVERRIDES = ("job", "value", "best", "state", "seconds", "objective", "run", "error")
+
+Table = tuple[list[str], list[list[Any]]]  # its header, and its rows
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs to compare. `pair` says that the user named exactly two runs and no sweep."""
+    """The runs to compare. `pair` says that the user named exactly two runs and no sweep.
+
+    `glue` has the table of GLUE of each sweep, by its name, without rows if the sweep made none.
+    """
 
     title: str
     jobs: Sequence[ComparedRun]
     pair: bool
+    glue: Mapping[str, Table]
 
 
 def select(ids: Sequence[str]) -> Selection:
@@ -44,9 +51,11 @@ def select(ids: Sequence[str]) -> Selection:
             jobs[job.run_id or job.name] = job
     if not jobs:
         raise UserError(f"run {chosen[0].info.run_id} ({_name(chosen[0])}): has no jobs yet")
-    title = ", ".join(f"{_name(run)} ({run.info.run_id[:8]})" for run in chosen if is_sweep(run))
+    sweeps = {f"{_name(run)} ({run.info.run_id[:8]})": run for run in chosen if is_sweep(run)}
+    title = ", ".join(sweeps)
     pair = len(chosen) == len(jobs) == 2 and not title
-    return Selection(title, list(jobs.values()), pair)
+    tables = {name: _table(run, GLUE) for name, run in sweeps.items()}
+    return Selection(title, list(jobs.values()), pair, tables)
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:
@@ -64,7 +73,8 @@ def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[ComparedRun]:
     newest: dict[str, MlflowRun] = {}
     for run in runs_with(client, [parent.info.experiment_id], SWEEP, parent.info.run_id):
         newest.setdefault(tag_of(run.data.tags, FINGERPRINT, run.info.run_id), run)
-    rows = _table(parent)
+    columns, cells = _table(parent, TABLE)
+    rows = [dict(zip(columns, row, strict=True)) for row in cells]
     chosen = {row["job"]: _chosen(row) for row in rows}
     for run in reversed(newest.values()):
         yield _job(run, _name(run), chosen.get(_name(run), {}))
@@ -79,13 +89,13 @@ def _jobs_of(client: MlflowClient, parent: MlflowRun) -> Iterator[ComparedRun]:
                 yield _job(run, name, _chosen(row))
 
 
-def _table(parent: MlflowRun) -> list[dict[str, Any]]:
-    """Return the rows of the sweep's table; there are none before the sweep has ended."""
+def _table(parent: MlflowRun, path: str) -> Table:
+    """Return a table of the sweep; there are none before the sweep has ended."""
     try:
-        table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/{TABLE}")
+        table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/{path}")
     except (MlflowException, OSError):
-        return []
-    return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+        return [], []
+    return table["columns"], table["data"]
 
 
 def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None) -> ComparedRun:

@@ -20,6 +20,7 @@ from transformers.pipelines import SUPPORTED_TASKS
 from expkit.terminal.errors import UserError
 from expkit.tracking import decided, text2text
 
+MULTILABEL = "multi_label_classification"
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
 
 
@@ -84,7 +85,8 @@ def _flavor(pipeline: str, config: PretrainedConfig) -> Any:
     """MLflow's own flavor, unless a model has to be loaded by a module of expkit."""
     if pipeline not in SUPPORTED_TASKS:
         return _WithOwnLoader(text2text)
-    return _WithOwnLoader(decided) if getattr(config, "decision", None) else mlflow.transformers
+    is_decided = config.problem_type == MULTILABEL or getattr(config, "decision", None)
+    return _WithOwnLoader(decided) if is_decided else mlflow.transformers
 
 
 class _WithOwnLoader:

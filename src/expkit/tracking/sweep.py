@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
+from expkit.config.glue import task_in
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
 from expkit.metrics.result import result_of
@@ -103,6 +104,12 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
+    def log_glue(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Log the table of the GLUE benchmark."""
+        by_column = map(list, zip(*rows, strict=True))
+        with store.unless_deleted(self._client, self.id):
+            self._log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+
     def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""
         with TemporaryDirectory() as folder:
@@ -177,7 +184,7 @@ class SweepRun:
             job.differing,
             state,
             objective,
-            task=str(job.config.get("task", {}).get("_target_", "")),
+            task=f"{job.config['task']['_target_']} {task_in(job.config['data'])}".strip(),
             direction=str(job.config.get("direction", "")),
             value=result_of(run.data.metrics, objective) if state == "FINISHED" else None,
             run_id=run.info.run_id,

@@ -67,6 +67,13 @@ def examples(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     return ({"id": f"{split}-{index}", **record} for index, record in enumerate(found))
 
 
+def types(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
+    """The same sentences as {"id", "text", "labels"}: which types of entity each of them names."""
+    for record in examples(split, size, seed):
+        named = sorted({tag[2:] for tag in record["ner_tags"]} - {""})
+        yield {"id": record["id"], "text": " ".join(record["tokens"]), "labels": named}
+
+
 def _fits(split: str, text: str, tags: list[str]) -> bool:
     """Whether a sentence belongs to the split: a name decides that, or else the checksum."""
     named = any(tag != "O" and not tag.endswith("DATE") for tag in tags)
