@@ -9,7 +9,10 @@ from conftest import SMALL_TASKS
 from in_processes import TASKS, Fitted, each, each_resumed, fitted, together
 
 BACKENDS = ("torch", "trainer")
-CONTINUOUS = ("loss", "perplexity", "ece")  # of logits, so that rounding shows
+CONTINUOUS = (  # of logits, so that rounding shows
+    *("loss", "perplexity", "ece", "map"),
+    *("pearson", "spearman", "mse", "mae", "r2"),
+)
 # Seven micro-batches in steps of four and of two: in each epoch one process gets less, or nothing.
 Work = tuple[str, str, str, int, str]
 WORKS: list[Work] = [
