@@ -119,7 +119,7 @@ def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = (
 def glue_jobs(rows: Sequence[Row], jobs: Sequence[PlannedJob]) -> Iterator[glue.Scored]:
     """Yield the jobs on tasks of GLUE; the trials of a search are none."""
     for row, job in zip(rows, jobs, strict=False):
-        if task := task_in(job.config["data"]):
+        if task := task_in(job.config.get("data", {})):
             yield task, row.differing, row.metrics if row.state == "FINISHED" else {}
 
 

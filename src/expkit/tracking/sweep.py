@@ -167,7 +167,7 @@ class SweepRun:
         return finished or (runs[0] if is_running else None)
 
     def _row(self, job: "PlannedJob", run: MlflowRun | None) -> Row:
-        objective = str(job.config["objective"])
+        of, objective = job.config, str(job.config["objective"])
         if self._resume and (run is None or run.info.status != "FINISHED"):
             run = self._elsewhere(job) or run
         if run is None:
@@ -184,8 +184,8 @@ class SweepRun:
             job.differing,
             state,
             objective,
-            task=f"{job.config['task']['_target_']} {task_in(job.config['data'])}".strip(),
-            direction=str(job.config.get("direction", "")),
+            task=f"{of.get('task', {}).get('_target_', '')} {task_in(of.get('data', {}))}".strip(),
+            direction=str(of.get("direction", "")),
             value=result_of(run.data.metrics, objective) if state == "FINISHED" else None,
             run_id=run.info.run_id,
             seconds=(end - run.info.start_time) / 1000 if end else None,
