@@ -33,13 +33,13 @@ def cell(task: str, *runs: Run) -> str:
     return "/".join(f"{mean:.1f}" for mean in means)
 
 
-def test_a_sweep_over_three_tasks(project: Path, expkit: Command) -> None:
+def test_a_sweep_over_two_tasks(project: Path, expkit: Command) -> None:
     write_glue(project / "download")
-    done = expkit("-m", "experiment=glue_rte,glue_mnli,glue_stsb", *TWO_STEPS)
+    done = expkit("-m", "experiment=glue_mnli,glue_stsb", *TWO_STEPS)
     assert done.returncode == 0, done.stderr
     table, jobs = ran(project)
-    assert table["columns"] == ["configuration", "STS-B P/S", "MNLI m/mm", "RTE acc"]
-    cells = [cell(task, jobs[f"experiment=glue_{task}"]) for task in ("stsb", "mnli", "rte")]
+    assert table["columns"] == ["configuration", "STS-B P/S", "MNLI m/mm"]
+    cells = [cell(task, jobs[f"experiment=glue_{task}"]) for task in ("stsb", "mnli")]
     assert table["data"] == [["", *cells]]
     assert "* best" not in done.stdout  # each is alone in its task
     end = done.stdout[done.stdout.rindex("GLUE, sweep: experiment") :]

@@ -50,7 +50,7 @@ def draw_by_label(scores: Mapping[str, Sequence[Any]], file: Path) -> None:
     rows = sorted(zip(scores["support"], scores["f1"], scores["label"], strict=True), reverse=True)
     shown = rows[:MOST][::-1]
     figure = Figure(figsize=(7.0, 0.3 * len(shown) + 1.2), layout="constrained")
-    axes = figure.add_subplot(xlim=(0, 1.1), xlabel=f"F1 of {len(shown)} of {len(rows):,} labels")
+    axes = figure.add_subplot(xlim=(0, 1.1), xlabel="F1 (in brackets: examples)")
     bars = axes.barh(
         [f"{label(n, LABEL_LIMIT)} ({k:,})" for k, _, n in shown], [r[1] for r in shown]
     )
