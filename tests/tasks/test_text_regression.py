@@ -93,6 +93,7 @@ def test_an_input_with_two_numbers_is_found(project: Path) -> None:
     assert "labels" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", ["none", "attention"])
 def test_what_is_exported_gives_numbers_in_their_own_units(
     lora: str, project: Path, expkit: Command
@@ -139,6 +140,7 @@ def test_what_is_exported_gives_numbers_in_their_own_units(
         assert not begun.training.model.config.gives_targets
 
 
+@pytest.mark.slow
 def test_a_run_whose_predictions_are_all_equal_ends_with_a_result_that_is_not_defined(
     project: Path, expkit: Command
 ) -> None:
