@@ -83,6 +83,12 @@ SMALL_RUNS = {
         "task.label_smoothing=0.1",
         "task.decoding=valid",
     ),
+    "weighted_sets": (
+        *SMALL_TASKS["multilabel_classification"],
+        "task.class_weights=balanced",
+        "task.label_smoothing=0.1",
+        "task.threshold=tune",
+    ),
 }
 
 # Jobs that differ in backend and precision, both of which libraries like to keep for a process.

@@ -27,6 +27,7 @@ SMOOTHING = "task.label_smoothing=0.1"
 WORKS = {
     "text_classification": ("task.class_weights=balanced", SMOOTHING),
     "token_classification": ("task.class_weights=balanced", SMOOTHING),
+    "multilabel_classification": ("task.class_weights=balanced", SMOOTHING),
     "translation": (SMOOTHING,),
 }
 
@@ -52,7 +53,10 @@ def prepared_for(task: str, *overrides: str) -> Prepared:
 
 
 def by_sklearn(prepared: Prepared) -> torch.Tensor:
-    """Out of the labels of the words or texts of the training split."""
+    """Out of the labels of the words or texts of the training split; for several labels n_neg / n_pos."""
+    if prepared.training.model.config.problem_type == "multi_label_classification":
+        positive = np.asarray(prepared.encoded["train"]["labels"][:]).mean(0)
+        return torch.from_numpy((1 - positive) / positive)
     labels = np.concatenate([np.ravel(row) for row in prepared.encoded["train"]["labels"]])
     found = np.unique(labels[labels >= 0])
     weights = torch.ones(prepared.training.model.config.num_labels, dtype=torch.float64)
@@ -69,8 +73,16 @@ def by_torch(prepared: Prepared, weights: torch.Tensor | None) -> tuple[list[flo
         assert len(batches) == (1 if step == 2 else 3)
         inputs = [{k: v for k, v in b.items() if k not in ("labels", "scored")} for b in batches]
         logits = torch.cat([model(**of_batch).logits.flatten(0, -2) for of_batch in inputs])
-        labels = torch.cat([b["labels"].flatten() for b in batches])
-        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1)
+        labels = torch.cat(
+            [
+                b["labels"] if b["labels"].is_floating_point() else b["labels"].flatten()
+                for b in batches
+            ]
+        )
+        if labels.is_floating_point():
+            loss = several(logits, labels.double(), weights)
+        else:
+            loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=0.1)
         loss.backward()
         given = [p for p in model.parameters() if p.grad is not None]
         norms.append(float(torch.stack([p.grad.norm() for p in given]).norm()))
@@ -80,6 +92,16 @@ def by_torch(prepared: Prepared, weights: torch.Tensor | None) -> tuple[list[flo
                 parameter -= RATE * parameter.grad
                 parameter.grad = None
     return losses, norms
+
+
+def several(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None
+) -> torch.Tensor:
+    """The loss of several labels: each that an example has counts its weight, and each other 1."""
+    assert weights is not None
+    targets = labels * 0.9 + 0.05
+    loss = F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights, reduction="sum")
+    return loss / torch.where(labels == 1, weights, 1).sum()
 
 
 def weights(prepared: Prepared) -> torch.Tensor:

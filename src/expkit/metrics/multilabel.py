@@ -20,8 +20,9 @@ TAKES = datasets.Features(
 class MultiLabel(LocalMetric):
     """F1 of all labels together (micro), its mean over labels (macro), `f1_<label>`, and `subset_accuracy`.
 
-    The last one is the share of examples all of whose labels are right. As in scikit-learn with zero_division=0, F1
-    of a label that is neither true nor predicted is 0, also in the mean. A label named micro or macro has none.
+    The last one is the share of examples all of whose labels are right. F1 of a label that is neither true nor
+    predicted is NaN and does not count in the mean, as in scikit-learn with zero_division=nan. A label named micro or
+    macro has none.
 
     Args:
         names: the scores that `objective` may name; `f1_<label>` can be added.
@@ -46,13 +47,18 @@ class MultiLabel(LocalMetric):
 
     def _scores(self, sums: np.ndarray, label_names: Names) -> Scores:
         found, predicted, true = np.split(sums[:, :-2], 3, axis=1)
-        each = share(2 * found, predicted + true)
+        each = _f1(found, predicted, true)
+        means = np.ma.masked_invalid(each).mean(1)
         by_label = {f"f1_{name}": each[:, column] for column, name in enumerate(label_names)}
         return by_label | {
-            "f1_micro": share(2 * found.sum(1), (predicted + true).sum(1)),
-            "f1_macro": each.mean(1),
+            "f1_micro": _f1(found.sum(1), predicted.sum(1), true.sum(1)),
+            "f1_macro": np.ma.filled(means.astype(float), math.nan),
             "subset_accuracy": share(sums[:, -2], sums[:, -1]),
         }
+
+
+def _f1(found: np.ndarray, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    return np.where(predicted + true > 0, share(2 * found, predicted + true), math.nan)
 
 
 class MeanAveragePrecision(LocalMetric):

@@ -208,7 +208,7 @@ def choose_for(score: str, metrics: Mapping[str, Any], arguments: Mapping[str, A
     def choose(margins: Array, true: Array, sets: Array) -> Array:
         tried = candidates(margins)
         made = (_of_sets(metric, score, margins[:, 0] >= t, true, sets, arguments) for t in tried)
-        values = sign * np.array(list(made))
+        values = np.nan_to_num(sign * np.array(list(made)), nan=-np.inf)
         return tried[values.argmax(axis=0)][:, None]
 
     return choose
@@ -238,7 +238,8 @@ def choose_for_several(
                 sums[:, label] = options @ true[:, label]
                 sums[:, number + label] = options.sum(1)
                 sums[:, 3 * number] = ((options == true[:, label]) & right).sum(1)
-                best[label] = tried[counts.scores(sums)[score].argmax()]
+                values = np.nan_to_num(counts.scores(sums)[score], nan=-np.inf)
+                best[label] = tried[values.argmax()]
             if np.array_equal(best, before):
                 break
         return best
