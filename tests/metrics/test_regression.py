@@ -53,3 +53,13 @@ def test_what_is_not_defined_is_nan_and_never_0(equal: float, count: int) -> Non
     assert np.isnan(R2().compute(predictions=numbers, references=same)["r2"])
     assert count == 1 or R2().compute(predictions=same, references=numbers)["r2"] <= 0
     assert MeanAbsoluteError().compute(predictions=same, references=same)["mae"] == 0
+
+
+def test_a_draw_of_equal_numbers_has_no_correlation() -> None:
+    """Whatever rounding leaves of their variation."""
+    rng = np.random.default_rng(0)
+    true, predicted = rng.normal(size=(2, 200)).tolist()
+    times = rng.integers(2, 50, size=200)
+    for metric in (Pearson(), R2()):
+        (scores,) = metric.statistics(predicted, true).resampled(np.diag(times)).values()
+        assert np.isnan(scores).all()

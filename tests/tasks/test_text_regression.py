@@ -15,8 +15,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 from conftest import SMALL_TASKS, TINY, Command, composed, only_run
 from expkit.data.inspection import inspected, lines
+from expkit.data.splits import Splits
 from expkit.experiment import prepare
 from expkit.metrics.outcomes import FILE, read
+from expkit.terminal.errors import DataError
 from expkit.tracking.logged import logged_run
 
 SMALL = SMALL_TASKS["text_regression"]
@@ -79,6 +81,19 @@ def test_whole_numbers_fractions_and_texts_are_numbers(project: Path) -> None:
     assert baseline["mean_mae"] == pytest.approx(errors.mean())
     assert baseline["mean_mse"] == pytest.approx((errors**2).mean())
     assert set(baseline) == {"mean_mae", "mean_mse", "mean_r2"}  # no correlation of equal numbers
+
+
+def test_a_trained_model_scores_targets_that_are_all_equal(project: Path) -> None:
+    """Nothing is learned from them, and the model standardises them as those that it has learned from."""
+    write(project, [3, 5], [7, 7])
+    prepared = prepare(composed(*ON_FILES))
+    task, validation = prepared.task, prepared.splits.validation
+    with pytest.raises(DataError, match="there is nothing to learn"):
+        task.setup(Splits(validation, validation))
+    task.adopt(prepared.training.model.config)
+    task.setup(Splits(validation, validation))
+    batch = prepared.eval_sets["validation"].batch([0, 1])
+    assert batch["labels"].tolist() == [3, 3]
 
 
 def test_an_input_with_two_numbers_is_found(project: Path) -> None:

@@ -9,9 +9,8 @@ from expkit.metrics.local import LocalMetric
 from expkit.metrics.statistics import Statistics, mean
 
 NUMBER = datasets.Value("float64")
-LEAST_VARIATION = (
-    1e-13  # as a share of the sum of squares; less is what rounding leaves of equal numbers
-)
+# As a share of the sum of squares; less is what rounding leaves of equal numbers.
+LEAST_VARIATION = 1e-13
 
 Numbers = Sequence[float]
 
