@@ -112,6 +112,21 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("task.class_weights=blanced",),
         ("task.class_weights='blanced': expected balanced or a mapping to numbers or null",),
     ),
+    "a label named null": (
+        ("task.class_weights={null:2}",),
+        ("task.class_weights: a name in it is null, which cannot be typed",),
+    ),
+    "a score to tune for that is none": (
+        ("task.tune_for=acuracy",),
+        (
+            "task.tune_for='acuracy': no such score; allowed: accuracy, f1, matthews, ece; did you mean 'accuracy'",
+        ),
+    ),
+    "a set to tune on": (("task.threshold=tune", "task.tune_for=test/f1"), ("no such score",)),
+    "a metric named loss": (
+        ("+task.metrics.loss={_target_: expkit.metrics.calibration.ECE}",),
+        ("task.metrics: 'loss' is the name of several scores",),
+    ),
     "nothing but smoothing": (("task.label_smoothing=1",), ("must be less than 1",)),
     "another decoding": (
         ("task=token_classification", "task.decoding=vaild"),

@@ -72,6 +72,7 @@ def test_texts_inside_a_mapping_and_of_a_metric() -> None:
         (("task.class_weights={10:1}", "++task.class_weights.b=2"), {"10": 1.0, "b": 2.0}),
         (("task.class_weights={10:1}", "task.class_weights=null"), None),
         (("task.class_weights=balanced",), "balanced"),
+        (("task.class_weights={nan:3,1:.5}",), {"nan": 3.0, "1": 0.5}),
     ],
 )
 def test_names_inside_of_a_mapping(typed: tuple[str, ...], expected: Any) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import UndefinedMetricWarning
 
 from conftest import composed
 from expkit.config.checks import check
@@ -68,12 +69,14 @@ def test_scorers_give_what_scikit_learn_gives(scorer: str, labels: int) -> None:
     """Or say before training that they do not fit; a negated score gets its own sign again."""
     true, predicted, estimator = data(labels)
     reference = sklearn.get_scorer(scorer)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         try:
             expected = reference._sign * reference(estimator, np.zeros((COUNT, 1)), true)
         except (ValueError, AttributeError):
             expected = None
+    if any(warning.category is UndefinedMetricWarning for warning in caught):
+        expected = np.nan  # such as the best two of two labels
     metric, further = made(scorer=scorer), {"num_labels": labels} if labels else {}
     if expected is None:
         with pytest.raises(UserError, match=r"task.metrics.mine: \w+ of scikit-learn, which needs"):
@@ -83,8 +86,8 @@ def test_scorers_give_what_scikit_learn_gives(scorer: str, labels: int) -> None:
     if labels and metric.needs != PROBABILITIES:
         predicted = predicted.argmax(1)
     scores = metric.compute(predictions=predicted.tolist(), references=true, **further)
-    assert scores == {"mine": pytest.approx(expected, abs=1e-12)}
-    assert scores["mine"] == pytest.approx(expected, rel=1e-12)
+    assert scores == {"mine": pytest.approx(expected, abs=1e-12, nan_ok=True)}
+    assert scores["mine"] == pytest.approx(expected, rel=1e-12, nan_ok=True)
 
 
 def test_a_split_may_lack_a_label() -> None:
@@ -105,6 +108,17 @@ def test_a_score_that_scikit_learn_refuses_is_nan_and_says_why(
     scores = metric.compute(predictions=[-5.0, 1.0], references=[1.0, 2.0])
     assert np.isnan(scores["mine"])
     assert "WARNING: mine is not defined: " in capsys.readouterr().out
+
+
+def test_a_score_that_scikit_learn_makes_up_is_nan() -> None:
+    """It calls the average precision without a positive 0, and so a recall."""
+    rows = [[0.2, 0.8], [0.6, 0.4]]
+    metric = made(scorer="average_precision")
+    assert np.isnan(metric.compute(predictions=rows, references=[0, 0], num_labels=2)["mine"])
+    assert metric.compute(predictions=rows, references=[1, 0], num_labels=2)["mine"] == 1
+    assert np.isnan(made(scorer="recall").compute(predictions=[0, 1], references=[0, 0])["mine"])
+    with pytest.raises(UserError, match="margins"):
+        made(function="sklearn.metrics.hinge_loss", direction="minimize")
 
 
 def test_rows_of_several_labels() -> None:

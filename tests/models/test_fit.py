@@ -309,6 +309,7 @@ def test_a_model_of_numbers_gives_them_in_their_own_units_once_it_is_finished(fo
         assert model(**inputs).logits[:, 0].tolist() == pytest.approx(predicted, rel=1e-5)
     after = logits(task, model, data, list(range(len(data.encoded))))
     assert after.tolist() == pytest.approx(np.array(before.tolist()), abs=1e-4)
+    model.head_goes_on = True
     task.head().configure(model, given)
     assert not model.config.gives_targets
     with inference(model):

@@ -14,11 +14,11 @@ from expkit.metrics.classification import F1, Accuracy
 from expkit.metrics.multilabel import MultiLabel
 from expkit.tasks.decisions import (
     KEY,
-    PARTS,
     Decision,
     Decisions,
     choose_for,
     choose_for_several,
+    keys_of,
     parts_of,
 )
 from expkit.terminal.errors import UserError
@@ -30,6 +30,11 @@ def at_random(seed: int, count: int, share: float = 0.4) -> tuple[list[list[floa
     """Logits that say nothing, and labels."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(count, 2)).tolist(), (rng.random(count) < share).astype(int).tolist()
+
+
+def asked(true: Any, kind: str = "old") -> list[str]:
+    """What the model was asked in each example."""
+    return [f"{kind} {i}" for i in range(len(true))]
 
 
 def tuned(score: str = "f1", *, calibrates: bool = False) -> Decisions:
@@ -48,10 +53,12 @@ def test_the_score_on_validation_is_that_of_fresh_data(score: str) -> None:
     fair, unfair = [], []
     for seed in range(200):
         decisions, (logits, true) = tuned(score), at_random(seed, 60)
-        _, labels = decisions.read(logits, true, [0])
-        chosen = decisions.settle(logits, true, [0])
+        _, labels = decisions.read(logits, true, asked(true))
+        chosen = decisions.settle(logits, true, asked(true))
         fresh, fresh_true = at_random(seed + 1000, 60)
-        on_fresh = scored(score, decisions.read(fresh, fresh_true, [1])[1], fresh_true)
+        on_fresh = scored(
+            score, decisions.read(fresh, fresh_true, asked(fresh_true, "new"))[1], fresh_true
+        )
         fair.append(scored(score, labels, true) - on_fresh)
         made = Decision(**chosen[KEY])
         again = made.labels(made.probabilities(logits, False), False)
@@ -65,23 +72,61 @@ def test_the_score_on_validation_is_that_of_fresh_data(score: str) -> None:
 def test_no_other_threshold_is_better(score: str) -> None:
     logits, true = at_random(1, 150)
     decisions = tuned(score)
-    threshold = decisions.settle(logits, true, [0])[KEY]["thresholds"][0]
+    threshold = decisions.settle(logits, true, asked(true))[KEY]["thresholds"][0]
     probabilities = Decision().probabilities(logits, False)[:, 1]
     best = scored(score, probabilities >= threshold, true)
     others = [scored(score, probabilities >= p, true) for p in [*probabilities, 2.0]]
     assert best == pytest.approx(max(others))
 
 
-def test_parts_do_not_know_the_labels_and_are_read_with_what_others_say() -> None:
-    parts = parts_of(25)
-    assert sorted(np.bincount(parts)) == [2] * 5 + [3] * 5
+def test_examples_are_read_with_what_others_say() -> None:
     logits, true = at_random(2, 25)
-    before = tuned().read(logits, true, [0])[1]
-    for part in range(PARTS):
-        changed = [1 - t if p == part else t for t, p in zip(true, parts, strict=True)]
-        after = tuned().read(logits, changed, [0])[1]
-        own = parts == part
-        assert (before[own] == after[own]).all()
+    before = tuned().read(logits, true, asked(true))[1]
+    for i in range(25):  # what an example is read with does not depend on its own logits
+        changed = [[9.0, -9.0] if j == i else row for j, row in enumerate(logits)]
+        after = tuned().read(changed, true, asked(true))[1]
+        parts = parts_of(keys_of(asked(true), true))
+        others = (parts == parts[i]) & (np.arange(25) != i)
+        assert (before[others] == after[others]).all()
+
+
+def test_the_order_of_examples_does_not_matter() -> None:
+    logits, true = at_random(7, 60)
+    decisions = tuned(calibrates=True)
+    expected = decisions.read(logits, true, asked(true))
+    decisions.settle(logits, true, asked(true))
+    order = np.random.default_rng(1).permutation(60)
+    found = decisions.read(
+        np.array(logits)[order].tolist(),
+        np.array(true)[order],
+        np.array(asked(true))[order].tolist(),
+    )
+    assert np.allclose(found[0], expected[0][order])
+    assert np.array_equal(found[1], expected[1][order])
+
+
+def test_equal_examples_are_in_one_part() -> None:
+    parts = parts_of(["b", "a", "b", *map(str, range(30)), "b"])
+    assert parts[0] == parts[2] == parts[-1]
+    one = [[0.0, 2.0]] * 5
+    assert tuned().read(one, [1] * 5, ["same"] * 5)[1].tolist() == [1] * 5
+
+
+def test_without_evidence_the_threshold_stays() -> None:
+    rng = np.random.default_rng(8)
+    logits = np.stack([rng.normal(3, 1, 50), rng.normal(0, 1, 50)], axis=1).tolist()
+    assert tuned().settle(logits, [0] * 50, asked(logits))[KEY]["thresholds"] == [0.5]
+
+
+def test_a_rare_label_gets_the_best_of_all_thresholds() -> None:
+    rng = np.random.default_rng(9)
+    true = (rng.random(5000) < 0.01).astype(int)
+    margins = rng.normal(size=5000) + 3 * true
+    logits = np.stack([np.zeros(5000), margins], axis=1)
+    threshold = tuned().settle(logits.tolist(), true, asked(true))[KEY]["thresholds"][0]
+    probabilities = Decision().probabilities(logits, False)[:, 1]
+    best = max(f1_score(true, probabilities >= p) for p in probabilities[true == 1])
+    assert f1_score(true, probabilities >= threshold) == pytest.approx(best)
 
 
 def test_the_temperature_has_the_least_loss() -> None:
@@ -89,7 +134,7 @@ def test_the_temperature_has_the_least_loss() -> None:
     logits = rng.normal(size=(500, 3)) * 4
     true = [int(rng.choice(3, p=p)) for p in Decision().probabilities(logits / 2.5, False)]
     decisions = Decisions(0.5, calibrates=True, has_several=False)
-    found = decisions.settle(logits.tolist(), true, [0])[KEY]["temperature"]
+    found = decisions.settle(logits.tolist(), true, asked(true))[KEY]["temperature"]
 
     def loss(temperature: float) -> float:
         return cross_entropy(torch.tensor(logits) / temperature, torch.tensor(true)).item()
@@ -101,13 +146,15 @@ def test_the_temperature_has_the_least_loss() -> None:
 def test_what_was_chosen_goes_through_the_config_of_the_model() -> None:
     logits, true = at_random(3, 80)
     decisions = tuned(calibrates=True)
-    cross_fitted = decisions.read(logits, true, [0])
-    config = BertConfig.from_dict(BertConfig(**decisions.settle(logits, true, [0])).to_dict())
+    cross_fitted = decisions.read(logits, true, asked(true))
+    config = BertConfig.from_dict(
+        BertConfig(**decisions.settle(logits, true, asked(true))).to_dict()
+    )
     fresh, other = at_random(4, 80)
-    expected = decisions.read(fresh, other, [1])
+    expected = decisions.read(fresh, other, asked(other, "new"))
     adopted = tuned(calibrates=True)
     adopted.adopt(config)
-    for one, two in ((adopted.read(logits, true, [0]), cross_fitted), (adopted.read(fresh, other, [1]), expected)):  # fmt: skip
+    for one, two in ((adopted.read(logits, true, asked(true)), cross_fitted), (adopted.read(fresh, other, asked(other, "new")), expected)):  # fmt: skip
         assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     decision = Decision.of(config)
     probabilities = decision.probabilities(fresh, False)
@@ -122,7 +169,7 @@ def test_no_other_threshold_of_one_of_several_labels_is_better(score: str) -> No
     metric, names = MultiLabel(), {"label_names": ["a", "b", "c"]}
     decisions = Decisions("tune", calibrates=False, has_several=True)
     decisions.choose = choose_for_several(score, {"multilabel": metric}, names)
-    chosen = Decision(**decisions.settle(logits.tolist(), true, [0])[KEY])
+    chosen = Decision(**decisions.settle(logits.tolist(), true, asked(true))[KEY])
     probabilities = Decision().probabilities(logits, True)
 
     def scored_by(thresholds: Any) -> float:
@@ -136,11 +183,12 @@ def test_no_other_threshold_of_one_of_several_labels_is_better(score: str) -> No
             others = list(chosen.thresholds or ())
             others[label] = p
             assert scored_by(others) <= best + 1e-12
-    fitted = decisions.read(logits.tolist(), true, [0])[1]
+    fitted = decisions.read(logits.tolist(), true, asked(true))[1]
     assert fitted.shape == true.shape
     assert not np.array_equal(fitted, chosen.labels(probabilities, True)), "cross-fitted"
     assert np.array_equal(
-        decisions.read(logits.tolist(), true, [1])[1], chosen.labels(probabilities, True)
+        decisions.read(logits.tolist(), true, asked(true, "new"))[1],
+        chosen.labels(probabilities, True),
     )
 
 
@@ -153,11 +201,13 @@ def test_a_score_that_no_thresholds_of_labels_are_chosen_for() -> None:
 def test_without_a_choice_nothing_is_kept() -> None:
     logits, true = at_random(5, 20)
     decisions = Decisions(0.5, calibrates=False, has_several=False)
-    assert decisions.settle(logits, true, [0]) == {}
-    assert decisions.read(logits, true, [0])[1].tolist() == np.argmax(logits, axis=1).tolist()
+    assert decisions.settle(logits, true, asked(true)) == {}
+    assert (
+        decisions.read(logits, true, asked(true))[1].tolist() == np.argmax(logits, axis=1).tolist()
+    )
     given = Decisions(0.9, calibrates=False, has_several=False)
-    assert given.settle(logits, true, [0])[KEY]["thresholds"] == [0.9]
-    probabilities, labels = given.read(logits, true, [0])
+    assert given.settle(logits, true, asked(true))[KEY]["thresholds"] == [0.9]
+    probabilities, labels = given.read(logits, true, asked(true))
     assert labels.tolist() == (probabilities[:, 1] >= 0.9).astype(int).tolist()
 
 

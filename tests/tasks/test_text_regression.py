@@ -20,6 +20,7 @@ from expkit.experiment import prepare
 from expkit.metrics.outcomes import FILE, read
 from expkit.terminal.errors import DataError
 from expkit.tracking.logged import logged_run
+from expkit.training.evaluation import evaluate
 
 SMALL = SMALL_TASKS["text_regression"]
 FILES = ("data=files", "data.train_file=train.jsonl", "data.validation_file=validation.jsonl")
@@ -153,6 +154,39 @@ def test_what_is_exported_gives_numbers_in_their_own_units(
         answer = begun.task.answer(begun.training.model, begun.tokenizer, [{"text": texts[0]}])
         assert answer == [[{"prediction": pytest.approx(wanted, abs=0.01)}]]
         assert not begun.training.model.config.gives_targets
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", ["score", "other"])
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_head_of_numbers_goes_on_or_starts_anew(
+    is_ours: bool, column: str, project: Path
+) -> None:
+    """It gives targets, whoever has trained it; a new one begins near their mean."""
+    rng = np.random.default_rng(0)
+    for name in ("train", "validation"):
+        targets = rng.normal(500, 2, size=32).tolist()
+        records = [{"text": f"text {i}", column: target} for i, target in enumerate(targets)]
+        (project / f"{name}.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
+    first = prepare(composed(*ON_FILES, "lora=none", f"task.label_column={column}"))
+    model, folder = first.training.model, project / "first"
+    first.task.finish(model)
+    names = {"score": "score"} if is_ours else {"score": "LABEL_0"}
+    model.config.id2label = {0: names["score"]}
+    model.config.label2id = {names["score"]: 0}
+    if not is_ours:
+        del model.config.gives_targets, model.config.target_mean, model.config.target_scale
+    model.save_pretrained(folder)
+    first.tokenizer.save_pretrained(folder)
+    options = [o for o in ON_FILES if not o.startswith("model")]
+    begun = prepare(
+        composed(
+            *options, "model=checkpoint", f"model.path={folder}", f"task.label_column={column}"
+        )
+    )
+    scores = evaluate(begun.training.model, begun.task, begun.eval_sets["validation"]).metrics
+    assert scores["loss"] < 10
+    assert scores["mae"] < 20
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def _score(
     """
     from mlflow.exceptions import MlflowException
 
-    from expkit.terminal.display import say
+    from expkit.terminal.display import number, say
     from expkit.terminal.quiet import hush
     from expkit.tracking.evaluated import score_on
     from expkit.tracking.logged import logged_run
@@ -77,7 +77,7 @@ def _score(
                 "same command goes on"
             ) from error
         else:
-            say("  ".join(f"{key} {value:.4f}" for key, value in scores.items()))
+            say("  ".join(f"{key} {number(value)}" for key, value in scores.items()))
     return list(failures)
 
 

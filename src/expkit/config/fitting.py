@@ -28,6 +28,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield from wrong
     else:
         yield from _objective(plain)
+        yield from _scores(plain)
     yield from set_names.problems(plain["data"])
     yield from _labels(plain["task"])
     yield from _files(plain["data"])
@@ -82,6 +83,21 @@ def _objective(plain: Mapping[str, Any]) -> Iterator[str]:
     elif "metrics" in task and score != "loss" and owner_of(task, score) is None:
         allowed = [f"{group}/{name}" for name in ("loss", *(n for n, _ in known_scores(task)))]
         yield f"objective={objective!r}: no such metric; {nearest(objective, allowed)}"
+
+
+def _scores(plain: Mapping[str, Any]) -> Iterator[str]:
+    task = plain["task"]
+    known = [name for name, _ in known_scores(task)]
+    for name, times in Counter(("loss", *known)).items():
+        if times > 1:
+            yield f"task.metrics: {name!r} is the name of several scores; choose another one"
+    score = task.get("tune_for")
+    if (
+        isinstance(score, str)
+        and score not in ("", plain["objective"])
+        and not owner_of(task, score)
+    ):
+        yield f"task.tune_for={score!r}: no such score; {nearest(score, known)}"
 
 
 def _files(data: Mapping[str, Any]) -> Iterator[str]:

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    KeyValidationError,
+    OmegaConfBaseException,
+)
 
 from expkit.terminal.errors import nearest
 
@@ -67,6 +71,8 @@ def _unknown_key(cause: OmegaConfBaseException) -> str:
     assert isinstance(cause.parent_node, DictConfig)
     siblings = [str(k) for k in cause.parent_node if k != "hydra" and not str(k).startswith("_")]
     key = str(cause.full_key or cause.key)
+    if isinstance(cause, KeyValidationError):  # of `{null: 2}`
+        return f"{key}: a name in it is null, which cannot be typed; write 'null' with quotes in a file"
     if cause.key in siblings or isinstance(cause, InterpolationResolutionError):
         return f"{key}: {str(cause).splitlines()[0]}"
     message = f"{key}: no such key; {nearest(cause.key, siblings)}"

@@ -57,7 +57,7 @@ class _AsTyped(HydraOverrideVisitor):
 
     def visitDictKey(self, ctx: OverrideParser.DictKeyContext) -> Name:
         read = super().visitDictKey(ctx)
-        name = Name(str(ctx.getText()).strip() if isinstance(read, NO_TEXT) else read)
+        name = Name(read if isinstance(read, str) else str(ctx.getText()).strip())
         name.read = read
         return name
 
@@ -82,9 +82,15 @@ def restore(cfg: DictConfig, overrides: Sequence[str]) -> None:
         for override in TextParser.create().parse_overrides(list(overrides)):
             if not override.is_sweep_override():
                 typed |= dict(_mappings(override.key_or_group, override.value())).get(key, {})
-        read = [name.read for name in typed]
-        rest = {name: item for name, item in value.items() if name not in read}
-        found = {str(name): item for name, item in typed.items() if name.read in value}
+        read = [repr(name.read) for name in typed]
+        held = {repr(name): item for name, item in value.items()}  # as NaN is not equal to itself
+        found = {
+            # What Hydra takes for one name, such as 1 and 1.0, has the value of the last one.
+            str(name): held[at] if len(held) == len(typed) else item
+            for at, (name, item) in zip(read, typed.items(), strict=True)
+            if at in held or len(held) != len(typed)
+        }
+        rest = {name: item for name, item in value.items() if repr(name) not in read}
         OmegaConf.update(cfg, key, {**found, **rest}, merge=False, force_add=True)
     lost = {key for key, value in _leaves(cfg) if isinstance(value, NO_TEXT)}
     of_hydra = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
@@ -137,7 +143,7 @@ def _misnamed(cfg: DictConfig) -> dict[str, dict[Any, Any]]:
         key: value
         for key, value, kind in _values(cfg)
         if isinstance(value, dict)
-        if names_texts(kind) and any(isinstance(name, NO_TEXT) for name in value)
+        if names_texts(kind) and not all(isinstance(name, str) for name in value)
     }
 
 

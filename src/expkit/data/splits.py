@@ -84,7 +84,9 @@ class Split:
             except (TypeError, ValueError, OverflowError):
                 number = math.nan
             if isinstance(value, bool) or not math.isfinite(number) or "_" in str(value):
-                raise DataError(f"{self.where(i)}: {name}={value!r:.60} is no number")
+                raise DataError(
+                    f"{self.where(i)}: {name}={value!r:.60} is no number; expected one such as 4.5"
+                )
             numbers.append(number)
         return numbers
 

@@ -13,7 +13,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import UserError, nearest, reason
 
 # What scikit-learn calls predictions that are no labels, in functions that have no scorer.
-NO_LABELS = ("y_score", "y_proba", "pred_decision")
+NO_LABELS = ("y_score", "y_proba")
 
 
 class Scikit(LocalMetric):
@@ -42,6 +42,8 @@ class Scikit(LocalMetric):
         self._function, known = _found(scorer, function)
         self._settings = {**(known._kwargs if scorer else {}), **(settings or {})}
         parameters = list(inspect.signature(self._function).parameters)
+        if "pred_decision" in parameters:
+            raise UserError(f"task.metrics: {function}: needs margins, which no task has")
         by_labels = known._response_method == "predict" if known else parameters[1] not in NO_LABELS
         self.needs = LABELS if by_labels else PROBABILITIES
         self._takes_labels = "labels" in parameters and not by_labels
@@ -74,28 +76,38 @@ class Scikit(LocalMetric):
         except Exception as error:  # whatever scikit-learn does with what it is not made for
             raise UserError(
                 f"task.metrics.{self.score_name}: {self._function.__name__} of scikit-learn, which needs {self.needs}, "
-                f"does not fit labels such as {first!r:.60}: {reason(error)}"
+                f"does not fit the labels of this task, such as {first!r:.60}; docs/metrics.md says what each task has: "
+                f"{reason(error)}"
             ) from None
 
     def compute(self, **given: Any) -> dict[str, float]:
         """The score of a split."""
         try:
-            return self._compute(**given)
+            made = self._compute(**given)
         except ValueError as error:
             say(f"WARNING: {self.score_name} is not defined: {reason(error)}")
             return {self.score_name: np.nan}
+        if np.isnan(made[self.score_name]):
+            say(f"WARNING: {self.score_name} is not defined for these labels")
+        return made
 
     def _compute(
         self, predictions: Any, references: Any, num_labels: int | None = None
     ) -> dict[str, float]:
+        from sklearn.exceptions import UndefinedMetricWarning
+
         made, settings = np.asarray(predictions), dict(self._settings)
         if self._takes_labels and num_labels:  # a split may lack some
             settings.setdefault("labels", list(range(num_labels)))
         if self.needs == PROBABILITIES and num_labels == 2 and np.ndim(references) == 1:
             made = made[:, 1]  # of two labels, scikit-learn wants the second
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of scores that are not defined
-            return {self.score_name: float(self._function(references, made, **settings))}
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            score = float(self._function(references, made, **settings))
+        for warning in caught:  # of a score that scikit-learn makes up, such as 0
+            if warning.category is UndefinedMetricWarning or "No positive" in str(warning.message):
+                return {self.score_name: np.nan}
+        return {self.score_name: score}
 
 
 def _found(scorer: str | None, function: str | None) -> tuple[Any, Any]:

@@ -90,7 +90,7 @@ class Checkpoint:
             raise self._failure("model", error) from error
         self._require_body(model, loading)
         if "id2label" in head.config:
-            self._follow_labels(model, trained, loading)
+            model.head_goes_on = self._follow_labels(model, trained, loading)
         _set_what_is_unset(model, loading["missing_keys"])
         model.config._name_or_path = self.path
         return model
@@ -108,10 +108,10 @@ class Checkpoint:
 
     def _follow_labels(
         self, model: PreTrainedModel, trained: list[str], loading: dict[str, Any]
-    ) -> None:
+    ) -> bool:
         """Give each label the row of the head that was trained for it; other labels get a new head.
 
-        Rows whose labels the checkpoint does not name stay where they are. Whatever changes is said.
+        Returns whether the checkpoint's own head goes on. Rows whose labels the checkpoint does not name stay where they are. Whatever changes is said.
 
         Raises:
             UserError: rows would have to move, and nothing says where they are.
@@ -120,14 +120,16 @@ class Checkpoint:
         linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
         of_labels = [(n, m) for n, m in linear if m.out_features == len(labels)]
         name, output = next((x for x in of_labels[::-1] if x[0].startswith(heads)), ("", None))
-        if trained == labels or f"{name}.weight" in loading["missing_keys"]:
-            return
+        if f"{name}.weight" in loading["missing_keys"]:
+            return False
+        if trained == labels:
+            return True
         if output is None:
             raise UserError(
                 f"model.path={self.path!r}: no linear layer of the head of {type(model).__name__} "
                 f"gives labels their scores; it has to keep its labels {', '.join(trained):.200}"
             )
-        rows = {bare(label): row for row, label in enumerate(trained)}
+        rows, goes_on = {bare(label): row for row, label in enumerate(trained)}, True
         if trained == list(PretrainedConfig(num_labels=len(labels)).id2label.values()):
             done = "does not name its labels, which are taken to be, in this order,"
         elif len(rows) == len(trained) and rows.keys() == {bare(label) for label in labels}:
@@ -139,8 +141,10 @@ class Checkpoint:
             for weights in output.parameters():
                 weights._is_hf_initialized = False  # type: ignore[attr-defined]
             model._init_weights(output)
+            goes_on = False
             done = f"was trained for the labels {', '.join(trained):.200}; it starts anew for"
         say(f"model.path={self.path!r}: its head {done} {', '.join(labels):.200}")
+        return goes_on
 
     def _failure(self, what: str, error: Exception) -> UserError:
         return UserError(f"model.path={self.path!r}: its {what} cannot be loaded: {reason(error)}")

@@ -26,8 +26,8 @@ ROUNDS = 5  # over all labels, at most
 MOST = 200  # thresholds that are tried
 TEMPERATURES = (0.05, 20.0)  # the lowest and the highest
 
-# From margins and the label of each example to the best margin for each set of examples, (sets, thresholds).
-Choose = Callable[[Array, Array, Array], Array]
+# From the margins (examples, thresholds) and the true labels of examples to the best margins (thresholds,).
+Choose = Callable[[Array, Array], Array]
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Decisions:
     def settle(self, logits: Sequence[Any], true: Any, inputs: Iterable[Any]) -> dict[str, Any]:
         """Choose on the examples of a split; returns the entry of the exported model's config, if any."""
         if self._chooses:
-            whole = np.ones((1, len(logits)), dtype=bool)
-            made = self._chosen(np.asarray(logits, dtype=float), np.asarray(true), whole)[0]
-            self._settled = Decision(made.temperature, made.thresholds, _digest(inputs, true))
+            made = self._chosen(np.asarray(logits, dtype=float), np.asarray(true))
+            chosen_on = digest(sorted(keys_of(inputs, true)))
+            self._settled = Decision(made.temperature, made.thresholds, chosen_on)
         if self._settled == Decision():
             return {}
         thresholds = self._settled.thresholds
@@ -117,12 +117,15 @@ class Decisions:
         if not self._settled.chosen_on:
             return []
         thresholds = self._settled.thresholds or ()
-        chosen = [f"temperature {self._settled.temperature:.4g}"] if self._calibrates else []
+        temperature = self._settled.temperature
+        at_limit = min(abs(np.log(temperature / np.array(TEMPERATURES)))) < 0.01
+        limit = " (as far as is tried)" if at_limit else ""
+        chosen = [f"temperature {temperature:.4g}{limit}"] if self._calibrates else []
         if self._tunes:
             chosen.append(f"threshold {', '.join(f'{t:.4g}' for t in thresholds):.60}")
         return [
             f"{' and '.join(chosen)} chosen on validation, which is scored by cross-fitting: each of {PARTS} parts "
-            "with what was chosen on the others"
+            "with what was chosen on the others; other data that share examples with it look too good"
         ]
 
     @property
@@ -130,30 +133,27 @@ class Decisions:
         return self._tunes or self._calibrates
 
     def _read(self, values: Array, true: Any, inputs: Iterable[Any]) -> tuple[Array, Array]:
-        chosen_on = self._settled.chosen_on
-        is_other = chosen_on and chosen_on != _digest(inputs, true)
-        if not self._chooses or is_other or len(values) < 2:
+        keys = keys_of(inputs, true) if self._chooses else []
+        parts = parts_of(keys)
+        is_other = self._settled.chosen_on not in ("", digest(sorted(keys)))
+        if is_other or not parts.any():
             probabilities = self._settled.probabilities(values, self._has_several)
             return probabilities, self._settled.labels(probabilities, self._has_several)
-        parts = parts_of(len(values))
-        others = parts != np.arange(parts.max() + 1)[:, None]
         probabilities, labels = np.empty_like(values), np.empty(np.shape(true), dtype=int)
-        for part, made in enumerate(self._chosen(values, np.asarray(true), others)):
+        for part in np.unique(parts):
             own = parts == part
+            made = self._chosen(values[~own], np.asarray(true)[~own])
             probabilities[own] = made.probabilities(values[own], self._has_several)
             labels[own] = made.labels(probabilities[own], self._has_several)
         return probabilities, labels
 
-    def _chosen(self, logits: Array, true: Array, sets: Array) -> list[Decision]:
-        """What is chosen on each of several sets of examples, (sets, examples)."""
-        temperatures, thresholds = np.ones(len(sets)), [self._settled.thresholds] * len(sets)
-        if self._calibrates:
-            temperatures = np.array([self._temperature(logits[s], true[s]) for s in sets])
-        if self._tunes:
-            margins = logits if self._has_several else logits[:, 1:] - logits[:, :1]
-            best = self.choose(margins, true, sets)
-            thresholds = expit(best / temperatures[:, None]).tolist()
-        return list(map(Decision, temperatures.tolist(), thresholds))
+    def _chosen(self, logits: Array, true: Array) -> Decision:
+        """What is chosen on some examples."""
+        temperature = self._temperature(logits, true) if self._calibrates else 1.0
+        if not self._tunes:
+            return Decision(temperature, self._settled.thresholds)
+        margins = logits if self._has_several else logits[:, 1:] - logits[:, :1]
+        return Decision(temperature, expit(self.choose(margins, true) / temperature).tolist())
 
     def _temperature(self, logits: Array, true: Array) -> float:
         """The temperature with the greatest likelihood (Guo et al., 2017, https://arxiv.org/abs/1706.04599)."""
@@ -168,27 +168,40 @@ class Decisions:
         return float(np.exp(found.x))
 
 
-def _digest(inputs: Iterable[Any], true: Any) -> str:
-    """What tells examples from others, however they are stored."""
-    return digest([*inputs, np.asarray(true).tolist()])
+def keys_of(inputs: Iterable[Any], true: Any) -> list[str]:
+    """What tells each example from others, however and in whatever order they are stored."""
+    return [digest(pair) for pair in zip(inputs, np.asarray(true).tolist(), strict=True)]
 
 
-def parts_of(count: int) -> Array:
-    """The number of the part that each of `count` examples is in.
+def parts_of(keys: Sequence[str]) -> Array:
+    """The number of the part that each example is in; equal examples are in one part.
 
     The labels do not count: if they were shared out evenly, what is chosen on the others would know the shares
     of the labels in a part, and the scores would be too good.
     """
-    return np.random.default_rng(0).permutation(count) % PARTS
+    different, which = np.unique(keys, return_inverse=True)
+    return (np.random.default_rng(0).permutation(len(different)) % PARTS)[which]
 
 
-def candidates(margins: Array) -> Array:
-    """Thresholds between neighbouring margins, and beyond the first and the last, those near 0 first."""
-    values = np.unique(margins)
-    between = np.concatenate([[values[0] - 1], (values[1:] + values[:-1]) / 2, [values[-1] + 1]])
+def candidates(margins: Array, true: Array) -> Array:
+    """The margins that may be best as a threshold, first 0, and then those near 0.
+
+    Nothing but a threshold between an example without the label and the next one, which has it, can be best for a
+    score that gains by right labels.
+
+    Args:
+        margins: (examples,)
+        true: 0 and 1.
+    """
+    values, which = np.unique(margins, return_inverse=True)
+    counts = np.bincount(which, true), np.bincount(which, 1 - true)
+    rises = (counts[1][:-1] > 0) & (counts[0][1:] > 0)
+    between = np.concatenate(
+        [[values[0] - 1], ((values[1:] + values[:-1]) / 2)[rises], [values[-1] + 1]]
+    )
     if len(between) > MOST:
         between = between[np.linspace(0, len(between) - 1, MOST).round().astype(int)]
-    return between[np.argsort(np.abs(between), kind="stable")]
+    return np.array([0.0, *between[np.argsort(np.abs(between), kind="stable")]])
 
 
 def choose_for(score: str, metrics: Mapping[str, Any], arguments: Mapping[str, Any]) -> Choose:
@@ -203,13 +216,20 @@ def choose_for(score: str, metrics: Mapping[str, Any], arguments: Mapping[str, A
         UserError: no metric has a score of this name.
     """
     metric = _owner(score, metrics, arguments, [0, 1])
-    sign = _sign(metric, score)
+    said = metric.direction if isinstance(metric.direction, str) else metric.direction[score]
+    sign = {MINIMIZE: -1.0, MAXIMIZE: 1.0}[said]
 
-    def choose(margins: Array, true: Array, sets: Array) -> Array:
-        tried = candidates(margins)
-        made = (_of_sets(metric, score, margins[:, 0] >= t, true, sets, arguments) for t in tried)
-        values = np.nan_to_num(sign * np.array(list(made)), nan=-np.inf)
-        return tried[values.argmax(axis=0)][:, None]
+    def scored(labels: Array, true: Array) -> float:
+        if hasattr(metric, "statistics"):
+            made = metric.statistics(labels, true, **taken_by(metric.statistics, arguments))
+            return float(made.resampled(np.ones((1, len(labels))))[score][0])
+        further = taken_by(metric._compute, arguments)
+        return float(metric._compute(labels.tolist(), true.tolist(), **further)[score])
+
+    def choose(margins: Array, true: Array) -> Array:
+        tried = candidates(margins[:, 0], true)
+        made = [scored((margins[:, 0] >= threshold).astype(int), true) for threshold in tried]
+        return tried[[np.nan_to_num(sign * np.array(made), nan=-np.inf).argmax()]]
 
     return choose
 
@@ -225,12 +245,12 @@ def choose_for_several(
     number = len(arguments["label_names"])
     metric = _owner(score, counting, arguments, [[1] * number])
 
-    def of_set(margins: Array, true: Array) -> Array:
+    def choose(margins: Array, true: Array) -> Array:
         best = np.zeros(number)
         for _ in range(ROUNDS):
             before = best.copy()
             for label in range(number):
-                tried = candidates(margins[:, label])
+                tried = candidates(margins[:, label], true[:, label])
                 options = margins[:, label] >= tried[:, None]
                 right = np.delete((margins >= best) == true, label, axis=1).all(1)
                 counts = metric.statistics(margins >= best, true, **of_metric)
@@ -245,7 +265,7 @@ def choose_for_several(
         return best
 
     of_metric = taken_by(metric.statistics, arguments)
-    return lambda margins, true, sets: np.stack([of_set(margins[s], true[s]) for s in sets])
+    return choose
 
 
 def _owner(
@@ -261,21 +281,3 @@ def _owner(
             f"task.tune_for={score!r}: is no score for which a threshold can be chosen; {nearest(score, known)}"
         )
     return known[score]
-
-
-def _sign(metric: Any, score: str) -> float:
-    said = metric.direction if isinstance(metric.direction, str) else metric.direction[score]
-    return {MINIMIZE: -1.0, MAXIMIZE: 1.0}[said]
-
-
-def _of_sets(
-    metric: Any, score: str, labels: Array, true: Array, sets: Array, arguments: Mapping[str, Any]
-) -> Array:
-    """The score of each of several sets of examples."""
-    if hasattr(metric, "statistics"):
-        further = taken_by(metric.statistics, arguments)
-        made = metric.statistics(labels.astype(int), true, **further)
-        return np.asarray(made.resampled(sets.astype(float))[score])
-    further = taken_by(metric._compute, arguments)
-    pairs = ((labels[s].astype(int).tolist(), true[s].tolist()) for s in sets)
-    return np.array([metric._compute(*pair, **further)[score] for pair in pairs])

@@ -28,13 +28,13 @@ def draw_reliability(
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     left = np.arange(BINS) / BINS
     shape = {"width": 1 / BINS, "align": "edge", "edgecolor": "white"}
-    above.bar(left, share(correct, count), **shape, label="right answers")
+    above.bar(left, share(correct, count), **shape, label="right")
     held = count > 0
     above.plot(sure[held] / count[held], correct[held] / count[held], "k.", label="mean confidence")
     above.plot([0, 1], [0, 1], "k--", linewidth=1, label="perfect calibration")
     gap = np.abs(sure - correct).sum() / max(len(bins), 1)
-    above.set(ylabel="share of right answers", ylim=(0, 1), title=f"ECE {gap:.4f}")
+    above.set(ylabel="share that is right", ylim=(0, 1), title=f"ECE {gap:.4f}")
     figure.legend(loc="outside lower center", ncols=3)
     below.bar(left, count, **shape, log=True)
-    below.set(xlabel="probability of the answer", ylabel="answers", xlim=(0, 1))
+    below.set(xlabel="probability of a label", ylabel="how many", xlim=(0, 1))
     figure.savefig(file, dpi=120)

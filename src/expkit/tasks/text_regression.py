@@ -77,7 +77,7 @@ class TextRegression(Task):
             raise DataError(
                 f"{splits.train.source}: {self._label_column} has the mean {mean:g} and the standard deviation "
                 f"{deviation:.3g}: there is nothing to learn, or it is lost in rounding; expected numbers that "
-                "differ (if these do, subtract their mean from them)"
+                "differ, none of them above 1e30 (if these differ, subtract their mean from them)"
             )
         self._scaling = {"target_mean": mean, "target_scale": deviation}
 
@@ -107,7 +107,7 @@ class TextRegression(Task):
                 f"model: the last layer of {type(model).__name__} has no bias that could take the mean of "
                 f"{self._label_column}; it learns {self._label_column} / {config.target_scale:.4g}"
             )
-        if getattr(config, "gives_targets", False):  # this task has trained it before
+        if getattr(model, "head_goes_on", False):  # trained heads give targets in their own units
             _rescale(last, 1 / config.target_scale, -config.target_mean / config.target_scale)
         config.gives_targets = False
 

@@ -1,5 +1,6 @@
 """Prints lines and tables, and shows the progress bar."""
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +14,12 @@ from expkit.terminal.secrets import redacted
 console = Console(highlight=False, markup=False, emoji=False)
 
 _recorders: list[list[str]] = []
+
+
+def number(value: float) -> str:
+    """A score with four decimals, or with four digits if it is very small or very large."""
+    is_usual = value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e6
+    return f"{value:.4f}" if is_usual else f"{value:.4g}"
 
 
 def say(message: str) -> None:
@@ -82,7 +89,7 @@ class Progress:
 
     def evaluated(self, done: int, metrics: Mapping[str, float]) -> None:
         """Print one line with the metrics of an evaluation."""
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        figures = "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
         say(f"  step {done}/{self._total}  {figures}")
 
 

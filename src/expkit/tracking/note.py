@@ -14,6 +14,7 @@ from typing import Any
 from expkit.config.direction import MAXIMIZE, MINIMIZE, direction_of
 from expkit.metrics.names import key_of
 from expkit.metrics.result import VALIDATION, final_of, set_of
+from expkit.terminal.display import number
 from expkit.terminal.errors import shortened
 from expkit.terminal.secrets import without_address
 
@@ -80,7 +81,7 @@ def score_table(
     of_baseline = {name.partition("_")[2]: value for name, value in baseline.items()}
     # A split may lack a metric of another one, such as the F1 of a type of entity that it does not hold.
     rows = [
-        [name, *(f"{s[name]:.4f}" if name in s else "" for s in (*results.values(), of_baseline))]
+        [name, *(number(s[name]) if name in s else "" for s in (*results.values(), of_baseline))]
         for name in dict.fromkeys(name for scores in results.values() for name in scores)
     ]
     return ["metric", *results, f"{kind} baseline".strip()], rows
@@ -135,11 +136,11 @@ def verdicts(best: Sequence[Row]) -> list[str]:
     lines = []
     for (_, objective, direction), tied in groupby(best, key=lambda row: row.contest):
         rows = list(tied)
-        scored = with_direction(f"{final_of(objective)} {rows[0].value:.4f}", direction)
+        scored = with_direction(f"{final_of(objective)} {number(rows[0].value or 0.0)}", direction)
         for key, value in rows[0].metrics.items():
             kind = key.removeprefix("baseline/").partition("_")[0]
             if f"baseline/{kind}_{key_of(objective).removeprefix('eval/')}" == key:
-                scored += f"; {kind} baseline {value:.4f}"
+                scored += f"; {kind} baseline {number(value)}"
         names = ", ".join(row.name for row in rows[:MOST_NAMED])
         names += ", …" if len(rows) > MOST_NAMED else ""
         tie = f"{len(rows)} jobs tie: " if len(rows) > 1 else ""
@@ -153,7 +154,7 @@ def figures(rows: Sequence[Row]) -> tuple[str, list[tuple[str, str]]]:
     title = finals[0] if len(set(finals)) == 1 else "objective"
     shown = []
     for row, final in zip(rows, finals, strict=True):
-        value = "" if row.value is None else f"{row.value:.4f}"
+        value = "" if row.value is None else number(row.value)
         named = f"{final} {value}" if value and title != final else value
         shown.append((named, "" if row.seconds is None else f"{row.seconds:.0f} s"))
     return title, shown

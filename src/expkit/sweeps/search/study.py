@@ -31,7 +31,7 @@ from expkit.sweeps.grid import (
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan
 from expkit.sweeps.search.space import as_overrides, probes, search_space, shown
 from expkit.sweeps.search.trials import ERROR, FINGERPRINT, NAME, Settings, Trials, make_study
-from expkit.terminal.display import say
+from expkit.terminal.display import number, say
 from expkit.terminal.errors import ConfigError, UserError, nearest
 from expkit.tracking.sweep import DIED, Row, SweepRun, open_sweep
 
@@ -130,7 +130,7 @@ def conclude(opened: SweepRun, trials: Trials, config: dict[str, Any]) -> None:
         raise UserError("no trial has produced an objective")
     parameters = " ".join(as_overrides(trials.study.best_params))
     opened.tag("expkit.best_parameters", parameters)
-    say(f"best     {trials.study.best_value:.4f} with {parameters}")
+    say(f"best     {number(trials.study.best_value)} with {parameters}")
     n_trials = trials.settings.n_trials
     if missing := max(n_trials - trials.ended(), 0):
         raise UserError(f"{missing} of {n_trials} trials have not ended")
