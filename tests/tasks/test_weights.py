@@ -122,7 +122,8 @@ def test_losses_and_gradients_are_those_of_torch_over_the_whole_step(
     assert [float(step.loss) for step in steps] == pytest.approx(losses, abs=1e-6)
     assert [float(step.grad_norm) for step in steps] == pytest.approx(norms, rel=1e-6)
     update, expected = weights(prepared) - before, weights(other) - before
-    assert float((update - expected).norm() / expected.norm()) < 1e-6
+    # The losses of single targets are computed in fp32.
+    assert float((update - expected).norm() / expected.norm()) < 3e-6
 
 
 @pytest.mark.parametrize("task", WORKS)

@@ -20,6 +20,7 @@ from expkit.metrics.outcomes import Report
 from expkit.tasks.confusion import draw_by_label
 from expkit.tasks.decisions import Decision
 from expkit.tasks.interface import Scores, Seen, Tokenizer
+from expkit.tasks.reliability import reliability
 from expkit.tasks.text_classification import TextClassification
 
 
@@ -134,8 +135,9 @@ class MultilabelClassification(TextClassification):
             "probabilities": probabilities.round(4).tolist(),
         }
         tables = {"predictions": table, "by_label": of_labels}
-        reliability = self._reliability(predictions, split, encoded)
-        return Report(tables, {"by_label": partial(draw_by_label, of_labels), **reliability})
+        confidences = self.seen_by(CONFIDENCES, predictions, split, encoded)
+        figures: dict[str, Any] = {"by_label": partial(draw_by_label, of_labels), **reliability(confidences)}
+        return Report(tables, figures)
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
         """The share of examples with each label, the labels of an example, and texts that are cut."""

@@ -1,12 +1,20 @@
 """How often answers are right, by how sure the model is of them, as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from expkit.metrics.calibration import BINS, binned
 from expkit.metrics.statistics import share
+from expkit.tasks.interface import Seen
+
+
+def reliability(seen: Seen) -> dict[str, Callable[[Path], None]]:
+    """The picture of what metrics see that need confidences, by its name."""
+    predictions, references, _ = seen
+    return {"reliability": partial(draw_reliability, predictions, references or [])}
 
 
 def draw_reliability(

@@ -1,9 +1,8 @@
 """One label for a text or for a pair of texts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -23,7 +22,7 @@ from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for, choose_for_several
 from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
-from expkit.tasks.reliability import draw_reliability
+from expkit.tasks.reliability import reliability
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
 
@@ -192,14 +191,9 @@ class TextClassification(CrossEntropyTask):
             "probability": probabilities[range(len(ids)), ids].round(4).tolist(),
         }
         draw = partial(draw_confusion, true, predicted, names)
-        reliability = self._reliability(predictions, split, encoded)
-        return Report({"predictions": table}, {"confusion_matrix": draw, **reliability})
-
-    def _reliability(
-        self, predictions: list[Any], split: Split, encoded: Dataset
-    ) -> dict[str, Callable[[Path], None]]:
-        items, true, _ = self.seen_by(CONFIDENCES, predictions, split, encoded)
-        return {"reliability": partial(draw_reliability, items, true or [])}
+        confidences = self.seen_by(CONFIDENCES, predictions, split, encoded)
+        figures: dict[str, Any] = {"confusion_matrix": draw, **reliability(confidences)}
+        return Report({"predictions": table}, figures)
 
     def _counts(self, split: Split) -> dict[str, int]:
         """How often each label occurs, in the order of their ids."""

@@ -20,6 +20,7 @@ from expkit.metrics.outcomes import Report
 from expkit.models.head import Head
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import IGNORED, Scores, Seen, Tokenizer, naming
+from expkit.tasks.reliability import reliability
 from expkit.tasks.tagging import tags
 from expkit.tasks.tagging.decoding import most_probable, outside
 from expkit.tasks.tagging.located_words import located
@@ -262,7 +263,7 @@ class TokenClassification(CrossEntropyTask):
         return {f"lexicon_{name}": value for name, value in scores.items()}
 
     def report(self, predictions: list[Any], split: Split, encoded: Dataset) -> Report:
-        """Sentences with true and predicted entities, and the confusion of types, by word."""
+        """Sentences with true and predicted entities, and by word the confusion of types and reliability."""
         words, true = self._data.words(split), self._data.bio(split)
         predicted = self._joined(predictions, split, encoded)
         table = {
@@ -278,7 +279,10 @@ class TokenClassification(CrossEntropyTask):
             [*types, tags.OUTSIDE],
             shares=True,
         )
-        return Report(tables={"predictions": table}, figures={"confusion_of_words": draw})
+        figures: dict[str, Any] = {"confusion_of_words": draw}
+        if self._keeps_scores():
+            figures |= reliability(self.seen_by(CONFIDENCES, predictions, split, encoded))
+        return Report(tables={"predictions": table}, figures=figures)
 
     def describe(self, splits: Splits, tokenizer: Tokenizer) -> dict[str, str]:
         """The scheme of the tags, and what the splits look like."""
