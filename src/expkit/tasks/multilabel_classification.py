@@ -136,7 +136,10 @@ class MultilabelClassification(TextClassification):
         }
         tables = {"predictions": table, "by_label": of_labels}
         confidences = self.seen_by(CONFIDENCES, predictions, split, encoded)
-        figures: dict[str, Any] = {"by_label": partial(draw_by_label, of_labels), **reliability(confidences)}
+        figures: dict[str, Any] = {
+            "by_label": partial(draw_by_label, of_labels),
+            **reliability(confidences),
+        }
         return Report(tables, figures)
 
     def describe_split(self, split: Split, tokenizer: Tokenizer) -> dict[str, str]:
