@@ -22,6 +22,8 @@ from expkit.tasks.text_classification import TextClassification
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import logged_run
 
+QUICKEST = ["text_classification", "weighted_sets"]
+REST = [task for task in SMALL_RUNS if task not in QUICKEST]
 QUICK = ("train.max_steps=2", "eval.batch_size=7")
 
 
@@ -64,7 +66,7 @@ def scores(run: Run, group: str) -> dict[str, float]:
     return {key.partition("/")[2]: value for key, value in found if key.startswith(f"{group}/")}
 
 
-@pytest.mark.parametrize("task", SMALL_RUNS)
+@pytest.mark.parametrize("task", QUICKEST + [pytest.param(t, marks=pytest.mark.slow) for t in REST])
 def test_the_validation_file_gives_the_scores_of_the_run_to_the_last_digit(
     task: str, project: Path, expkit: Command
 ) -> None:
