@@ -71,7 +71,7 @@ CASES: dict[str, dict[str, Case]] = {
         "a record with other columns": (
             {"train.jsonl": lines(*TEXTS[:3], {"text": "a"})},
             (),
-            ("train.jsonl, line 4", "'label'"),
+            ("train.jsonl, line 4: label=None is no label",),
         ),
         "a column of two types": (
             {"train.jsonl": lines(*TEXTS[:3], {"text": 5, "label": 0})},
@@ -231,7 +231,7 @@ CASES: dict[str, dict[str, Case]] = {
             (
                 "+task.metrics.x={_target_: expkit.metrics.scikit.Scikit, scorer: balanced_accuracy}",
             ),
-            ("task.metrics.x: balanced_accuracy_score of scikit-learn", "such as 0.0: ValueError"),
+            ("task.metrics.x: balanced_accuracy_score of scikit-learn", "such as 0.0; docs"),
         ),
         "a scorer for probabilities": (
             {},
