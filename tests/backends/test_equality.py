@@ -87,7 +87,7 @@ def test_other_tasks_are_equal_too(task: str, lora: str) -> None:
 
 @pytest.mark.parametrize("task", SMALL_TASKS)
 @pytest.mark.parametrize("backend", ["torch", "trainer"])
-@pytest.mark.parametrize("size", [64, 56])
+@pytest.mark.parametrize("size", [pytest.param(64, marks=pytest.mark.slow), 56])
 def test_micro_batches_give_the_update_of_one_large_batch(
     backend: str, size: int, task: str
 ) -> None:

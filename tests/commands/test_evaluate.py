@@ -22,7 +22,7 @@ from expkit.tasks.text_classification import TextClassification
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import logged_run
 
-QUICKEST = ["text_classification", "weighted_sets"]
+QUICKEST = ["text_classification"]
 REST = [task for task in SMALL_RUNS if task not in QUICKEST]
 QUICK = ("train.max_steps=2", "eval.batch_size=7")
 
