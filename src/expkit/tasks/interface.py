@@ -312,6 +312,14 @@ class Task(ABC):
         return texts[0] if len(texts) == 1 else {"text": texts[0], "text_pair": texts[1]}
 
 
+def require_one_or_two(text_columns: Sequence[str]) -> None:
+    """Raise a UserError unless there is one text in a record, or a pair."""
+    if len(text_columns) not in (1, 2):
+        raise UserError(
+            f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
+        )
+
+
 def naming(labels: Sequence[str]) -> dict[str, Any]:
     """The settings of a model's config that name its labels, in the order of their ids."""
     label2id = {name: i for i, name in enumerate(labels)}

@@ -21,7 +21,7 @@ from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for, choose_for_several
-from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming
+from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming, require_one_or_two
 from expkit.tasks.reliability import reliability
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.errors import UserError
@@ -66,10 +66,7 @@ class TextClassification(CrossEntropyTask):
         tune_for: str = "",
         calibrate: Literal["temperature"] | None = None,
     ) -> None:
-        if len(text_columns) not in (1, 2):
-            raise UserError(
-                f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
-            )
+        require_one_or_two(text_columns)
         super().__init__(text_columns, max_length, metrics, label_smoothing, class_weights)
         self._label_column = label_column
         self._labels = LabelColumn(label_column, labels or ())

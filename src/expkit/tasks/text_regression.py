@@ -20,7 +20,7 @@ from expkit.metrics.outcomes import Report
 from expkit.models.fit import read_as_text
 from expkit.models.head import Head, head_modules, inner_model
 from expkit.models.last_layer import last_layer_at
-from expkit.tasks.interface import Scores, Task, Tokenizer, logits_of, naming
+from expkit.tasks.interface import Scores, Task, Tokenizer, logits_of, naming, require_one_or_two
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, UserError
 
@@ -56,10 +56,7 @@ class TextRegression(Task):
         max_length: Annotated[int, at_least(4)],
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
-        if len(text_columns) not in (1, 2):
-            raise UserError(
-                f"task.text_columns={list(text_columns)}: expected one column, or two for pairs"
-            )
+        require_one_or_two(text_columns)
         super().__init__(text_columns, max_length, metrics)
         self._label_column = label_column
         self._loss: Callable[..., torch.Tensor] = getattr(F, f"{loss}_loss")
