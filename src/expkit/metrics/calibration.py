@@ -48,5 +48,8 @@ def binned(
     A bin holds its upper bound, but not its lower one.
     """
     labels, confidences = np.asarray(predictions, dtype=float).reshape(-1, 2).T
-    bins = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)
+    numbers = np.nan_to_num(
+        np.ceil(confidences * BINS)
+    )  # NaN, of training that diverges, is no index
+    bins = np.clip(numbers.astype(int) - 1, 0, BINS - 1)
     return bins, confidences, labels == np.asarray(references)
