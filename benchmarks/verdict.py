@@ -28,7 +28,8 @@ OF_EXAMPLE, OF_CONFIGURATION, OF_RUN = (
 class Setting:
     """A kind of sweep. `accuracies` has the true one of each configuration, the best first.
 
-    `between_seeds` is the standard deviation of the true accuracy of a run.
+    `between_seeds` is the standard deviation of the true accuracy of a run, and `correlation` that of two configurations
+    with the same seed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Setting:
     seeds: int = 3
     examples: int = 400
     between_seeds: float = 0.01
+    correlation: float = 0.0
 
 
 SETTINGS = (
@@ -47,6 +49,14 @@ SETTINGS = (
     ),
     Setting("no difference, one seed", [0.8] * 8, seeds=1),
     Setting("differences, one seed", [0.8 - 0.012 * c for c in range(8)], seeds=1),
+    Setting(
+        "differences, seeds that do the same to all",
+        [0.8 - 0.012 * c for c in range(8)],
+        3,
+        400,
+        0.03,
+        0.9,
+    ),
     Setting("two alike, two seeds", [0.8] * 2, seeds=2),
     Setting("two alike, eight seeds", [0.8] * 2, seeds=8),
 )
@@ -71,7 +81,9 @@ def simulated(setting: Setting, rng: np.random.Generator) -> np.ndarray:
     """Whether each run answers each example rightly: an array (configurations, seeds, examples) of 0 and 1."""
     count, n = len(setting.accuracies), setting.examples
     true = np.asarray(setting.accuracies)[:, None]
-    quality = true + rng.normal(0, setting.between_seeds, (count, setting.seeds))
+    r, shape = setting.correlation, (count, setting.seeds)
+    of_seeds = np.sqrt(r) * rng.normal(size=shape[1]) + np.sqrt(1 - r) * rng.normal(size=shape)
+    quality = true + setting.between_seeds * of_seeds
     hardness = rng.normal(0, OF_EXAMPLE, n)
     of_configuration = rng.normal(0, OF_CONFIGURATION, (count, 1, n))
     of_run = rng.normal(0, OF_RUN, (count, setting.seeds, n))
@@ -89,7 +101,7 @@ def scored(right: np.ndarray, draws: int, rng: np.random.Generator) -> list[Scor
     drawn = (losses @ weights.T / n).reshape(count, seeds, draws)
     rest = (losses @ left_out.T / left_out.sum(axis=1)).reshape(count, seeds, draws)
     real = losses.mean(axis=1).reshape(count, seeds)
-    return [Scored(*of_one) for of_one in zip(real, drawn, rest, strict=True)]
+    return [Scored(range(seeds), *of_one) for of_one in zip(real, drawn, rest, strict=True)]
 
 
 def left_by_t(right: np.ndarray) -> int:
@@ -118,7 +130,7 @@ def rates(setting: Setting, sweeps: int, draws: int = DRAWS, seed: int = 0) -> R
         optimism = -losses.means[picked] - true, -without_optimism(runs, rng) - true
         found.append([survives.sum() == 1, survives[0], survives.sum(), by_t, *optimism])
     means = np.mean(found, axis=0).tolist()
-    return Rates(*means[:4], optimism=(means[4], means[5]))
+    return Rates(means[0], means[1], means[2], means[3], (means[4], means[5]))
 
 
 def main() -> None:

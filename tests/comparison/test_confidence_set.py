@@ -1,5 +1,7 @@
 """The model confidence set: its errors on simulated sweeps, and equality with the package arch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from arch.bootstrap import MCS
@@ -48,7 +50,9 @@ def test_of_mean_losses_the_set_is_that_of_arch(seed: int) -> None:
     theirs.compute()
     weights = rng.multinomial(300, np.full(300, 1 / 300), size=4000)
     drawn = weights @ losses / 300
-    runs = [Scored(losses[:, [c]].mean(axis=0), drawn[:, [c]].T, drawn[:, [c]].T) for c in range(6)]
+    runs = [
+        Scored([0], losses[:, [c]].mean(axis=0), drawn[:, [c]].T, drawn[:, [c]].T) for c in range(6)
+    ]
     ours = p_values(losses_of(runs, rng))
     expected = theirs.pvalues.loc[range(6), "Pvalue"].to_numpy()
     assert ours == pytest.approx(expected, abs=0.02)
@@ -63,21 +67,23 @@ def _losses(seed: int = 0, **changes: object) -> Losses:
 def test_the_order_of_the_configurations_does_not_matter() -> None:
     losses = _losses()
     order = [2, 0, 3, 1]
-    turned = Losses(*(part[order] for part in list(vars(losses).values())[:-1]), losses.uncertainty)
+    shared = losses.shared[np.ix_(order, order)]
+    other = {name: part[order] for name, part in vars(losses).items() if name != "uncertainty"}
+    turned = replace(losses, **{**other, "shared": shared})
     assert p_values(turned).tolist() == p_values(losses)[order].tolist()
 
 
 def test_equal_configurations_share_the_set_and_a_certain_difference_is_ruled_out() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.normal(0, 0.1, (1, 400))
-    runs = [Scored(np.array([x]), drawn + x, drawn + x) for x in (0.0, 0.0, 0.001)]
+    runs = [Scored([0], np.array([x]), drawn + x, drawn + x) for x in (0.0, 0.0, 0.001)]
     assert p_values(losses_of(runs, rng)).tolist() == [1, 1, 0]
 
 
 def test_a_draw_of_seeds_makes_intervals_wider() -> None:
     rng = np.random.default_rng(0)
     runs = scored(simulated(Setting("", [0.8, 0.8], between_seeds=0.1), rng), 500, rng)
-    alone = [Scored(run.real[:1], run.drawn[:1], run.left_out[:1]) for run in runs]
+    alone = [Scored([0], run.real[:1], run.drawn[:1], run.left_out[:1]) for run in runs]
     low, high = bounds(differences(losses_of(runs, rng), 0, [1]), 0.95)
     low_of_one, high_of_one = bounds(differences(losses_of(alone, rng), 0, [1]), 0.95)
     assert high - low > 1.5 * (high_of_one - low_of_one)
@@ -112,3 +118,24 @@ def test_the_score_of_a_single_configuration_has_no_optimism() -> None:
     rng = np.random.default_rng(0)
     (run,) = scored(simulated(Setting("", [0.8]), rng), 2000, rng)
     assert without_optimism([run], rng) == pytest.approx(run.real.mean(), abs=0.002)
+
+
+def test_what_a_seed_does_to_all_configurations_cancels_out() -> None:
+    rng = np.random.default_rng(0)
+    errors = []
+    for correlation in (0.0, 0.95):
+        setting = Setting("", [0.8] * 6, 5, between_seeds=0.05, correlation=correlation)
+        losses = losses_of(scored(simulated(setting, rng), 500, rng), rng)
+        errors.append(
+            np.mean([differences(losses, i, [j]).error for i in range(6) for j in range(i)])
+        )
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_only_seeds_that_two_configurations_share_cancel_out() -> None:
+    rng = np.random.default_rng(0)
+    setting = Setting("", [0.8] * 6, between_seeds=0.05, correlation=0.95)
+    runs = scored(simulated(setting, rng), 500, rng)
+    apart = [replace(run, seeds=[f"{c} {s}" for s in range(3)]) for c, run in enumerate(runs)]
+    same, other = (differences(losses_of(made, rng), 0, [1]).error[0] for made in (runs, apart))
+    assert same < 0.8 * other

@@ -21,7 +21,9 @@ def run(share: float, *, seed: int = 0) -> Statistics:
 
 
 def candidate(name: str, *shares: float) -> Candidate:
-    return Candidate(name, [run(share, seed=seed) for seed, share in enumerate(shares)])
+    return Candidate(
+        name, range(len(shares)), [run(share, seed=seed) for seed, share in enumerate(shares)]
+    )
 
 
 def test_the_better_of_two_is_named_with_the_interval_of_the_difference() -> None:
@@ -92,7 +94,7 @@ def test_the_picked_score_is_given_without_its_optimism() -> None:
 def test_a_score_that_is_not_defined_is_ruled_out_and_does_not_hinder_the_others() -> None:
     nothing = Statistics(np.ones((len(RIGHT), 1)), lambda sums: {"accuracy": sums[:, 0] * np.nan})
     found = verdict(
-        [Candidate("none", [nothing]), candidate("a", 0.8), candidate("b", 0.7)],
+        [Candidate("none", [0], [nothing]), candidate("a", 0.8), candidate("b", 0.7)],
         "accuracy",
         "maximize",
     )
@@ -101,7 +103,7 @@ def test_a_score_that_is_not_defined_is_ruled_out_and_does_not_hinder_the_others
     assert not found.standings[2].survives
     assert found.sentences()[0].startswith("a is better than b")
     with pytest.raises(NoVerdict, match="defined for none"):
-        verdict([Candidate("none", [nothing])], "accuracy", "maximize")
+        verdict([Candidate("none", [0], [nothing])], "accuracy", "maximize")
 
 
 def test_a_metric_that_is_no_function_of_sums_is_recomputed() -> None:
@@ -110,7 +112,7 @@ def test_a_metric_that_is_no_function_of_sums_is_recomputed() -> None:
     wrong = Outcomes("x", ["accuracy"], [0] * 100, true)
     found = verdict(
         [
-            Candidate(name, [Recomputed(Accuracy(), of)])
+            Candidate(name, [0], [Recomputed(Accuracy(), of)])
             for name, of in (("a", right), ("b", wrong))
         ],
         "accuracy",

@@ -132,7 +132,7 @@ def judged(
     for name, of_seeds in runs.items():
         if not of_seeds:
             raise NoVerdict(f"{name}: no seed has finished all folds")
-        scored = []
+        scored, seeds = [], []
         for ids in of_seeds:
             members = [logged_run(run_id, client) for run_id in ids]
             scorer = scorer or _scorer(members[0], path, objective, trusted)
@@ -145,7 +145,8 @@ def judged(
                     f"run {ids[0]} cannot be compared with the others: {error}"
                 ) from None
             scored.append(statistics_of(Metrics({scorer[0]: scorer[2]})[scorer[0]], outcomes))
-        candidates.append(Candidate(name, scored))
+            seeds.append(int(members[0].config.seed))
+        candidates.append(Candidate(name, seeds, scored))
     assert scorer
     return verdict(candidates, scorer[1], direction, resamples, seed, level)
 
