@@ -24,7 +24,7 @@ from expkit.config.components import Metrics
 from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import FILE, Outcomes, read
 from expkit.metrics.result import CURVE, FINAL
-from expkit.terminal.errors import UserError
+from expkit.terminal.errors import reason
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.store import connect
 
@@ -85,8 +85,8 @@ def verdicts_of(
             runs = {name: _runs_of(group) for name, group in named.items()}
             verdict = judged(runs, *contest[1:], trusted, client=client, **how)
             found.append(Judged(contest, named, verdict))
-        except UserError as error:
-            found.append(Judged(contest, named, None, str(error)))
+        except Exception as error:  # a metric of the user may do anything with a draw; no sweep ends for that
+            found.append(Judged(contest, named, None, reason(error)))
     return found
 
 
