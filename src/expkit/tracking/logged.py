@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
@@ -18,11 +19,12 @@ from yaml import YAMLError
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
 from expkit.config.trust import refusal, remote_code
-from expkit.metrics.result import with_final
+from expkit.metrics.outcomes import FILE, Outcomes, read
+from expkit.metrics.result import VALIDATION, with_final
 from expkit.processes.cores import cores
 from expkit.terminal.errors import UserError
 from expkit.tracking.params import leaves
-from expkit.tracking.past import DATA_CONTEXT, EVALUATED, FINGERPRINT, is_sweep, tag_of
+from expkit.tracking.past import DATA_CONTEXT, EVALUATED, FINGERPRINT, RESCORED, is_sweep, tag_of
 from expkit.tracking.store import connect, experiment_ids
 
 # Groups of metrics that say how good the exported model is; those of further sets are named after the sets.
@@ -68,6 +70,21 @@ class LoggedRun:
         tags = self.run.data.tags
         return {key: value for key, value in tags.items() if key.startswith(ENVIRONMENT_TAGS)}
 
+    def metrics(self) -> dict[str, Any]:
+        """Return the settings of the metrics by name, with those that `expkit rescore` has added."""
+        found: Any = OmegaConf.to_container(self.config.task).get("metrics")  # type: ignore[union-attr]
+        return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
+
+    def outcomes(self, name: str) -> list[Outcomes] | None:
+        """Return what the metrics have compared on a set, such as `validation`; None if the run has not kept it."""
+        file = self.artifact(f"{'eval' if name == VALIDATION else name}/{FILE}")
+        parts = read(file) if file else []
+        for metric, added in rescored(self.run).items():
+            for part in parts:
+                if added["sees"] in part.metrics and metric not in part.metrics:
+                    parts[parts.index(part)] = replace(part, metrics=[*part.metrics, metric])
+        return parts if file else None
+
     def artifact(self, path: str) -> Path | None:
         """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
         return artifact_of(self.run, path)
@@ -107,16 +124,17 @@ def logged_run(run_id: str) -> LoggedRun:
         known = tag_of(run.data.tags, FINGERPRINT)
         why = f"is not in {run.info.artifact_uri}" if known else "so expkit did not make it"
         raise UserError(f"run {run.info.run_id}: has no run.yaml, {why}") from error
-    return LoggedRun(run, _config(run.info.run_id, text), client)
+    return LoggedRun(run, _config(run, text), client)
 
 
-def _config(run_id: str, text: str) -> DictConfig:
-    """Return the configuration in a run.yaml, without its settings of Hydra.
+def _config(run: MlflowRun, text: str) -> DictConfig:
+    """Return the configuration in a run.yaml, without its settings of Hydra, and with the metrics added later.
 
     Raises:
         UserError: it is damaged, or holds an interpolation such as ${oc.env:TOKEN}. expkit logs values only,
             so somebody else wrote that, perhaps to read a secret of this environment.
     """
+    run_id = run.info.run_id
     try:
         whole = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (YAMLError, OmegaConfBaseException) as error:
@@ -124,6 +142,8 @@ def _config(run_id: str, text: str) -> DictConfig:
     if not isinstance(whole, dict):
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
     plain = {str(k): v for k, v in whole.items() if k not in ("hydra", "defaults")}
+    for name, added in rescored(run).items():
+        plain["task"]["metrics"][name] = added["settings"]
     for path, value in leaves(plain):
         key = ".".join(map(str, path))
         if "${" in str(value) or "${" in key:
@@ -158,6 +178,12 @@ def evaluated(run: MlflowRun) -> dict[str, str]:
     tags = run.data.tags.items()
     known = {k.removeprefix(EVALUATED): v for k, v in tags if k.startswith(EVALUATED)}
     return {name: value.partition(" ")[0] for name, value in known.items()}
+
+
+def rescored(run: MlflowRun) -> dict[str, Any]:
+    """Return the `settings` of each metric that was added to a run, by name, and another metric that `sees` the same."""
+    added = (json.loads(value) for k, value in run.data.tags.items() if k.startswith(RESCORED))
+    return {name: one for of_name in added for name, one in of_name.items()}
 
 
 def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
