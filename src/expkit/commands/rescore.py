@@ -5,6 +5,7 @@ run has already stays as it is, and the same command goes on after an interrupti
 """
 
 import argparse
+import gc
 
 from expkit.commands import add_trust
 from expkit.terminal.errors import ConfigError, UserError, reason
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.tracking.jobs import select
     from expkit.tracking.logged import logged_run
     from expkit.tracking.rescored import rescore
+    from expkit.tracking.store import connect
 
     overrides = []
     for first, *settings in options.metrics:
@@ -47,13 +49,17 @@ def run(options: argparse.Namespace) -> bool:
     trusted = frozenset(options.trust)
     nodes = composed_metrics(overrides, trusted)
     hush()
-    list(Metrics(nodes).values())  # those that refuse their settings do so before any run is looked at
+    gc.freeze()  # otherwise each garbage collection scans the libraries
+    client = connect(None)
+    list(
+        Metrics(nodes).values()
+    )  # those that refuse their settings do so before any run is looked at
     failures, done = [], 0
     for job in select(options.ids).jobs:
         if job.state != FINISHED and not job.run_id.startswith(tuple(options.ids)):
             continue  # a job of a sweep
         try:
-            scores = rescore(logged_run(job.run_id), nodes, trusted)
+            scores = rescore(logged_run(job.run_id, client), nodes, trusted)
         except UserError as error:
             failures.append(f"run {job.name} ({job.run_id}): {error}")
         except (MlflowException, OSError) as error:

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from mlflow.entities import Metric, RunTag
@@ -23,9 +24,7 @@ from expkit.tracking.past import RESCORED
 BATCH = 1000  # metrics in one request, MLflow's own limit
 
 
-def rescore(
-    run: LoggedRun, nodes: Mapping[str, Any], trusted: frozenset[str]
-) -> dict[str, float]:
+def rescore(run: LoggedRun, nodes: Mapping[str, Any], trusted: frozenset[str]) -> dict[str, float]:
     """Log what metrics make of all sets that a run was scored on, and return the scores by their keys.
 
     Their settings are logged last: a run that has them has all scores.
@@ -45,12 +44,12 @@ def rescore(
         if nodes[name] != known[name]:
             raise UserError(f"has task.metrics.{name}={known[name]}; give yours another name")
     run.require_trusted("task.metrics", trusted)
-    own, new = Metrics(known), Metrics({n: nodes[n] for n in nodes if n not in known})
+    new = Metrics({n: nodes[n] for n in nodes if n not in known})
     scores: dict[str, float] = {}
     tags = []
     for prefix, parts in _sets(run) if new else ():
         for name, metric in new.items():
-            part = _part(parts, own, name, metric)
+            part = _part(parts, known, name, metric)
             if prefix == FINAL:
                 added = {name: {"settings": nodes[name], "sees": part.metrics[0]}}
                 tags.append(RunTag(key_of(f"{RESCORED}{name}"), redacted(json.dumps(added))))
@@ -62,9 +61,10 @@ def rescore(
                 scores[key] = value
     now = int(time.time() * 1000)
     made = [Metric(key, value, now, 0) for key, value in scores.items() if key not in logged]
-    for first in range(0, len(made), BATCH):
-        run.client.log_batch(run.id, made[first : first + BATCH])
-    run.client.log_batch(run.id, tags=tags)
+    while len(made) > BATCH:
+        run.client.log_batch(run.id, made[:BATCH])
+        made = made[BATCH:]
+    run.client.log_batch(run.id, made, tags=tags)
     return scores
 
 
@@ -95,15 +95,25 @@ def _without(part: Outcomes, examples: Sequence[int]) -> Outcomes:
     return replace(part, predictions=[part.predictions[i] for i in rest], references=references)
 
 
-def _part(parts: Sequence[Outcomes], own: Metrics, name: str, metric: Any) -> Outcomes:
+def _part(parts: Sequence[Outcomes], known: Mapping[str, Any], name: str, metric: Any) -> Outcomes:
     """The outcomes that hold what a metric needs."""
     needs = needs_of(metric)
-    kept = {needs_of(own[part.metrics[0]]): part for part in parts if part.references is not None}
+    kept = {
+        _kept_for(part.metrics[0], json.dumps(known[part.metrics[0]])): part
+        for part in parts
+        if part.references is not None
+    }
     if needs not in kept:
         raise UserError(
             f"task.metrics.{name}: needs {needs}, and the run has kept {' and '.join(kept)}; train it again with the metric"
         )
     return kept[needs]
+
+
+@cache
+def _kept_for(name: str, settings: str) -> str:
+    """What a metric of a run needs; that of the next run is mostly the same."""
+    return needs_of(Metrics({name: json.loads(settings)})[name])
 
 
 def _computed(name: str, metric: Any, part: Outcomes) -> Mapping[str, float]:
@@ -112,9 +122,7 @@ def _computed(name: str, metric: Any, part: Outcomes) -> Mapping[str, float]:
         if hasattr(metric, "require_fit"):
             metric.require_fit(part.references, **taken_by(metric.require_fit, part.settings))
         further = taken_by(metric._compute, part.settings)
-        return metric.compute(
-            predictions=part.predictions, references=part.references, **further
-        )
+        return metric.compute(predictions=part.predictions, references=part.references, **further)
     except UserError:
         raise
     except Exception as error:  # whatever a metric does with what it was not made for
