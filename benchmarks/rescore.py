@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
 from expkit.config.composition import composed

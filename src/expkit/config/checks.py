@@ -46,27 +46,6 @@ def check(cfg: DictConfig, overrides: list[str]) -> None:
     problems += surroundings.problems()
     modules = plain.get("trusted_modules")
     trusted = trusted_by(overrides, modules if isinstance(modules, list) else [])
-    problems = _of_components(cfg, overrides, trusted, problems)
-    problems = problems or list(fitting.problems(_resolved(cfg)))
-    if problems:
-        raise ConfigError(problems)
-    OmegaConf.update(cfg, "direction", direction_of(_resolved(cfg)), force_add=True)
-
-
-def check_metrics(cfg: DictConfig, overrides: list[str], trusted: frozenset[str]) -> None:
-    """Do the same for a configuration that has nothing but `task.metrics`."""
-    texts.restore(cfg, overrides)
-    trusted |= trusted_by(overrides, ())
-    problems = _of_components(cfg, overrides, trusted, [*texts.problems(cfg)])
-    if problems := problems or list(fitting.of_metrics(_resolved(cfg)["task"])):
-        raise ConfigError(problems)
-
-
-def _of_components(
-    cfg: DictConfig, overrides: list[str], trusted: frozenset[str], problems: list[str]
-) -> list[str]:
-    """Add what is wrong with components; values are looked at only if nothing else is wrong."""
-    plain = _resolved(cfg)
     targets = list(targets_in(plain))
     refused = [p for key, node in targets if (p := _refused(key, node, trusted))]
     # Arguments may have to be looked up by importing, which has to wait until all are trusted.
@@ -78,7 +57,11 @@ def _of_components(
         for key in remote_code(plain)
         if key not in typed
     ]
-    return problems or list(_wrong_values(plain, targets, signatures, cfg))
+    problems = problems or list(_wrong_values(plain, targets, signatures, cfg))
+    problems = problems or list(fitting.problems(_resolved(cfg)))
+    if problems:
+        raise ConfigError(problems)
+    OmegaConf.update(cfg, "direction", direction_of(_resolved(cfg)), force_add=True)
 
 
 def _resolved(cfg: DictConfig) -> dict[str, Any]:

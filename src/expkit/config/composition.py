@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import texts
-from expkit.config.checks import check, check_metrics
+from expkit.config.checks import check
 from expkit.config.messages import explain
 from expkit.config.project import conf_dir, output_dir, project_root
 from expkit.config.targets import targets_in
@@ -93,28 +93,16 @@ def _of_sweep(made: Callable[..., DictConfig], overrides: list[str]) -> DictConf
 
 def composed(overrides: Sequence[str]) -> DictConfig:
     """The configuration of a run, composed and checked as `python -m expkit` does. Raises ConfigError."""
-    cfg = _composed("config", overrides)
-    check(cfg, list(overrides))
-    return cfg
-
-
-def composed_metrics(overrides: Sequence[str], trusted: frozenset[str]) -> dict[str, Any]:
-    """The settings of the metrics that overrides add to no others, checked as those of a run. Raises ConfigError."""
-    cfg = _composed(None, overrides)
-    check_metrics(cfg, list(overrides), trusted)
-    metrics: Any = OmegaConf.to_container(cfg.task.metrics, resolve=True)
-    return {str(name): node for name, node in metrics.items()}
-
-
-def _composed(name: str | None, overrides: Sequence[str]) -> DictConfig:
     watch_composition()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose(name, list(overrides))
+            cfg = compose("config", list(overrides))
     except UserError:
         raise
     except Exception as error:  # Hydra raises exceptions of many kinds
         raise ConfigError([explain(error, overrides)]) from error
+    check(cfg, list(overrides))
+    return cfg
 
 
 def makes_folds(cfg: Mapping[str, Any]) -> bool:

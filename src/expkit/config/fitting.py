@@ -24,7 +24,7 @@ HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration whose keys and types are right."""
-    if wrong := list(of_metrics(plain["task"])):
+    if wrong := list(_metrics(plain["task"])):
         yield from wrong
     else:
         yield from _objective(plain)
@@ -47,7 +47,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
 
 
-def of_metrics(task: Mapping[str, Any]) -> Iterator[str]:
+def _metrics(task: Mapping[str, Any]) -> Iterator[str]:
     """Names become those of metrics in MLflow, and of files where it keeps metrics in files."""
     metrics = task.get("metrics")
     # A task of the user's own may take something else by that name.

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
@@ -32,6 +33,12 @@ SCORED = ("final", "test", "baseline")
 ENVIRONMENT = "environment.json"  # an artifact of the run
 # Earlier versions logged the environment as tags whose names begin so.
 ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads as OmegaConf does, in a tenth of the time."""
+
+    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
 
 
 @dataclass(frozen=True)
@@ -139,8 +146,8 @@ def _config(run: MlflowRun, text: str) -> DictConfig:
     """
     run_id = run.info.run_id
     try:
-        whole = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
+        whole = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
         raise UserError(f"run {run_id}: its run.yaml cannot be read: {error}") from error
     if not isinstance(whole, dict):
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
