@@ -120,10 +120,7 @@ def artifact_of(run: MlflowRun, path: str) -> Path | None:
 
 
 def logged_run(run_id: str, client: MlflowClient | None = None) -> LoggedRun:
-    """Return the run with this id or these first characters, or raise a UserError if it is no run of expkit.
-
-    Who asks for many runs connects once and hands in the `client`.
-    """
+    """Return the run with this id or these first characters, or raise a UserError if it is no run of expkit."""
     client = client or connect(None)
     run = find_run(client, run_id)
     if is_sweep(run):
