@@ -97,7 +97,9 @@ def rescore(
     say(f"{shown} ({run.run.info.run_name}): {', '.join(new) or 'has these metrics already'}")
     scores: dict[str, float] = {}
     sees: dict[str, str] = {}
-    for of_set in {**data_digests(run.run), **evaluated(run.run)} if new else ():
+    for of_set in {**data_digests(run.run), **evaluated(run.run)}:
+        if of_set == "train" or not new:
+            continue
         prefix = FINAL if of_set == VALIDATION else f"{of_set}/"
         parts = run.outcomes(of_set) if f"{prefix}loss" in logged else ()
         if parts is None:

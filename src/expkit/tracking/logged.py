@@ -15,7 +15,6 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
-from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
