@@ -83,12 +83,12 @@ def test_a_metric_gives_what_it_would_have_given_from_the_start(
     client.log_metric(run_id, "final/taken", 5.0)
     after = only_run(project).data.metrics
     for metric, message in {
-        (f"later={SCIKIT}", KAPPA[0]): r"run \w+: has task.metrics.later=.*choose another name",
+        (f"later={SCIKIT}", KAPPA[0]): r"run \w+: has task.metrics.later=.*rename yours",
         (f"taken={SCIKIT}", KAPPA[0]): r"run \w+: has final/taken=5.0, and taken gives ",
         (
             f"p={SCIKIT}",
             "scorer=neg_log_loss",
-        ): "p needs probabilities, but has kept labels and conf",
+        ): "p needs probabilities, but the run keeps labels and conf",
         (f"g={SCIKIT}", "function=sklearn.metrics.mean_gamma_deviance"): "g does not fit: .*labels",
         (f"p={SCIKIT}", "scorre=x"): r"task.metrics.p.scorre='x': .* did you mean 'scorer'",
         ("p=os.system",): "'os' is not trusted",
@@ -99,7 +99,7 @@ def test_a_metric_gives_what_it_would_have_given_from_the_start(
             rescored(run_id, metric)
     assert only_run(project).data.metrics == after
     client.set_terminated(run_id, "KILLED")
-    with pytest.raises(UserError, match="has no final scores .*state KILLED"):
+    with pytest.raises(UserError, match=r"has no final scores .*state KILLED"):
         rescored(run_id, (f"more={SCIKIT}", *KAPPA))
 
 
@@ -115,7 +115,7 @@ def test_metrics_of_words_and_own_metrics(
     before = only_run(project)
     run_id, metrics = before.info.run_id, before.data.metrics
     given = (("whole2=mine.Whole",), ("sure2=mine.Sure",))
-    with pytest.raises(UserError, match="'mine' is not trusted; .*--trust mine"):
+    with pytest.raises(UserError, match=r"'mine' is not trusted; .*--trust mine"):
         rescored(run_id, *given)
     log_batch = MlflowClient.log_batch
 
@@ -126,7 +126,7 @@ def test_metrics_of_words_and_own_metrics(
 
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, "log_batch", cut_off)
-        with pytest.raises(UserError, match="is away.*the same command goes on"):
+        with pytest.raises(UserError, match=r"is away.*the same command goes on"):
             rescored(run_id, *given, trust=["mine"])
     assert "whole2" not in logged_run(run_id).metrics()
     rescored(run_id, *given, trust=["mine"])

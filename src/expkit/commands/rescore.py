@@ -9,7 +9,7 @@ import gc
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,9 @@ from expkit.config.resolved import plain
 from expkit.terminal.errors import ConfigError, UserError, reason
 
 if TYPE_CHECKING:
-    from expkit.metrics.outcomes import Outcomes
     from expkit.tracking.logged import LoggedRun
 
 EXAMPLE = "kappa=expkit.metrics.scikit.Scikit function=sklearn.metrics.cohen_kappa_score"
-BATCH = 1000  # metrics in one request, MLflow's own limit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,68 +79,70 @@ def rescore(
     from mlflow.entities import Metric, RunTag
 
     from expkit.metrics.names import key_of
-    from expkit.metrics.result import FINAL, VALIDATION
     from expkit.terminal.display import say
-    from expkit.tracking.logged import data_digests, evaluated
     from expkit.tracking.past import RESCORED
 
-    shown, known, logged = f"run {run.id}", run.metrics(), run.run.data.metrics
-    if (state := run.run.info.status) != "FINISHED" or f"{FINAL}loss" not in logged:
-        raise UserError(f"{shown}: has no final scores to which one could be added (state {state})")
+    known, logged = run.metrics(), run.run.data.metrics
+    if (state := run.run.info.status) != "FINISHED" or "final/loss" not in logged:
+        raise UserError(f"run {run.id}: has no final scores to add one to (state {state})")
     for name in nodes.keys() & known.keys():
         if nodes[name] != known[name]:
-            raise UserError(f"{shown}: has task.metrics.{name}={known[name]}; choose another name")
+            raise UserError(f"run {run.id}: has task.metrics.{name}={known[name]}; rename yours")
     run.require_trusted("task.metrics", trusted)
     new = Metrics({name: node for name, node in nodes.items() if name not in known})
-    say(f"{shown} ({run.run.info.run_name}): {', '.join(new) or 'has these metrics already'}")
+    say(f"{run.run.info.run_name} ({run.id}): {', '.join(new) or 'has these metrics already'}")
     scores: dict[str, float] = {}
-    sees: dict[str, str] = {}
-    for of_set in {**data_digests(run.run), **evaluated(run.run)}:
-        if of_set == "train" or not new:
-            continue
-        prefix = FINAL if of_set == VALIDATION else f"{of_set}/"
-        parts = run.outcomes(of_set) if f"{prefix}loss" in logged else ()
-        if parts is None:
-            raise UserError(f"{shown}: keeps no outcomes of {of_set}; train it with the metric")
-        for name, metric in new.items() if parts else ():
-            sees[name], found = _computed(shown, known, parts, name, metric)
-            for score, value in found.items():
-                key = key_of(f"{prefix}{score}")
-                before = scores.get(key, logged.get(key, value))
-                if before != value and not (math.isnan(before) and math.isnan(value)):
-                    raise UserError(f"{shown}: has {key}={before}, and {name} gives {value}")
-                scores[key] = value
+    added: dict[str, str] = {}
+    for name, sees, key, value in _scores(run, new) if new else ():
+        key = key_of(key)
+        before = scores.get(key, logged.get(key, value))
+        if before != value and not (math.isnan(before) and math.isnan(value)):
+            raise UserError(f"run {run.id}: has {key}={before}, and {name} gives {value}")
+        scores[key] = value
+        added[name] = json.dumps({name: {"settings": nodes[name], "sees": sees}})
     now = int(time.time() * 1000)
     made = [Metric(key, value, now, 0) for key, value in scores.items() if key not in logged]
-    added = {n: json.dumps({n: {"settings": nodes[n], "sees": sees[n]}}) for n in new}
+    for first in range(0, len(made), 1000):  # MLflow takes no more at once
+        run.client.log_batch(run.id, made[first : first + 1000])
     tags = [RunTag(key_of(f"{RESCORED}{name}"), text) for name, text in added.items()]
-    for first in range(0, len(made), BATCH):
-        run.client.log_batch(run.id, made[first : first + BATCH])
     run.client.log_batch(run.id, tags=tags)
     return scores
 
 
-def _computed(
-    shown: str, known: Mapping[str, Any], parts: "Sequence[Outcomes]", name: str, metric: Any
-) -> tuple[str, Mapping[str, float]]:
-    """A metric of the run that sees what this one needs, and the scores of a set as `Task.compute` makes them."""
+def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, float]]:
+    """Yield a metric, one of the run that sees the same, the name of a score, and the score as in `Task.compute`."""
     from expkit.metrics.local import needs_of
     from expkit.metrics.outcomes import taken_by
+    from expkit.metrics.result import FINAL, VALIDATION
+    from expkit.tracking.logged import data_digests, evaluated
 
-    own = [part for part in parts if part.metrics and part.references is not None]
-    kept = {_needs(json.dumps(known[part.metrics[0]])): part for part in own}
-    if (needs := needs_of(metric)) not in kept:
-        had = " and ".join(kept) or "nothing"
-        raise UserError(f"{shown}: {name} needs {needs}, but has kept {had}; train with {name}")
-    part = kept[needs]
-    try:
-        if hasattr(metric, "require_fit"):
-            metric.require_fit(part.references, **taken_by(metric.require_fit, part.settings))
-        further = taken_by(metric._compute, part.settings)
-        given = {"predictions": part.predictions, "references": part.references}
-        return part.metrics[0], metric.compute(**given, **further)
-    except Exception as error:  # whatever a metric does with what it was not made for
-        raise UserError(f"{shown}: {name} does not fit: {reason(error)}") from error
+    known = run.metrics()
+    for of_set in sorted({*data_digests(run.run), *evaluated(run.run)} - {"train"}, reverse=True):
+        prefix = FINAL if of_set == VALIDATION else f"{of_set}/"
+        if f"{prefix}loss" not in run.run.data.metrics:
+            continue
+        if (parts := run.outcomes(of_set)) is None:
+            raise UserError(
+                f"run {run.id}: keeps no outcomes of {of_set}; train it with the metric"
+            )
+        own = [part for part in parts if part.metrics and part.references is not None]
+        kept = {_needs(json.dumps(known[part.metrics[0]])): part for part in own}
+        for name, metric in new.items():
+            if (needs := needs_of(metric)) not in kept:
+                raise UserError(
+                    f"run {run.id}: {name} needs {needs}, but the run keeps {' and '.join(kept)}; train it with {name}"
+                )
+            part = kept[needs]
+            given = {"predictions": part.predictions, "references": part.references}
+            try:
+                if of_set == VALIDATION and hasattr(metric, "require_fit"):
+                    further = taken_by(metric.require_fit, part.settings)
+                    metric.require_fit(part.references, **further)
+                scores = metric.compute(**given, **taken_by(metric._compute, part.settings))
+            except Exception as error:  # whatever a metric does with what it was not made for
+                raise UserError(f"run {run.id}: {name} does not fit: {reason(error)}") from error
+            for score, value in scores.items():
+                yield name, part.metrics[0], f"{prefix}{score}", value
 
 
 @cache
