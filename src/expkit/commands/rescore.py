@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expkit.commands import add_trust
@@ -102,8 +102,7 @@ def rescore(
         added[name] = json.dumps({name: {"settings": nodes[name], "sees": sees}})
     now = int(time.time() * 1000)
     made = [Metric(key, value, now, 0) for key, value in scores.items() if key not in logged]
-    for first in range(0, len(made), 1000):  # MLflow takes no more at once
-        run.client.log_batch(run.id, made[first : first + 1000])
+    run.client.log_batch(run.id, made)
     tags = [RunTag(key_of(f"{RESCORED}{name}"), text) for name, text in added.items()]
     run.client.log_batch(run.id, tags=tags)
     return scores
@@ -116,7 +115,7 @@ def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, flo
     from expkit.metrics.result import FINAL, VALIDATION
     from expkit.tracking.logged import data_digests, evaluated
 
-    known = run.metrics()
+    known = Metrics(run.metrics())
     for of_set in sorted({*data_digests(run.run), *evaluated(run.run)} - {"train"}, reverse=True):
         prefix = FINAL if of_set == VALIDATION else f"{of_set}/"
         if f"{prefix}loss" not in run.run.data.metrics:
@@ -126,7 +125,7 @@ def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, flo
                 f"run {run.id}: keeps no outcomes of {of_set}; train it with the metric"
             )
         own = [part for part in parts if part.metrics and part.references is not None]
-        kept = {_needs(json.dumps(known[part.metrics[0]])): part for part in own}
+        kept = {needs_of(known[part.metrics[0]]): part for part in own}
         for name, metric in new.items():
             if (needs := needs_of(metric)) not in kept:
                 raise UserError(
@@ -143,11 +142,3 @@ def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, flo
                 raise UserError(f"run {run.id}: {name} does not fit: {reason(error)}") from error
             for score, value in scores.items():
                 yield name, part.metrics[0], f"{prefix}{score}", value
-
-
-@cache
-def _needs(settings: str) -> str:
-    """What a metric of a run needs; it is the same in most runs."""
-    from expkit.metrics.local import needs_of
-
-    return needs_of(Metrics({"": json.loads(settings)})[""])

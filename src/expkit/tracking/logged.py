@@ -15,6 +15,7 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
+from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
@@ -84,12 +85,12 @@ class LoggedRun:
     def outcomes(self, name: str) -> list[Outcomes] | None:
         """Return what the metrics have compared on a set, such as `validation`; None if the run has not kept it."""
         file = self.artifact(f"{'eval' if name == VALIDATION else name}/{FILE}")
-        parts = read(file) if file else []
-        for metric, added in rescored(self.run).items():
-            for part in parts:
-                if added["sees"] in part.metrics and metric not in part.metrics:
-                    parts[parts.index(part)] = replace(part, metrics=[*part.metrics, metric])
-        return parts if file else None
+        added = rescored(self.run).items()
+        return file and [
+            replace(part, metrics=list(dict.fromkeys([*part.metrics, *more])))
+            for part in read(file)
+            for more in [[name for name, one in added if one["sees"] in part.metrics]]
+        ]
 
     def artifact(self, path: str) -> Path | None:
         """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
@@ -143,20 +144,22 @@ def _config(run: MlflowRun, text: str) -> DictConfig:
     run_id = run.info.run_id
     try:
         whole = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+        values = whole.items() if isinstance(whole, dict) else ()
+        plain = {str(k): v for k, v in values if k not in ("hydra", "defaults")}
+        for name, added in rescored(run).items():
+            plain["task"]["metrics"][name] = added["settings"]
+        config = OmegaConf.create(plain)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"run {run_id}: its run.yaml cannot be read: {error}") from error
-    if not isinstance(whole, dict):
+    if not plain:
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
-    plain = {str(k): v for k, v in whole.items() if k not in ("hydra", "defaults")}
-    for name, added in rescored(run).items():
-        plain["task"]["metrics"][name] = added["settings"]
     for path, value in leaves(plain):
         key = ".".join(map(str, path))
         if "${" in str(value) or "${" in key:
             raise UserError(
                 f"run {run_id}: {key}={value}: has to be a value; a logged configuration is resolved"
             )
-    return OmegaConf.create(plain)
+    return config
 
 
 def use_threads(environment: Mapping[str, str]) -> None:
