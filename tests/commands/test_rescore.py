@@ -14,6 +14,7 @@ from expkit.tracking.logged import logged_run
 
 SCIKIT = "expkit.metrics.scikit.Scikit"
 KAPPA = ("function=sklearn.metrics.cohen_kappa_score", "settings.weights=quadratic")
+KAPPA_SETTINGS = {"function": "sklearn.metrics.cohen_kappa_score"}
 OWN = """
 import datasets
 from expkit.metrics.local import CONFIDENCES, LocalMetric
@@ -82,25 +83,23 @@ def test_a_metric_gives_what_it_would_have_given_from_the_start(
 
     client.log_metric(run_id, "final/taken", 5.0)
     after = only_run(project).data.metrics
-    for metric, message in {
-        (f"later={SCIKIT}", KAPPA[0]): r"run \w+: has task.metrics.later=.*rename yours",
-        (f"taken={SCIKIT}", KAPPA[0]): r"run \w+: has final/taken=5.0, and taken gives ",
+    for name, settings, message in (
+        ("later", {}, r"run \w+: has task.metrics.later=.*rename yours"),
+        ("taken", KAPPA_SETTINGS, r"run \w+: has final/taken=5.0, and taken gives "),
         (
-            f"p={SCIKIT}",
-            "scorer=neg_log_loss",
-        ): "p needs probabilities, but the run keeps labels and conf",
-        (f"g={SCIKIT}", "function=sklearn.metrics.mean_gamma_deviance"): "g does not fit: .*labels",
-        (f"p={SCIKIT}", "scorre=x"): r"task.metrics.p.scorre='x': .* did you mean 'scorer'",
-        ("p=os.system",): "'os' is not trusted",
-        ("kappa", *KAPPA): "--metric kappa: expected NAME=CLASS KEY=VALUE",
-        ("task.metrics.a=b.C",): "--metric task.metrics.a=b.C: expected NAME=CLASS",
-    }.items():
+            "p",
+            {"scorer": "neg_log_loss"},
+            "p needs probabilities, but the run keeps labels and conf",
+        ),
+        ("g", {"function": "sklearn.metrics.mean_gamma_deviance"}, r"g does not fit: .* labels"),
+    ):
         with pytest.raises(UserError, match=message):
-            rescored(run_id, metric)
+            nodes = {name: {"_target_": SCIKIT, **settings}}
+            rescore.rescore(logged_run(run_id), nodes, frozenset())
     assert only_run(project).data.metrics == after
     client.set_terminated(run_id, "KILLED")
     with pytest.raises(UserError, match=r"has no final scores .*state KILLED"):
-        rescored(run_id, (f"more={SCIKIT}", *KAPPA))
+        rescore.rescore(logged_run(run_id), {}, frozenset())
 
 
 @pytest.mark.slow
@@ -176,5 +175,13 @@ def test_settings_are_those_of_a_run(project: Path) -> None:
             "settings": {"beta": 2},
         }
     }
+    for wrong, message in {
+        ("a=os.system",): "'os' is not trusted",
+        (f"a={SCIKIT}", "scorre=x"): r"task.metrics.a.scorre='x': .* did you mean 'scorer'",
+        ("a", *KAPPA): "--metric a: expected NAME=CLASS KEY=VALUE",
+        ("task.metrics.a=b.C",): "--metric task.metrics.a=b.C: expected NAME=CLASS",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            rescore._settings([wrong], [])
     with pytest.raises(ConfigError, match=r"task\.metrics\.a"):
         rescore._settings([*given, *given], [])

@@ -86,11 +86,11 @@ class LoggedRun:
         """Return what the metrics have compared on a set, such as `validation`; None if the run has not kept it."""
         file = self.artifact(f"{'eval' if name == VALIDATION else name}/{FILE}")
         added = rescored(self.run).items()
-        return file and [
-            replace(part, metrics=list(dict.fromkeys([*part.metrics, *more])))
-            for part in read(file)
-            for more in [[name for name, one in added if one["sees"] in part.metrics]]
-        ]
+        parts = read(file) if file else []
+        for k, part in enumerate(parts):
+            more = [name for name, one in added if one["sees"] in part.metrics]
+            parts[k] = replace(part, metrics=list(dict.fromkeys([*part.metrics, *more])))
+        return parts if file else None
 
     def artifact(self, path: str) -> Path | None:
         """Return a file that the run has logged, downloaded if it is not on this machine, or None."""
