@@ -93,8 +93,8 @@ def test_a_metric_gives_what_it_would_have_given_from_the_start(
         ),
         ("g", {"function": "sklearn.metrics.mean_gamma_deviance"}, r"g does not fit: .* labels"),
     ):
+        nodes = {name: {"_target_": SCIKIT, **settings}}
         with pytest.raises(UserError, match=message):
-            nodes = {name: {"_target_": SCIKIT, **settings}}
             rescore.rescore(logged_run(run_id), nodes, frozenset())
     assert only_run(project).data.metrics == after
     client.set_terminated(run_id, "KILLED")

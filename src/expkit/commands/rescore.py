@@ -115,7 +115,7 @@ def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, flo
     from expkit.metrics.result import FINAL, VALIDATION
     from expkit.tracking.logged import data_digests, evaluated
 
-    known = Metrics(run.metrics())
+    known = run.metrics()
     for of_set in sorted({*data_digests(run.run), *evaluated(run.run)} - {"train"}, reverse=True):
         prefix = FINAL if of_set == VALIDATION else f"{of_set}/"
         if f"{prefix}loss" not in run.run.data.metrics:
@@ -124,8 +124,10 @@ def _scores(run: "LoggedRun", new: Metrics) -> Iterator[tuple[str, str, str, flo
             raise UserError(
                 f"run {run.id}: keeps no outcomes of {of_set}; train it with the metric"
             )
-        own = [part for part in parts if part.metrics and part.references is not None]
-        kept = {needs_of(known[part.metrics[0]]): part for part in own}
+        own = {
+            part.metrics[0]: part for part in parts if part.metrics and part.references is not None
+        }
+        kept = {needs_of(Metrics({n: known[n]})[n]): part for n, part in own.items()}
         for name, metric in new.items():
             if (needs := needs_of(metric)) not in kept:
                 raise UserError(
