@@ -16,6 +16,8 @@ PRUNED = "expkit.pruned"  # "true" on runs that a search ended early, which are 
 KIND = "mlflow.expkit.kind"  # "sweep" on parent runs
 # On a run, digest and source of a set that `expkit evaluate` has scored; the name of the set follows.
 EVALUATED = "mlflow.expkit.evaluated."
+# On a run, a metric that `expkit rescore` has added, as JSON; its name follows.
+RESCORED = "mlflow.expkit.rescored."
 DATA_CONTEXT = "mlflow.data.context"  # on an input of a run, the name of its split
 ERROR = "expkit.error"  # why a run failed or was killed, in one line
 INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"
