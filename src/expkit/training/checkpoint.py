@@ -18,13 +18,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.config.fingerprint import digest_of_content
+from expkit.optim import advance
 from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
+from expkit.terminal.errors import UserError
 from expkit.training.interface import Training
 from expkit.training.sharding import as_part_of, full, is_sharded, unsharded
 
 FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
+COMMON = "common"  # in the folder of a run: the checkpoint from which a longer run can go on
 TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
 UNFINISHED = ".unfinished"  # the suffix of files and folders that are being written or removed
 
@@ -63,7 +66,12 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
 
 
 def save(
-    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int
+    training: Training,
+    done: int,
+    memory: Mapping[str, Any],
+    run_folder: Path,
+    keep: int,
+    name: str = FOLDER,
 ) -> None:
     """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
@@ -71,13 +79,14 @@ def save(
 
     Args:
         memory: values that a resumed run needs besides the state of training, as JSON.
+        name: the folder in that of the run, FOLDER or COMMON.
     """
     if not is_main() and not is_sharded(training.model):
         return
     tensors, rest = _state(training)
     if not is_main():
         return
-    checkpoints = run_folder / FOLDER
+    checkpoints = run_folder / name
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
@@ -111,10 +120,33 @@ def newest(run_folder: Path) -> SavedState | None:
 def _newest(run_folder: Path) -> SavedState | None:
     for folder in reversed(_all(run_folder / FOLDER)):
         if (what := damage(folder)) is None:
-            rest = json.loads((folder / REST).read_text(encoding="utf-8"))
-            return SavedState(folder, int(rest["done"]), rest, rest["memory"])
+            return _read(folder)
         say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
     return None
+
+
+def common(run_folder: Path) -> SavedState | None:
+    """What a run has kept for a longer one, or None.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    for folder in _all(run_folder / COMMON):
+        if what := damage(folder):
+            raise UserError(f"{folder} is damaged ({what})")
+        return _read(folder)
+    return None
+
+
+def adopt(found: SavedState, run_folder: Path) -> None:
+    """Make what another run has kept the first checkpoint of a run."""
+    target = run_folder / FOLDER / found.folder.name
+    shutil.copytree(found.folder, target, dirs_exist_ok=True)
+
+
+def _read(folder: Path) -> SavedState:
+    rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+    return SavedState(folder, int(rest["done"]), rest, rest["memory"])
 
 
 def damage(folder: Path) -> str | None:
@@ -163,8 +195,9 @@ def restore(training: Training, found: SavedState) -> None:
                 own = as_part_of(tensor, parameters[int(index)])
                 state.setdefault(int(index), {})[entry] = own
     groups = found.rest["optimizer"]["param_groups"]
+    # A longer run has another schedule, which alone knows what it does after these steps.
+    advance(training.scheduler, to=found.rest["scheduler"]["last_epoch"])
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    training.scheduler.load_state_dict(found.rest["scheduler"])
     training.loss_scale.update(found.rest["loss_scale"])
 
 
@@ -197,7 +230,7 @@ def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
                 numbers.setdefault(str(index), {})[name] = value
     return {n: t.contiguous() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
-        "scheduler": _plain_state(training.scheduler.state_dict()),
+        "scheduler": {"last_epoch": training.scheduler.last_epoch},  # fp16 may skip some
         "loss_scale": training.loss_scale,
     }
 
@@ -230,19 +263,3 @@ def _remove(folder: Path) -> None:
     gone = folder.with_suffix(f".removed{UNFINISHED}")
     folder.replace(gone)
     shutil.rmtree(gone)
-
-
-def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a schedule that JSON can hold.
-
-    The functions of a LambdaLR are not saved; None in their place makes it keep its current ones.
-    """
-    functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
-    state = {key: value for key, value in scheduler.items() if _is_plain(value)}
-    return {**state, **functions} if "lr_lambdas" in scheduler else state
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)

@@ -8,8 +8,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from expkit.config.direction import direction_of
+from expkit.config.fingerprint import differences
 from expkit.config.resolved import plain
 from expkit.metrics.result import VALIDATION, set_of
+from expkit.optim import common_steps, digest_of_settings
 from expkit.processes.group import any_of, from_main
 from expkit.processes.interrupts import stops_after_step
 from expkit.processes.outcome import IsPromising
@@ -20,6 +22,8 @@ from expkit.training.evaluation import evaluate
 from expkit.training.monitor import Monitor
 from expkit.training.precision import matmul
 from expkit.training.prepared import Prepared
+
+NOT_KEPT = "mlflow.expkit.not_kept"  # tag: why `checkpoint.keep_final` has kept nothing
 
 
 def train(
@@ -41,8 +45,9 @@ def train(
     """
     training = prepared.training
     tracked.tag("precision", training.precision)
+    common = _step_to_keep(cfg, len(training.steps), tracked)
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
-        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising)
+        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising, common)
         start = _restored(prepared, monitor, state, tracked.folder)
         try:
             if not state and cfg.train.eval_on_start:
@@ -62,7 +67,26 @@ def train(
             raise
         if any_of(must_stop()):
             raise KeyboardInterrupt
+    if monitor.done < common:
+        _tell_not_kept(
+            tracked, f"train.patience ended it at step {monitor.done}, as it would end a longer run"
+        )
     monitor.restore_best()
+
+
+def _step_to_keep(cfg: DictConfig, total: int, tracked: Any) -> int:
+    """After how many steps to keep the state for a longer run, which may have twice as many; 0: never."""
+    if not cfg.checkpoint.keep_final:
+        return 0
+    common = common_steps(cfg, total, 2 * total)
+    if not common:
+        _tell_not_kept(tracked, "its schedule depends on the number of steps from the first one on")
+    return common
+
+
+def _tell_not_kept(tracked: Any, why: str) -> None:
+    say(f"nothing is kept for a longer run: {why}")
+    tracked.tag(NOT_KEPT, why)
 
 
 def _monitor(
@@ -72,6 +96,7 @@ def _monitor(
     progress: Progress,
     must_stop: Callable[[], bool],
     is_promising: IsPromising | None,
+    common: int,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
     training = prepared.training
@@ -90,6 +115,18 @@ def _monitor(
         memory = {"monitor": monitor.memory(), "logged": tracked.position()}
         checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
 
+    def keep_common(done: int) -> None:
+        curves = tracked.curves() or ""
+        memory = {
+            "monitor": monitor.memory(),
+            "logged": len(curves),  # a longer run begins with them
+            "curves": curves,
+            "settings": digest_of_settings(cfg, len(training.steps), done),
+            "steps": (len(training.steps), training.steps.steps_per_epoch),
+            "data": _digests(prepared),
+        }
+        checkpoint.save(training, done, memory, tracked.folder, 1, checkpoint.COMMON)
+
     monitor = Monitor(
         training.model,
         training.steps,
@@ -104,6 +141,8 @@ def _monitor(
         best_file=tracked.folder / checkpoint.BEST,
         keep=keep,
         keep_every=cfg.checkpoint.every_steps,
+        keep_common=keep_common,
+        common=common,
         must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
         is_promising=lambda share, value: (
             is_promising is None or from_main(lambda: is_promising(share, value))
@@ -118,8 +157,16 @@ def _restored(
     """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
         return 0
+    if changed := differences(state.memory.get("data", _digests(prepared)), _digests(prepared)):
+        raise UserError(
+            f"the data have changed since its first {state.done} steps: {'; '.join(changed)}"
+        )
     checkpoint.restore(prepared.training, state)
     checkpoint.restore_best(state, folder)
     monitor.recall(state.done, state.memory["monitor"])
     say(f"goes on after step {state.done} of {len(prepared.training.steps)}")
     return state.done
+
+
+def _digests(prepared: Prepared) -> dict[str, str]:
+    return {name: split.digest for name, split in prepared.splits.named().items()}
