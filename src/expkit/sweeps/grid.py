@@ -19,6 +19,7 @@ from expkit.processes.context import JobContext
 from expkit.processes.cores import cores, share_of_cores
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
+from expkit.sweeps.chains import batches, chained, tidy_up
 from expkit.sweeps.folds import over_folds
 from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
@@ -45,7 +46,7 @@ def sweep(
         UserError: a job has failed; the others have run, unless `sweep.on_failure=stop`.
     """
     check_options(master.hydra.launcher, max_batch_size)
-    jobs = plan(context.config_loader, master, combinations)
+    jobs = chained(plan(context.config_loader, master, combinations))
     config = jobs[0].config
     begin(config)
     command = as_typed(master.hydra.overrides.task)
@@ -57,7 +58,8 @@ def sweep(
             say(f"{len(jobs) - len(waiting)} of them had finished before")
         at_once: int = getattr(launcher, "at_once", len(jobs))
         size = max_batch_size or at_once
-        hand_over(master, opened.id, threads(launcher, min(size, len(waiting))))
+        at_most = max(map(len, batches(waiting, size)), default=0)
+        hand_over(master, opened.id, threads(launcher, at_most))
         stops = config["sweep"]["on_failure"] == "stop"
         if stops and hasattr(launcher, "on_loss"):
             launcher.on_loss = opened.stop
@@ -72,6 +74,7 @@ def sweep(
             rows = opened.rows(jobs)
             waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
         sum_up(opened, rows, jobs)
+        tidy_up(opened, jobs, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
@@ -140,16 +143,17 @@ def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
 def launch_all(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], size: int, *, stops: bool
 ) -> None:
-    """Let the launcher run the jobs, `size` of them at once.
+    """Let the launcher run the jobs, `size` of them at once, each after the one that it continues.
 
     When a process dies, some launchers give up, and the jobs that run at that time are lost. The jobs
     that have not finished are then launched one by one, so that a job that crashes its process
     takes no other job with it. A job whose process was lost before it could run is also launched once
     more. A sweep that `stops` at the first failure does neither.
     """
-    for start in range(0, len(jobs), size):
-        batch = list(jobs[start : start + size])
+    start = 0
+    for batch in batches(jobs, size):
         lost = lost_by(opened, launcher, batch, start)
+        start += len(batch)
         if stops and lost is None:
             return
         again = ("KILLED", "NOT STARTED") if lost is None else ("NOT STARTED",)

@@ -83,13 +83,17 @@ class SweepRun:
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
-                if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
+                if self.owns(row.run_id):
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in of_best).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+
+    def owns(self, run_id: str) -> bool:
+        """Tell whether a run is a job of this sweep, and not one of another sweep that had finished before."""
+        return bool(self._client.get_run(run_id).data.tags.get(past.SWEEP) == self.id)
 
     def log_folds(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""
