@@ -48,11 +48,13 @@ def cosine(
     optimizer: Optimizer, total_steps: int, warmup_ratio: Share, warmup_steps: Warmup = None
 ) -> LambdaLR:
     """Warm up, then fall to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
-
-    def rest(share: float) -> float:
-        return (1.0 + math.cos(math.pi * share)) / 2
-
-    return _warmed_up(optimizer, total_steps, warmup_ratio, warmup_steps, rest)
+    return _warmed_up(
+        optimizer,
+        total_steps,
+        warmup_ratio,
+        warmup_steps,
+        lambda x: (1.0 + math.cos(math.pi * x)) / 2,
+    )
 
 
 def wsd(
@@ -64,14 +66,16 @@ def wsd(
 ) -> LambdaLR:
     """Warm up, keep the rate, then let it fall to 0 along 1 - sqrt(share) in the last `decay_ratio` of all steps.
 
-    Such schedules are from Hu et al. (2024, https://arxiv.org/abs/2404.06395), and the shape of the decay from
-    Hägele et al. (2024, https://arxiv.org/abs/2405.18392).
+    See https://arxiv.org/abs/2404.06395 (Hu et al., 2024), and for the decay Hägele et al. (2024, 2405.18392).
     """
-
-    def rest(share: float) -> float:
-        return 1.0 - math.sqrt(share)
-
-    return _warmed_up(optimizer, total_steps, warmup_ratio, warmup_steps, rest, decay_ratio)
+    return _warmed_up(
+        optimizer,
+        total_steps,
+        warmup_ratio,
+        warmup_steps,
+        lambda x: 1.0 - math.sqrt(x),
+        decay_ratio,
+    )
 
 
 def _warmed_up(
@@ -84,7 +88,7 @@ def _warmed_up(
 ) -> LambdaLR:
     """Rise from 0 in a straight line, then follow `rest`, a function of the share that is done.
 
-    `rest` begins after the warm-up, but not before the last `falling` of all steps.
+    `rest` begins after the warm-up, at the earliest in the last `falling` of all steps.
     Those of transformers are the same; importing them takes PEFT along, 0.2 s before the first step.
     """
     warmup = round(warmup_ratio * total_steps) if warmup_steps is None else warmup_steps
@@ -98,34 +102,29 @@ def _warmed_up(
     return LambdaLR(optimizer, factor)
 
 
-def advance(scheduler: LRScheduler, to: int) -> None:
-    """Let a schedule take the steps up to number `to`."""
-    with warnings.catch_warnings(action="ignore"):  # the optimizer takes none of them
-        while scheduler.last_epoch < to:
+def advance(scheduler: LRScheduler, steps: int) -> None:
+    """Let a schedule take so many steps without its optimizer."""
+    with warnings.catch_warnings(action="ignore"):
+        for _ in range(steps):
             scheduler.step()
 
 
 def settings_by_step(cfg: DictConfig, total_steps: int) -> Iterator[list[dict[str, object]]]:
-    """Yield what a schedule gives an optimizer, such as learning rates, before each step and after the last one.
-
-    Args:
-        cfg: has the groups `optimizer` and `scheduler`.
-    """
-    layer = skip_init(nn.Linear, 1, 1)  # draws no random number
-    optimizer = make(cfg, "optimizer", parameter_groups(layer))
+    """Yield what a schedule gives an optimizer, such as learning rates, before each step and after the last."""
+    optimizer = make(cfg, "optimizer", parameter_groups(skip_init(nn.Linear, 1, 1)))  # not random
     scheduler = make(cfg, "scheduler", optimizer, total_steps=total_steps)
-    for step in range(total_steps + 1):
-        advance(scheduler, to=step)
+    for _ in range(total_steps + 1):
         yield [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-
-
-def common_steps(cfg: DictConfig, total_steps: int, longer: int) -> int:
-    """How many first steps of a run are those of a `longer` one, to which the schedule leaves them alike."""
-    both = zip(settings_by_step(cfg, total_steps), settings_by_step(cfg, longer), strict=False)
-    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
-    return max(alike - 1, 0)  # after the last common step, both schedules still have to agree
+        advance(scheduler, 1)
 
 
 def digest_of_settings(cfg: DictConfig, total_steps: int, steps: int) -> str:
     """The digest of what a schedule gives an optimizer before each of the first `steps`, and after them."""
     return digest_of_values({"": repr(list(islice(settings_by_step(cfg, total_steps), steps + 1)))})
+
+
+def common_steps(cfg: DictConfig, total_steps: int, longer: int) -> int:
+    """How many first steps of a run a schedule leaves as they are in a `longer` one."""
+    both = zip(settings_by_step(cfg, total_steps), settings_by_step(cfg, longer), strict=False)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+    return max(alike - 1, 0)  # after the last of them, both schedules have to agree too

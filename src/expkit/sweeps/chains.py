@@ -1,6 +1,5 @@
 """Chains: jobs of a sweep that differ only in their number of steps, each of which continues a shorter one."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -8,8 +7,6 @@ from itertools import pairwise
 from omegaconf import OmegaConf
 
 from expkit.config.fingerprint import digest_of_values, identity_of, without_length
-from expkit.config.project import run_folder
-from expkit.sweeps.job import KEEPS
 from expkit.sweeps.plan import PlannedJob
 from expkit.tracking.note import Row
 from expkit.tracking.sweep import SweepRun
@@ -18,28 +15,18 @@ STEPS_IN_EPOCH = 1000  # taken for granted before any data are read; a job count
 
 
 def chained(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
-    """Tell each job after which other one to run, and let that one keep its state for it.
-
-    Jobs of which one is the first half of the other, or more of it, form a chain. Where schedules depend on the
-    number of steps, there are none.
-    """
-    alike: dict[tuple[str, bool], list[PlannedJob]] = {}
-    for job in jobs:
-        rest = digest_of_values(without_length(identity_of(job.config)))
-        alike.setdefault((rest, job.config["train"]["max_steps"] is None), []).append(job)
-    after: dict[str, str] = {}
-    for members in alike.values():
-        for shorter, longer in pairwise(sorted(members, key=_steps)):
-            if _is_worth_it(shorter, longer):
-                after[longer.fingerprint] = shorter.fingerprint
-    keeping = set(after.values())
+    """Tell each job after which other one to run, and let that one keep its state for it."""
+    keys = {j.fingerprint: digest_of_values(without_length(identity_of(j.config))) for j in jobs}
+    ordered = sorted(jobs, key=lambda job: (keys[job.fingerprint], _steps(job)))
+    after = {
+        longer.fingerprint: shorter.fingerprint
+        for shorter, longer in pairwise(ordered)
+        if keys[shorter.fingerprint] == keys[longer.fingerprint] and _is_worth_it(shorter, longer)
+    }
+    keeps = dict.fromkeys(after.values(), ("++checkpoint.keep_final=true",))
     return [
-        replace(
-            job,
-            after=after.get(job.fingerprint, ""),
-            overrides=(*job.overrides, KEEPS) if job.fingerprint in keeping else job.overrides,
-        )
-        for job in jobs
+        replace(j, after=after.get(key, ""), overrides=(*j.overrides, *keeps.get(key, ())))
+        for key, j in zip(keys, jobs, strict=True)
     ]
 
 
@@ -48,20 +35,17 @@ def batches(jobs: Sequence[PlannedJob], size: int) -> Iterator[Sequence[PlannedJ
     while jobs:
         waiting = {job.fingerprint for job in jobs}
         wave = [job for job in jobs if job.after not in waiting]
-        for start in range(0, len(wave), size):
-            yield wave[start : start + size]
+        yield from (wave[start : start + size] for start in range(0, len(wave), size))
         jobs = [job for job in jobs if job.after in waiting]
 
 
 def tidy_up(opened: SweepRun, jobs: Sequence[PlannedJob], rows: Sequence[Row]) -> None:
-    """Remove the states that were kept only for jobs that have finished."""
-    finished = {j.fingerprint: r for j, r in zip(jobs, rows, strict=True) if r.state == "FINISHED"}
-    continued = {job.after for job in jobs if job.fingerprint in finished}
+    """Remove each state that was kept only for another job, if that one has finished."""
+    of = {job.fingerprint: row for job, row in zip(jobs, rows, strict=True)}
     for job in jobs:
-        row = finished.get(job.fingerprint)
-        is_superfluous = job.fingerprint in continued and not job.config["checkpoint"]["keep_final"]
-        if row and is_superfluous and opened.owns(row.run_id):
-            shutil.rmtree(run_folder(row.run_id) / "common", ignore_errors=True)
+        is_over = job.after and of[job.fingerprint].state == of[job.after].state == "FINISHED"
+        if is_over and not job.config["checkpoint"]["keep_final"]:
+            opened.remove_common(of[job.after].run_id)
 
 
 def _steps(job: PlannedJob) -> int:
@@ -70,6 +54,7 @@ def _steps(job: PlannedJob) -> int:
 
 
 def _is_worth_it(shorter: PlannedJob, longer: PlannedJob) -> bool:
+    """Whether at least half of the shorter job is also the beginning of the longer one."""
     from expkit.optim import common_steps  # imports torch, which most sweeps do without
 
     few, many = _steps(shorter), _steps(longer)

@@ -58,8 +58,8 @@ def sweep(
             say(f"{len(jobs) - len(waiting)} of them had finished before")
         at_once: int = getattr(launcher, "at_once", len(jobs))
         size = max_batch_size or at_once
-        at_most = max(map(len, batches(waiting, size)), default=0)
-        hand_over(master, opened.id, threads(launcher, at_most))
+        at_once = max(map(len, batches(waiting, size)), default=0)
+        hand_over(master, opened.id, threads(launcher, at_once))
         stops = config["sweep"]["on_failure"] == "stop"
         if stops and hasattr(launcher, "on_loss"):
             launcher.on_loss = opened.stop

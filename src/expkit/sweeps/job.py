@@ -17,10 +17,6 @@ from expkit.processes.context import job_context
 from expkit.processes.outcome import IsPromising, Outcome
 from expkit.terminal.errors import UserError, reason
 
-KEEPS = (
-    "++checkpoint.keep_final=true"  # given to jobs that a longer one of the sweep is to continue
-)
-
 
 def job(cfg: DictConfig) -> Any:
     """Carry out one run, or trials of a search if the launcher has started a worker of one.
@@ -51,8 +47,7 @@ def job(cfg: DictConfig) -> Any:
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
     """Leave out what the sweep has added, and the store, whose address may hold a password."""
-    hidden = ("run_name=", "tracking.uri=")
-    overrides = [override for override in overrides if override != KEEPS]
+    hidden = ("run_name=", "tracking.uri=", "checkpoint.keep_final=")
     return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
 

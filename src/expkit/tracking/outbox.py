@@ -104,11 +104,6 @@ class Outbox:
         os.fsync(self._file.fileno())
         return self._file.tell()
 
-    def curves(self) -> str:
-        """Return the lines of the file that hold metrics."""
-        entries = read(self._path) if self._path.exists() else ()
-        return "".join(json.dumps(e) + "\n" for e in entries if e["kind"] == "metrics")
-
     def close(self, wait: float = WAIT_AT_END) -> int:
         """Send what is left, and return how many entries could not be sent.
 

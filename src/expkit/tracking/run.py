@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig
 from safetensors import SafetensorError
 
-from expkit.config.fingerprint import differences, digest_of_values
+from expkit.config.fingerprint import differences, digest_of_values, without_length
 from expkit.config.project import project_root, run_folder
 from expkit.metrics.result import result_of
 from expkit.processes.context import job_context
@@ -27,7 +27,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, Pruned, UserError
 from expkit.terminal.secrets import redacted
 from expkit.tracking import outbox, past, store
-from expkit.tracking.continued import chain_of, parent_of
+from expkit.tracking.continued import parent_of
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import IDENTITY, Run, SilentRun
 
@@ -106,8 +106,7 @@ def _opened(
     experiment = store.experiment_id(client, settings["experiment"])
     parent = parent_of(client, experiment, identity, resume)
     if parent or resume in ("never", "auto"):
-        how = resume if resume == "never" else "auto"
-        earlier = _cut_off_before(client, experiment, identity, how, can_go_on)
+        earlier = _cut_off_before(client, experiment, identity, resume, can_go_on)
     else:
         earlier = _chosen(client, resume, identity)
     tags = {
@@ -129,7 +128,7 @@ def _opened(
     if parent and not can_go_on(run.folder):
         parent.hand_over(client, run)
     if continued := client.get_run(run.id).data.tags.get(past.CONTINUES):
-        run.remark = f"\n\nContinues run {continued}, and has the curves of its first steps."
+        run.remark = f"\n\nContinues run {continued}."
     if file := job_context().announce_in:
         Path(file).write_text(run.id, encoding="utf-8")
     return run
@@ -217,7 +216,7 @@ def _job_tags(identity: Mapping[str, Any]) -> dict[str, str]:
     tags = {
         "mlflow.parentRunId": job.sweep,
         past.SWEEP: job.sweep,
-        past.CHAIN: chain_of(identity),
+        past.CHAIN: digest_of_values(without_length(identity)),
         past.OVERRIDES: redacted(job.overrides),
     }
     return {**tags, past.TRIAL: job.trial} if job.trial else tags

@@ -18,16 +18,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.config.fingerprint import digest_of_content
+from expkit.config.project import COMMON
 from expkit.optim import advance
 from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
-from expkit.terminal.errors import UserError
 from expkit.training.interface import Training
 from expkit.training.sharding import as_part_of, full, is_sharded, unsharded
 
 FOLDER, BEST = "checkpoints", "best.safetensors"  # in the folder of a run; BEST in a checkpoint too
-COMMON = "common"  # in the folder of a run: the checkpoint from which a longer run can go on
 TENSORS, REST, SUMS = "state.safetensors", "state.json", "SHA256SUMS"  # in a checkpoint
 UNFINISHED = ".unfinished"  # the suffix of files and folders that are being written or removed
 
@@ -66,12 +65,7 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
 
 
 def save(
-    training: Training,
-    done: int,
-    memory: Mapping[str, Any],
-    run_folder: Path,
-    keep: int,
-    name: str = FOLDER,
+    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int = 0
 ) -> None:
     """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
@@ -79,14 +73,14 @@ def save(
 
     Args:
         memory: values that a resumed run needs besides the state of training, as JSON.
-        name: the folder in that of the run, FOLDER or COMMON.
+        keep: 0 stands for the only one in COMMON, which stays when the run has finished.
     """
     if not is_main() and not is_sharded(training.model):
         return
-    tensors, rest = _state(training)
+    tensors, rest = _state(training, done)
     if not is_main():
         return
-    checkpoints = run_folder / name
+    checkpoints = run_folder / (FOLDER if keep else COMMON)
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
@@ -105,7 +99,7 @@ def save(
         _remove(damaged)
     unfinished.replace(target)
     _sync(checkpoints)
-    for superfluous in _all(checkpoints)[:-keep]:
+    for superfluous in _all(checkpoints)[: -(keep or 1)]:
         _remove(superfluous)
 
 
@@ -114,39 +108,17 @@ def newest(run_folder: Path) -> SavedState | None:
 
     All processes have to call this, and get what the main one finds.
     """
-    return from_main(lambda: _newest(run_folder))
+    return from_main(lambda: newest_in(run_folder / FOLDER))
 
 
-def _newest(run_folder: Path) -> SavedState | None:
-    for folder in reversed(_all(run_folder / FOLDER)):
+def newest_in(checkpoints: Path) -> SavedState | None:
+    """The same, for the main process alone and any folder of checkpoints."""
+    for folder in reversed(_all(checkpoints)):
         if (what := damage(folder)) is None:
-            return _read(folder)
+            rest = json.loads((folder / REST).read_text(encoding="utf-8"))
+            return SavedState(folder, int(rest["done"]), rest, rest["memory"])
         say(f"checkpoint {folder} is damaged ({what}); taking an earlier one, or starting anew")
     return None
-
-
-def common(run_folder: Path) -> SavedState | None:
-    """What a run has kept for a longer one, or None.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    for folder in _all(run_folder / COMMON):
-        if what := damage(folder):
-            raise UserError(f"{folder} is damaged ({what})")
-        return _read(folder)
-    return None
-
-
-def adopt(found: SavedState, run_folder: Path) -> None:
-    """Make what another run has kept the first checkpoint of a run."""
-    target = run_folder / FOLDER / found.folder.name
-    shutil.copytree(found.folder, target, dirs_exist_ok=True)
-
-
-def _read(folder: Path) -> SavedState:
-    rest = json.loads((folder / REST).read_text(encoding="utf-8"))
-    return SavedState(folder, int(rest["done"]), rest, rest["memory"])
 
 
 def damage(folder: Path) -> str | None:
@@ -195,8 +167,7 @@ def restore(training: Training, found: SavedState) -> None:
                 own = as_part_of(tensor, parameters[int(index)])
                 state.setdefault(int(index), {})[entry] = own
     groups = found.rest["optimizer"]["param_groups"]
-    # A longer run has another schedule, which alone knows what it does after these steps.
-    advance(training.scheduler, to=found.rest["scheduler"]["last_epoch"])
+    advance(training.scheduler, found.rest["scheduler"]["last_epoch"])
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
     training.loss_scale.update(found.rest["loss_scale"])
 
@@ -210,7 +181,7 @@ def restore_best(found: SavedState, run_folder: Path) -> None:
         shutil.copyfile(found.folder / BEST, run_folder / BEST)
 
 
-def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _state(training: Training, done: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors, moved to the CPU, and the rest of the state as JSON."""
     must_copy = is_sharded(training.model)  # the gathered weights are freed after the block
     with unsharded(training.model):
@@ -230,7 +201,8 @@ def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
                 numbers.setdefault(str(index), {})[name] = value
     return {n: t.contiguous() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
-        "scheduler": {"last_epoch": training.scheduler.last_epoch},  # fp16 may skip some
+        # A longer run has another schedule, so nothing more of it is kept. In fp16 it may skip steps.
+        "scheduler": {"last_epoch": getattr(training.scheduler, "last_epoch", done)},
         "loss_scale": training.loss_scale,
     }
 

@@ -40,8 +40,7 @@ class Monitor:
         best_file: where the best weights are kept.
         keep: writes a checkpoint; its argument is the number of steps done.
         keep_every: steps between checkpoints; None: one after each evaluation.
-        keep_common: keeps the state from which a longer run can go on.
-        common: the step after which it is kept, before anything that only the end of the run causes; 0: never.
+        keep_common: called after each step, and after the last one before what only the end of the run causes.
         must_stop: asked after each step. If it returns True, a checkpoint is written and
             KeyboardInterrupt is raised.
         is_promising: asked after each evaluation, with the share of the steps that are done and the
@@ -63,7 +62,6 @@ class Monitor:
     keep: Callable[[int], None] = lambda done: None
     keep_every: int | None = None
     keep_common: Callable[[int], None] = lambda done: None
-    common: int = 0
     must_stop: Callable[[], bool] = lambda: False
     is_promising: Callable[[float, float], bool] = lambda share, value: True
 
@@ -93,17 +91,15 @@ class Monitor:
         self.done = result.done
         self._losses.append(result.loss)
         self._examples += result.examples
-        is_last, keeps_common = result.done == len(self.steps), result.done == self.common
+        is_last = result.done == len(self.steps)
         logging_is_due = result.done % self.log_every == 0
         evaluation_is_due = result.done % (self.eval_every or self.steps.steps_per_epoch) == 0
-        is_due = logging_is_due or evaluation_is_due or self._checkpoint_is_due(False)
-        if is_due or is_last or keeps_common:
+        if is_last or logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
             self._require_numbers()
         self.progress.advance(result.done)
         self._record(result, logging_is_due, evaluation_is_due)
-        if keeps_common:
-            self.keep_common(result.done)
-        if is_last:  # after it, everything is recorded that was not due
+        self.keep_common(result.done)
+        if is_last:
             self._record(result, not logging_is_due, not evaluation_is_due)
         must_stop = self.must_stop()
         if must_stop or self.is_over or self._checkpoint_is_due(evaluation_is_due):

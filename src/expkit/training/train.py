@@ -23,7 +23,10 @@ from expkit.training.monitor import Monitor
 from expkit.training.precision import matmul
 from expkit.training.prepared import Prepared
 
-NOT_KEPT = "mlflow.expkit.not_kept"  # tag: why `checkpoint.keep_final` has kept nothing
+WHY_NOT = (
+    "even the first learning rates depend on the number of steps; scheduler=constant and wsd with "
+    "scheduler.warmup_steps in place of scheduler.warmup_ratio let a longer run continue this one"
+)
 
 
 def train(
@@ -45,7 +48,7 @@ def train(
     """
     training = prepared.training
     tracked.tag("precision", training.precision)
-    common = _step_to_keep(cfg, len(training.steps), tracked)
+    common = _common(cfg, len(training.steps))
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
         monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising, common)
         start = _restored(prepared, monitor, state, tracked.folder)
@@ -67,26 +70,15 @@ def train(
             raise
         if any_of(must_stop()):
             raise KeyboardInterrupt
-    if monitor.done < common:
-        _tell_not_kept(
-            tracked, f"train.patience ended it at step {monitor.done}, as it would end a longer run"
-        )
     monitor.restore_best()
 
 
-def _step_to_keep(cfg: DictConfig, total: int, tracked: Any) -> int:
-    """After how many steps to keep the state for a longer run, which may have twice as many; 0: never."""
-    if not cfg.checkpoint.keep_final:
-        return 0
-    common = common_steps(cfg, total, 2 * total)
-    if not common:
-        _tell_not_kept(tracked, "its schedule depends on the number of steps from the first one on")
+def _common(cfg: DictConfig, total: int) -> int:
+    """After how many steps to keep the state for a longer run, taken to have twice as many; 0: never."""
+    common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.keep_final else -1
+    if common == 0:
+        say(f"checkpoint.keep_final=true keeps nothing: with this schedule, {WHY_NOT}")
     return common
-
-
-def _tell_not_kept(tracked: Any, why: str) -> None:
-    say(f"nothing is kept for a longer run: {why}")
-    tracked.tag(NOT_KEPT, why)
 
 
 def _monitor(
@@ -99,7 +91,7 @@ def _monitor(
     common: int,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
-    training = prepared.training
+    training, digests = prepared.training, prepared.splits.digests()
     deciding = {"eval": VALIDATION, cfg.objective.partition("/")[0]: set_of(cfg.objective)}
 
     def scores() -> dict[str, float]:
@@ -116,6 +108,8 @@ def _monitor(
         checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
 
     def keep_common(done: int) -> None:
+        if done != common:
+            return
         curves = tracked.curves() or ""
         memory = {
             "monitor": monitor.memory(),
@@ -123,9 +117,9 @@ def _monitor(
             "curves": curves,
             "settings": digest_of_settings(cfg, len(training.steps), done),
             "steps": (len(training.steps), training.steps.steps_per_epoch),
-            "data": _digests(prepared),
+            "data": digests,
         }
-        checkpoint.save(training, done, memory, tracked.folder, 1, checkpoint.COMMON)
+        checkpoint.save(training, done, memory, tracked.folder)
 
     monitor = Monitor(
         training.model,
@@ -142,7 +136,6 @@ def _monitor(
         keep=keep,
         keep_every=cfg.checkpoint.every_steps,
         keep_common=keep_common,
-        common=common,
         must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
         is_promising=lambda share, value: (
             is_promising is None or from_main(lambda: is_promising(share, value))
@@ -157,16 +150,11 @@ def _restored(
     """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
         return 0
-    if changed := differences(state.memory.get("data", _digests(prepared)), _digests(prepared)):
-        raise UserError(
-            f"the data have changed since its first {state.done} steps: {'; '.join(changed)}"
-        )
+    digests = prepared.splits.digests()
+    if changed := differences(state.memory.get("data", digests), digests):
+        raise UserError(f"the data of the first {state.done} steps have changed: {changed}")
     checkpoint.restore(prepared.training, state)
     checkpoint.restore_best(state, folder)
     monitor.recall(state.done, state.memory["monitor"])
     say(f"goes on after step {state.done} of {len(prepared.training.steps)}")
     return state.done
-
-
-def _digests(prepared: Prepared) -> dict[str, str]:
-    return {name: split.digest for name, split in prepared.splits.named().items()}
