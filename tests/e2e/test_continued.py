@@ -1,6 +1,6 @@
 """A longer run goes on where a shorter one has finished, and nothing is trained twice."""
 
-import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,13 @@ from mlflow.entities import Run
 from safetensors.torch import load_file
 
 from conftest import TINY, Command, composed, runs_of
+from expkit.data.splits import Splits
 from expkit.experiment import run
 from expkit.metrics import outcomes
 from expkit.processes.outcome import Outcome
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import artifact_of
+from expkit.training.train import _common
 
 # Neither the logging nor the evaluations fall on the end of an epoch, which has 4 steps.
 SHORT = (
@@ -59,7 +61,7 @@ def facts_of(project: Path, run_id: str) -> dict[str, Any]:
     }
     file = artifact_of(logged, f"eval/{outcomes.FILE}")
     assert file is not None
-    return {"curves": curves, "outcomes": file.read_bytes()}
+    return {"curves": curves, "outcomes": outcomes.read(file)}
 
 
 def weights_of(project: Path, run_id: str) -> dict[str, torch.Tensor]:
@@ -70,6 +72,13 @@ def refused(*overrides: str) -> str:
     with pytest.raises(UserError) as error:
         trained(*overrides)
     return str(error.value)
+
+
+def stop(share: float, value: float) -> bool:
+    """What a signal does after some steps."""
+    if share > 0.6:
+        raise KeyboardInterrupt
+    return True
 
 
 @pytest.mark.slow
@@ -83,67 +92,60 @@ def refused(*overrides: str) -> str:
 )
 def test_three_epochs_and_seven_more_are_ten(options: tuple[str, ...], project: Path) -> None:
     three = trained(*options, *KEPT)
-    ten = trained(*options, "train.epochs=10", f"resume={three.run_id}")
-    at_once = trained(*options, "train.epochs=10")
-    assert ten.run_id != three.run_id
-    assert facts_of(project, ten.run_id) == facts_of(project, at_once.run_id)
+    resume = f"resume={three.run_id}"
+    says_what_is_possible(project, *options, resume)
+    # It is cut off after an evaluation, and goes on from its own checkpoint.
+    ten = (*options, "train.epochs=10", "checkpoint.every_steps=1")
+    with pytest.raises(KeyboardInterrupt):
+        run(composed(*SHORT, *ten, resume), {}, stop)
+    gone_on = trained(*ten, resume if "backend=torch" in options else "resume=auto")
+    assert len(runs_of(project)) == 2
+    at_once = trained(*ten)
+    assert facts_of(project, gone_on.run_id) == facts_of(project, at_once.run_id)
     expected = weights_of(project, at_once.run_id)
-    assert all(torch.equal(w, expected[n]) for n, w in weights_of(project, ten.run_id).items())
+    assert all(torch.equal(w, expected[n]) for n, w in weights_of(project, gone_on.run_id).items())
     tags = {run.info.run_id: run.data.tags for run in runs_of(project)}
-    assert tags[ten.run_id]["expkit.continues"] == three.run_id
-    assert f"Continues run {three.run_id}" in tags[ten.run_id]["mlflow.note.content"]
+    assert tags[gone_on.run_id]["expkit.continues"] == three.run_id
+    assert f"Continues run {three.run_id}" in tags[gone_on.run_id]["mlflow.note.content"]
     assert "expkit.continues" not in tags[at_once.run_id]
 
 
-@pytest.mark.slow
-def test_what_cannot_be_continued_says_what_is_possible(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resume = f"resume={trained('scheduler=constant', *KEPT).run_id}"
-    constant = ("scheduler=constant", resume)
-    assert "12 steps, and now 8 are asked for" in refused(*constant, "train.epochs=2")
-    assert "12 steps, and now 12 are" in refused(*constant, "train.epochs=3")
-    changed = refused(*constant, "train.epochs=9", "seed=3", "optimizer.lr=0.1").splitlines()
+def says_what_is_possible(project: Path, *options: str) -> None:
+    """Look at the message for everything that a longer run cannot do."""
+    assert "12 steps, and now 8 are asked for" in refused(*options, "train.epochs=2")
+    assert "12 steps, and now 12 are" in refused(*options, "train.epochs=3")
+    changed = refused(*options, "train.epochs=9", "seed=3", "optimizer.lr=0.1").splitlines()
     assert changed[1:] == ["seed: 42 then, 3 now", "optimizer.lr: 0.001 then, 0.1 now"]
-    assert "scheduler=constant or wsd" in refused("scheduler=linear", resume, "train.epochs=9")
     # The new schedule may fall after the state that was kept, but not before it.
-    early = ("scheduler=wsd", "scheduler.decay_ratio=0.9", "train.epochs=9", resume)
-    assert "learning rates up to there are others" in refused(*early)
-
-    (folder,) = project.glob("outputs/runs/*/common/step-*")
-    state = json.loads((folder / "state.json").read_text())
-    state["memory"]["data"]["train"] = "others"
-    whole = (folder / "state.json").read_text()
-    (folder / "state.json").write_text(json.dumps(state))
-    assert "no undamaged state" in refused(*constant, "train.epochs=9")
-    monkeypatch.setattr("expkit.training.checkpoint.damage", lambda folder: None)
-    assert "train: 'others' then" in refused(*constant, "train.epochs=9")
-    (folder / "state.json").write_text(whole)
-
-    capsys.readouterr()
-    depends = trained("scheduler=linear", "scheduler.warmup_steps=null", *KEPT)
-    assert "checkpoint.keep_final=true keeps nothing" in capsys.readouterr().out
-    linear = ("scheduler=linear", "scheduler.warmup_steps=null", "train.epochs=9")
-    assert "checkpoint.keep_final=true and" in refused(*linear, f"resume={depends.run_id}")
+    early = ("scheduler=wsd", "scheduler.decay_ratio=0.9", "train.epochs=9")
+    assert "learning rates up to there are others" in refused(*options, *early)
+    (folder,) = project.glob("outputs/runs/*/common")
+    (file,) = folder.glob("*/state.json")
+    whole = file.read_text()
+    file.write_text(whole[:-1])
+    assert "no undamaged state" in refused(*options, "train.epochs=9")
+    file.write_text(whole)
+    folder.rename(folder.with_suffix(".gone"))
+    assert "scheduler=constant or wsd" in refused(*options, "train.epochs=9")
+    folder.with_suffix(".gone").rename(folder)
 
 
 @pytest.mark.slow
-def test_a_longer_run_that_was_cut_off_goes_on_from_its_own_checkpoint(project: Path) -> None:
-    options = ("scheduler=constant", "train.epochs=10", "checkpoint.every_steps=1")
-    resume = f"resume={trained('scheduler=constant', *KEPT).run_id}"
+def test_data_that_have_changed_are_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    three = trained("scheduler=constant", *KEPT)
+    longer = ("scheduler=constant", "train.epochs=4", f"resume={three.run_id}")
+    monkeypatch.setattr(Splits, "digests", lambda splits: {"train": "others"})
+    assert re.search("data of the first 12 steps have changed.* 'others' now", refused(*longer))
 
-    def stop(share: float, value: float) -> bool:
-        if share > 0.6:
-            raise KeyboardInterrupt
-        return True
 
-    for how in (resume, "resume=auto"):
-        with pytest.raises(KeyboardInterrupt):
-            run(composed(*SHORT, *options, how), {}, stop)
-    gone_on = trained(*options, resume)
-    facts = facts_of(project, gone_on.run_id)
-    assert len(runs_of(project)) == 2
-    assert facts == facts_of(project, trained(*options).run_id)
+def test_a_run_says_at_its_start_that_it_will_keep_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cfg = composed("checkpoint.keep_final=true", "scheduler=linear")
+    assert _common(cfg, 100) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "keeps nothing" in said
+    assert "scheduler=constant and wsd" in said
 
 
 def chain(project: Path) -> Iterator[Run]:
@@ -165,11 +167,3 @@ def test_a_grid_over_the_length_trains_the_common_part_once(expkit: Command, pro
     assert continues["epochs=1"] is None
     assert continues["epochs=8"] == jobs["epochs=4"].info.run_id
     assert not list(project.glob("outputs/runs/*/common")), "was kept only for the chain"
-    alone = expkit(*grid[1:], "train.epochs=8")
-    assert alone.returncode == 0, alone.stderr
-    (single,) = [r for r in runs_of(project) if "mlflow.expkit.chain" not in r.data.tags][:1]
-    expected = facts_of(project, single.info.run_id)
-    assert facts_of(project, jobs["epochs=8"].info.run_id) == expected
-    tags = jobs["epochs=8"].data.tags
-    fingerprint = "mlflow.expkit.fingerprint"
-    assert tags[fingerprint] == single.data.tags[fingerprint]
