@@ -1,16 +1,15 @@
 """Parameter groups, and schedules as functions of an optimizer and the number of steps."""
 
-import math
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
+from math import cos, pi, sqrt
 from typing import Annotated
 
 from omegaconf import DictConfig
 from torch import nn
 from torch.nn.utils import skip_init
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from expkit.config.components import make
 from expkit.config.constraints import at_least
@@ -49,11 +48,7 @@ def cosine(
 ) -> LambdaLR:
     """Warm up, then fall to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
     return _warmed_up(
-        optimizer,
-        total_steps,
-        warmup_ratio,
-        warmup_steps,
-        lambda x: (1.0 + math.cos(math.pi * x)) / 2,
+        optimizer, total_steps, warmup_ratio, warmup_steps, lambda x: (1.0 + cos(pi * x)) / 2
     )
 
 
@@ -69,12 +64,7 @@ def wsd(
     See https://arxiv.org/abs/2404.06395 (Hu et al., 2024), and for the decay Hägele et al. (2024, 2405.18392).
     """
     return _warmed_up(
-        optimizer,
-        total_steps,
-        warmup_ratio,
-        warmup_steps,
-        lambda x: 1.0 - math.sqrt(x),
-        decay_ratio,
+        optimizer, total_steps, warmup_ratio, warmup_steps, lambda x: 1.0 - sqrt(x), decay_ratio
     )
 
 
@@ -102,20 +92,13 @@ def _warmed_up(
     return LambdaLR(optimizer, factor)
 
 
-def advance(scheduler: LRScheduler, steps: int) -> None:
-    """Let a schedule take so many steps without its optimizer."""
-    with warnings.catch_warnings(action="ignore"):
-        for _ in range(steps):
-            scheduler.step()
-
-
 def settings_by_step(cfg: DictConfig, total_steps: int) -> Iterator[list[dict[str, object]]]:
     """Yield what a schedule gives an optimizer, such as learning rates, before each step and after the last."""
     optimizer = make(cfg, "optimizer", parameter_groups(skip_init(nn.Linear, 1, 1)))  # not random
     scheduler = make(cfg, "scheduler", optimizer, total_steps=total_steps)
     for _ in range(total_steps + 1):
         yield [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-        advance(scheduler, 1)
+        scheduler.step()
 
 
 def digest_of_settings(cfg: DictConfig, total_steps: int, steps: int) -> str:

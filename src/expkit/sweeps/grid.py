@@ -46,9 +46,10 @@ def sweep(
         UserError: a job has failed; the others have run, unless `sweep.on_failure=stop`.
     """
     check_options(master.hydra.launcher, max_batch_size)
-    jobs = chained(plan(context.config_loader, master, combinations))
+    jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
     begin(config)
+    jobs = chained(jobs)
     command = as_typed(master.hydra.overrides.task)
     name = f"sweep: {', '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
@@ -58,8 +59,7 @@ def sweep(
             say(f"{len(jobs) - len(waiting)} of them had finished before")
         at_once: int = getattr(launcher, "at_once", len(jobs))
         size = max_batch_size or at_once
-        at_once = max(map(len, batches(waiting, size)), default=0)
-        hand_over(master, opened.id, threads(launcher, at_once))
+        hand_over(master, opened.id, threads(launcher, min(size, len(waiting))))
         stops = config["sweep"]["on_failure"] == "stop"
         if stops and hasattr(launcher, "on_loss"):
             launcher.on_loss = opened.stop

@@ -21,11 +21,7 @@ from expkit.tracking import outbox, past, store
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import IDENTITY, Run
 from expkit.training.checkpoint import FOLDER, SavedState, newest_in
-
-WHAT_IT_TAKES = (
-    "a longer run can continue one with checkpoint.keep_final=true and scheduler=constant or wsd, with "
-    "scheduler.warmup_steps in place of scheduler.warmup_ratio, unless train.patience has ended it"
-)
+from expkit.training.train import WHAT_IT_TAKES
 
 
 @dataclass(frozen=True)

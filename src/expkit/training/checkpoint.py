@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 
 from expkit.config.fingerprint import digest_of_content
 from expkit.config.project import COMMON
-from expkit.optim import advance
 from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
@@ -167,7 +166,8 @@ def restore(training: Training, found: SavedState) -> None:
                 own = as_part_of(tensor, parameters[int(index)])
                 state.setdefault(int(index), {})[entry] = own
     groups = found.rest["optimizer"]["param_groups"]
-    advance(training.scheduler, found.rest["scheduler"]["last_epoch"])
+    for _ in range(found.rest["scheduler"]["last_epoch"]):
+        training.scheduler.step()
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
     training.loss_scale.update(found.rest["loss_scale"])
 

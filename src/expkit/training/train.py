@@ -23,9 +23,9 @@ from expkit.training.monitor import Monitor
 from expkit.training.precision import matmul
 from expkit.training.prepared import Prepared
 
-WHY_NOT = (
-    "even the first learning rates depend on the number of steps; scheduler=constant and wsd with "
-    "scheduler.warmup_steps in place of scheduler.warmup_ratio let a longer run continue this one"
+WHAT_IT_TAKES = (
+    "a longer run can continue one with checkpoint.keep_final=true and scheduler=constant or wsd, with "
+    "scheduler.warmup_steps in place of scheduler.warmup_ratio, unless train.patience has ended it"
 )
 
 
@@ -77,7 +77,9 @@ def _common(cfg: DictConfig, total: int) -> int:
     """After how many steps to keep the state for a longer run, taken to have twice as many; 0: never."""
     common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.keep_final else -1
     if common == 0:
-        say(f"checkpoint.keep_final=true keeps nothing: with this schedule, {WHY_NOT}")
+        say(
+            f"nothing is kept, as all learning rates depend on the number of steps: {WHAT_IT_TAKES}"
+        )
     return common
 
 
