@@ -177,7 +177,9 @@ def verdict(
     best, alike = order[0], [c for c in order if p[c] >= 1 - level]
     standings = []
     for c in order:
-        low, high = sorted(sign * bound + 0.0 for bound in bounds(differences(losses, best, [c]), level))
+        low, high = sorted(
+            sign * bound + 0.0 for bound in bounds(differences(losses, best, [c]), level)
+        )
         mean = sign * float(losses.means[c])
         difference = sign * float(losses.means[best]) - mean
         standing = Standing(

@@ -93,7 +93,8 @@ class Run:
 
     def curves(self) -> str:
         """Return all metrics so far, as the outbox of a longer run begins with them."""
-        entries = outbox.read(self.folder / outbox.FILE)
+        file = self.folder / outbox.FILE
+        entries = outbox.read(file) if file.exists() else ()  # somebody may have removed it
         return "".join(json.dumps(e) + "\n" for e in entries if e["kind"] == "metrics")
 
     def is_deleted(self) -> bool:

@@ -75,11 +75,9 @@ def train(
 
 def _common(cfg: DictConfig, total: int) -> int:
     """After how many steps to keep the state for a longer run, taken to have twice as many; 0: never."""
-    common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.keep_final else -1
+    common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.get("keep_final") else -1
     if common == 0:
-        say(
-            f"nothing is kept, as all learning rates depend on the number of steps: {WHAT_IT_TAKES}"
-        )
+        say(f"nothing is kept, as learning rates depend on the number of steps: {WHAT_IT_TAKES}")
     return common
 
 
