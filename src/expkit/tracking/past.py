@@ -8,6 +8,8 @@ from mlflow.entities import ViewType
 
 HIDDEN = "mlflow."  # the UI hides tags with this prefix; earlier versions of expkit used none
 FINGERPRINT = "mlflow.expkit.fingerprint"
+CHAIN = "mlflow.expkit.chain"  # on a job, the same for those that differ only in their length
+CONTINUES = "expkit.continues"  # on a run, the id of the shorter run from whose state it began
 FOLDER = "mlflow.expkit.folder"  # the working directory within the project, for relative paths
 SWEEP = "expkit.sweep"  # on a job, the id of its parent run
 OVERRIDES = "mlflow.expkit.overrides"  # what the user typed
