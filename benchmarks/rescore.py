@@ -8,6 +8,7 @@ The runs have outcomes, but nobody has trained them. They are made in a temporar
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,13 +40,20 @@ def main() -> None:
         Path("outputs").mkdir()
         sweep = finished_sweep(given.runs, given.examples)
         for what in ("first", "again"):
-            before = time.perf_counter()
+            before, used = time.perf_counter(), cpu_seconds()
             command = [sys.executable, "-m", "expkit.rescore", sweep, "--metric", *METRIC]
             done = subprocess.run(command, capture_output=True, text=True)
             seconds = time.perf_counter() - before
             assert done.returncode == 0, done.stderr
-            print(f"{what}: {given.runs} runs, {given.examples} examples each: {seconds:.1f} s")
+            each = f"{given.runs} runs with {given.examples} examples each"
+            print(f"{what}: {each}: {seconds:.1f} s, {cpu_seconds() - used:.1f} s of CPU")
         print(done.stdout.splitlines()[-1])
+
+
+def cpu_seconds() -> float:
+    """What the processes that have ended have used; it depends less on what else the machine does."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def finished_sweep(runs: int, examples: int) -> str:
