@@ -23,7 +23,6 @@ TYPED = (
     *("data=files", "data.train_file=all.jsonl", "data.validation_file=all.jsonl"),
     *("train.max_steps=4", "train.log_every=1", "train.batch_size=8", "tracking.log_model=false"),
     "optimizer.lr=1e-3,1e-2,1e30",
-    "seed=1,2",
 )
 
 
@@ -83,19 +82,18 @@ def test_a_sweep_with_failed_jobs_and_hostile_data(expkit: Command, project: Pat
     assert "{{" not in text
 
     jobs = [job for job in select([]).jobs if job.state == "FINISHED"]
-    assert len(jobs) == 4
+    assert len(jobs) == 2
     for row in table(page, "configuration"):
-        of_one = [j for j in jobs if j.name.startswith(f"{row['configuration']} ")]
-        mean = sum(job.metrics["final/f1"] for job in of_one) / 2
-        assert row["score"] == f"{mean:.4f}"
-        wrong = 1 - sum(job.metrics["final/accuracy"] for job in of_one) / 2
+        (job,) = (job for job in jobs if job.name == row["configuration"])
+        assert row["score"] == f"{job.metrics['final/f1']:.4f}"
+        wrong = 1 - job.metrics["final/accuracy"]
         by_label = table(page, "label")
         assert {of["label"] for of in by_label} == {"yes", "<b>no"}
         shares = [float(of[row["configuration"]]) for of in by_label]  # both labels are as frequent
         assert sum(shares) / 2 == pytest.approx(wrong, abs=1e-4)
     assert {row["key"]: row["value"] for row in table(page, "key")}["train.max_steps"] == "4"
     failed = table(page, "job")
-    assert [row["job"] for row in failed] == ["lr=1e30 seed=1", "lr=1e30 seed=2"]
+    assert [row["job"] for row in failed] == ["lr=1e30"]
     assert all("train/loss is nan" in row["why"] for row in failed)
     assert table(page, "input")[0]["input"].startswith(HOSTILE)
     logged = logged_run(jobs[0].run_id)
