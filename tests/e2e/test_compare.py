@@ -72,6 +72,10 @@ def test_runs_log_what_their_metrics_saw(task: str, project: Path, expkit: Comma
     tested = done.stdout.partition("paired bootstrap")[2]
     names = rescored(ids[0]).keys() & rescored(ids[1]).keys() - {"map"}  # is no function of sums
     assert all(f" {name} " in tested for name in names)
+    done = expkit(module="expkit.report")
+    assert done.returncode == 0, done.stderr
+    text = (project / "report" / "tables.md").read_text(encoding="utf-8")
+    assert ("Mean" in text and "disagree most" in text) == (task != "masked_lm")
 
 
 def test_runs_on_other_examples_are_refused(project: Path, expkit: Command) -> None:

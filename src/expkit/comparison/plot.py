@@ -1,4 +1,4 @@
-"""The values of the objective, drawn for each group."""
+"""The values of the objective, drawn for each group, and curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +10,9 @@ from expkit.metrics.pictures import label
 from expkit.terminal.errors import UserError, nearest
 
 SUFFIXES = (".png", ".svg", ".pdf")
+Curve = tuple[Sequence[float], Sequence[float]]  # steps and values; NaN stands between two runs
+# Colour-blind people can tell them apart (Okabe and Ito 2008, https://jfly.uni-koeln.de/color/).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MOST_NAMED = 100  # groups of a panel; of more, their points are drawn without their names
 
 
@@ -65,3 +68,21 @@ def _draw_values(
     axes.invert_yaxis()
     axes.margins(y=0.2)
     axes.grid(axis="x", alpha=0.3)
+
+
+def draw_curves(panels: Mapping[str, Mapping[str, Curve]], file: Path) -> None:
+    """Draw a panel for each metric, with the curves of each configuration in a colour of its own."""
+    from matplotlib.figure import Figure
+
+    most = max(map(len, panels.values()))
+    figure = Figure(figsize=(9, 3 + 0.22 * most), layout="constrained")
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (metric, curves) in zip(row, panels.items(), strict=True):
+        for i, (name, (steps, values)) in enumerate(curves.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": "-:"[i // len(COLOURS) % 2]}
+            shown = label(name) if axes is row[0] else None
+            axes.plot(steps, values, marker="." if len(steps) < 100 else "", label=shown, **style)
+        axes.set(title=metric, xlabel="step")
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", frameon=False)
+    figure.savefig(file)

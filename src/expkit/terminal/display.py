@@ -19,7 +19,7 @@ _recorders: list[list[str]] = []
 def number(value: float) -> str:
     """A score with four decimals, or with four digits if it is very small or very large."""
     is_usual = value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e6
-    return f"{value:.4f}" if is_usual else f"{value:.4g}"
+    return f"{value + 0.0:.4f}" if is_usual else f"{value:.4g}"  # -0.0 has no sign either
 
 
 def say(message: str) -> None:

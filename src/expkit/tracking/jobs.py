@@ -29,10 +29,11 @@ Table = tuple[list[str], list[list[Any]]]  # its header, and its rows
 class Selection:
     """The runs to compare. `pair` says that the user named exactly two runs and no sweep.
 
-    `glue` has the table of GLUE of each sweep, by its name, without rows if the sweep made none.
+    `sweeps` are the parent runs, and `glue` has the table of GLUE of each, by its name, without rows if it made none.
     """
 
     title: str
+    sweeps: Sequence[MlflowRun]
     jobs: Sequence[ComparedRun]
     pair: bool
     glue: Mapping[str, Table]
@@ -56,7 +57,7 @@ def select(ids: Sequence[str]) -> Selection:
     title = ", ".join(sweeps)
     pair = len(chosen) == len(jobs) == 2 and not title
     tables = {name: _table(run, GLUE) for name, run in sweeps.items()}
-    return Selection(title, list(jobs.values()), pair, tables)
+    return Selection(title, list(sweeps.values()), list(jobs.values()), pair, tables)
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:

@@ -1,5 +1,6 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
+import shlex
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -289,7 +290,7 @@ def open_sweep(
         **store.source_tags(),
         past.KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        past.OVERRIDES: redacted(" ".join(shown)),
+        past.OVERRIDES: redacted(shlex.join(shown)),
     }
     earlier = next(past.runs_with(client, [experiment], SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:

@@ -79,7 +79,7 @@ def verdicts_of(
         if len(named) < 2:
             continue
         try:
-            runs = {name: _runs_of(group) for name, group in named.items()}
+            runs = {name: runs_of(group) for name, group in named.items()}
             verdict = judged(runs, *contest[1:], trusted, client=client, **how)
             found.append(Judged(contest, named, verdict))
         except Exception as error:  # a metric of the user may do anything with a draw; no sweep ends for that
@@ -87,7 +87,7 @@ def verdicts_of(
     return found
 
 
-def _runs_of(group: Group) -> Runs:
+def runs_of(group: Group) -> Runs:
     """Return the runs of each seed; a seed that lacks folds has none."""
     by_seed: dict[str, dict[str, str]] = {}
     jobs = {(job.params.get("seed", ""), job.fold): job.run_id for job in group.jobs}
