@@ -3,6 +3,8 @@
 Hydra imports this file whenever it starts, so the file imports nothing that takes time.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -34,15 +36,26 @@ class _Sweeper(BasicSweeper):
 class GridSweeper(_Sweeper):
     """Runs all combinations of the given values as one sweep."""
 
+    race: Mapping[str, Any] | None = None  # the options of a race
+
     def sweep(self, arguments: list[str]) -> Any:
         """Run the jobs; Hydra calls this with the overrides of the command line."""
         from expkit.config.texts import TextParser
-        from expkit.sweeps.grid import sweep
+        from expkit.sweeps import grid, race
 
         parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, None)
-        return sweep(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
+        carry_out = grid.sweep if self.race is None else partial(race.race, **self.race)
+        return carry_out(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
+
+
+class RaceSweeper(GridSweeper):
+    """Runs all combinations with one seed, and those that may be the best with more seeds."""
+
+    def __init__(self, max_seeds: int, margin: float | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.race = {"max_seeds": max_seeds, "margin": margin}
 
 
 class OptunaSweeper(_Sweeper):

@@ -104,11 +104,11 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
-    def log_glue(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Log the table of the GLUE benchmark."""
+    def log_cells(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table with at least one row, such as that of the GLUE benchmark."""
         by_column = map(list, zip(*rows, strict=True))
         with store.unless_deleted(self._client, self.id):
-            self._log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+            self._log_table(dict(zip(columns, by_column, strict=True)), name)
 
     def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""

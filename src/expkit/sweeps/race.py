@@ -1,0 +1,188 @@
+"""A race: all configurations with one seed, and further seeds only for those that may still be the best.
+
+F-Race (Birattari and others 2002) drops what a test of ranks finds worse, and this race what is not in the model
+confidence set of `comparison/verdict.py`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from expkit.comparison.verdict import Verdict
+from expkit.config.direction import owner_of
+from expkit.config.texts import as_typed
+from expkit.config.trust import typed_value
+from expkit.sweeps.grid import begin, check_options, hand_over, run_jobs, sum_up, threads
+from expkit.sweeps.plan import PlannedJob, compose, fingerprint_of, named, plan
+from expkit.terminal.display import number, say, table
+from expkit.terminal.errors import ConfigError, UserError
+from expkit.tracking.sweep import SweepRun, open_sweep
+from expkit.tracking.verdicts import judged
+
+Rivals = Mapping[str, Sequence[PlannedJob]]  # the jobs of each configuration, one for each seed
+ERROR = 0.05  # the chance that a race drops what is no worse than the best, all looks together
+
+
+def decide(
+    names: Iterable[str],
+    seeds: int,
+    margin: float | None,
+    run: Callable[[Sequence[str], int], Mapping[str, Any]],
+    judge: Callable[[Mapping[str, Sequence[Any]], float], Verdict],
+) -> dict[str, str]:
+    """Run rounds until one configuration is left, or all seeds are used; return why the others were dropped.
+
+    Nothing is dropped after one seed, because what seeds change is unknown then.
+
+    Args:
+        margin: the race also ends when all differ from the best by an interval within ± this.
+        run: carries out the round of this number; returns something for each run that has finished.
+        judge: gives the verdict on all that `run` has returned, at a level of confidence.
+    """
+    runs: dict[str, list[Any]] = {name: [] for name in names}
+    dropped = {}
+    for k in range(seeds):
+        for name, made in run(list(runs), k).items():
+            runs[name].append(made)
+        dropped |= {n: "dropped: no run has finished" for n, made in runs.items() if not made}
+        runs = {name: made for name, made in runs.items() if made}
+        if len(runs) < 2:
+            break
+        found = judge(runs, level(k + 1, seeds))
+        for s in found.standings if k > 0 else ():
+            if not s.survives:
+                del runs[s.name]
+                why = f"{found.score} {s.difference:+.4f}, 95 % [{s.low:+.4f}, {s.high:+.4f}]"
+                best = f"{found.standings[0].name} is better: {why}, p {s.p:.3f}"
+                dropped[s.name] = f"dropped after {k + 1} seeds: {best}"
+        equal = margin and all(max(-s.low, s.high) <= margin for s in found.survivors)
+        if k > 0 and (len(runs) == 1 or equal):
+            break
+    return dropped
+
+
+def level(count: int, seeds: int) -> float:
+    """Return the level of confidence after `count` of the seeds.
+
+    Each look may spend a part of the error: that by which the spending function a ln(1 + (e - 1) t) has grown since
+    the look before, where t is the share of the seeds (Lan and DeMets 1983, https://doi.org/10.1093/biomet/70.3.659).
+    The look after one seed drops nothing and spends nothing.
+    """
+    now, before = (1 + (math.e - 1) * n / seeds for n in (count, count - 1 if count > 2 else 0))
+    return 1 - ERROR * math.log(now / before)
+
+
+def race(
+    context: HydraContext,
+    master: DictConfig,
+    launcher: Launcher,
+    combinations: Sequence[Sequence[str]],
+    max_batch_size: int | None,
+    max_seeds: int,
+    margin: float | None,
+) -> None:
+    """Run a race under one parent run, and print what became of each configuration.
+
+    Raises:
+        ConfigError: something is wrong with the race; no job was started.
+        UserError: jobs have failed, or there is no verdict on those that have run.
+    """
+    check_options(master.hydra.launcher, max_batch_size)
+    if margin is not None and (type(margin) not in (int, float) or not 0 < margin < math.inf):
+        raise ConfigError(f"hydra.sweeper.margin={margin!r}: must be null or a number above 0")
+    rivals = planned(context.config_loader, master, combinations, max_seeds)
+    jobs = [job for of_one in rivals.values() for job in of_one]
+    begin(jobs[0].config)
+    name, command = f"race: {', '.join(jobs[0].differing)}", as_typed(master.hydra.overrides.task)
+    identity = fingerprint_of(jobs, [f"race, margin {margin}"])
+    with open_sweep(jobs[0].config, identity, name, command) as opened:
+        say(f"{name} ({opened.id}): {len(rivals)} configurations, at most {len(jobs)} jobs")
+        size = max_batch_size or getattr(launcher, "at_once", len(rivals))
+        # All rounds have as many threads, because their number decides the last bits of the results.
+        hand_over(master, opened.id, threads(launcher, min(size, len(rivals))))
+        _hold(opened, launcher, size, rivals, margin)
+
+
+def _hold(
+    opened: SweepRun, launcher: Launcher, size: int, rivals: Rivals, margin: float | None
+) -> None:
+    started: list[PlannedJob] = []
+    seeds, config = next((len(jobs), jobs[0].config) for jobs in rivals.values())
+    trusted, stops = frozenset(config["trusted_modules"]), config["sweep"]["on_failure"] == "stop"
+
+    def run(left: Sequence[str], k: int) -> dict[str, list[str]]:
+        jobs = [rivals[name][k] for name in left]
+        waiting = [job for job in jobs if not opened.is_done(job)]
+        say(f"seed {k + 1}: {len(jobs)} jobs, {len(jobs) - len(waiting)} had finished before")
+        started.extend(jobs)
+        rows = run_jobs(opened, launcher, jobs, waiting, size)
+        for row in rows:
+            if row.state == "RUNNING" or (stops and row.state != "FINISHED"):
+                raise UserError(f"the race ends here: {row.name} is {row.state.lower()}")
+        return {n: [r.run_id] for n, r in zip(left, rows, strict=True) if r.state == "FINISHED"}
+
+    def judge(runs: Mapping[str, Sequence[list[str]]], of: float) -> Verdict:
+        return judged(runs, config["objective"], config["direction"], trusted, level=of)
+
+    try:
+        dropped = decide(rivals, seeds, margin, run, judge)
+    except UserError:
+        sum_up(opened, opened.rows(started), started)
+        raise
+    rows = opened.rows(started)
+    columns, cells = ["configuration", "seeds", "mean", "state"], []
+    for name in sorted(rivals, key=lambda name: name in dropped):
+        values = [r.value for r in rows if _name(r.differing) == name and r.value is not None]
+        mean, state = fmean(values or [math.nan]), dropped.get(name, "in the set")
+        cells.append([name, len(values), mean, state])
+    table(opened.name, columns, [[n, str(k), number(mean), state] for n, k, mean, state in cells])
+    opened.log_cells("race.json", columns, cells)
+    sum_up(opened, rows, started)
+    if unfinished := sum(row.state != "FINISHED" for row in rows):
+        raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
+
+
+def _name(differing: Mapping[str, str]) -> str:
+    return named({key: value for key, value in differing.items() if key != "seed"})
+
+
+def planned(
+    loader: ConfigLoader, master: DictConfig, combinations: Sequence[Sequence[str]], most: Any
+) -> dict[str, list[PlannedJob]]:
+    """Compose and check the jobs of each configuration, one for each seed, or raise a ConfigError.
+
+    The seeds are those that were typed, if several were, or else that of the first configuration and the next numbers.
+    """
+    if type(most) is not int or most < 2:
+        raise ConfigError(f"hydra.sweeper.max_seeds={most!r}: must be a whole number of at least 2")
+    split = [[(*typed_value(o), o) for o in overrides] for overrides in combinations]
+    seeds = list(dict.fromkeys(value for of in split for key, value, _ in of if key == "seed"))
+    if len(seeds) < 2:
+        first = compose(loader, master, combinations[0]).config["seed"]
+        seeds = [str(first + k) for k in range(most)]
+    others = dict.fromkeys(tuple(o for key, _, o in of if key != "seed") for of in split)
+    jobs = plan(loader, master, [[*o, f"seed={s}"] for s in seeds[:most] for o in others])
+    rivals: dict[str, list[PlannedJob]] = {}
+    for job in jobs:
+        rivals.setdefault(_name(job.differing), []).append(job)
+    if problems := list(dict.fromkeys(_problems([job.config for job in jobs], len(rivals)))):
+        raise ConfigError([f"hydra/sweeper=race: {problem}" for problem in problems])
+    return rivals
+
+
+def _problems(configs: Sequence[Mapping[str, Any]], entries: int) -> Iterator[str]:
+    if entries < 2:
+        yield "one configuration has no rival; type several, such as optimizer=adamw,sgd"
+    if len({(c["task"]["_target_"], c["objective"], c["direction"]) for c in configs}) > 1:
+        yield "tasks or objectives differ, and their scores cannot be compared"
+    for config in configs:
+        if folds := config["data"].get("folds"):
+            yield f"data.folds={folds}: its jobs are single runs"
+        if not owner_of(config["task"], config["objective"].partition("/")[2]):
+            yield f"objective={config['objective']}: must be a score of task.metrics"
