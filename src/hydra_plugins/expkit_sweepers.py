@@ -3,7 +3,7 @@
 Hydra imports this file whenever it starts, so the file imports nothing that takes time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -36,18 +36,16 @@ class _Sweeper(BasicSweeper):
 class GridSweeper(_Sweeper):
     """Runs all combinations of the given values as one sweep."""
 
-    race: Mapping[str, Any] | None = None  # the options of a race
-
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
         """Run the jobs; Hydra calls this with the overrides of the command line."""
         from expkit.config.texts import TextParser
-        from expkit.sweeps import grid, race
+        from expkit.sweeps.grid import sweep
 
         parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, None)
-        carry_out = grid.sweep if self.race is None else partial(race.race, **self.race)
-        return carry_out(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
+        given = self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size
+        return (work or sweep)(*given)
 
 
 class RaceSweeper(GridSweeper):
@@ -55,7 +53,13 @@ class RaceSweeper(GridSweeper):
 
     def __init__(self, max_seeds: int, margin: float | None, **options: Any) -> None:
         super().__init__(**options)
-        self.race = {"max_seeds": max_seeds, "margin": margin}
+        self.options = {"max_seeds": max_seeds, "margin": margin}
+
+    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
+        """Run the rounds; Hydra calls this with the overrides of the command line."""
+        from expkit.sweeps.race import race
+
+        return super().sweep(arguments, partial(race, **self.options))
 
 
 class OptunaSweeper(_Sweeper):

@@ -5,7 +5,7 @@ confidence set of `comparison/verdict.py`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -25,7 +25,6 @@ from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking.sweep import SweepRun, open_sweep
 from expkit.tracking.verdicts import judged
 
-Rivals = Mapping[str, Sequence[PlannedJob]]  # the jobs of each configuration, one for each seed
 ERROR = 0.05  # the chance that a race drops what is no worse than the best, all looks together
 
 
@@ -110,7 +109,11 @@ def race(
 
 
 def _hold(
-    opened: SweepRun, launcher: Launcher, size: int, rivals: Rivals, margin: float | None
+    opened: SweepRun,
+    launcher: Launcher,
+    size: int,
+    rivals: Mapping[str, Sequence[PlannedJob]],
+    margin: float | None,
 ) -> None:
     started: list[PlannedJob] = []
     seeds, config = next((len(jobs), jobs[0].config) for jobs in rivals.values())
@@ -136,12 +139,14 @@ def _hold(
         sum_up(opened, opened.rows(started), started)
         raise
     rows = opened.rows(started)
-    columns, cells = ["configuration", "seeds", "mean", "state"], []
+    columns = ["configuration", "seeds", "mean", "state"]
+    cells: list[list[Any]] = []
     for name in sorted(rivals, key=lambda name: name in dropped):
         values = [r.value for r in rows if _name(r.differing) == name and r.value is not None]
-        mean, state = fmean(values or [math.nan]), dropped.get(name, "in the set")
-        cells.append([name, len(values), mean, state])
-    table(opened.name, columns, [[n, str(k), number(mean), state] for n, k, mean, state in cells])
+        mean = fmean(values) if values else None
+        cells.append([name, len(values), mean, dropped.get(name, "in the set")])
+    shown = [[n, str(k), "" if m is None else number(m), state] for n, k, m, state in cells]
+    table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
     sum_up(opened, rows, started)
     if unfinished := sum(row.state != "FINISHED" for row in rows):
@@ -171,18 +176,16 @@ def planned(
     rivals: dict[str, list[PlannedJob]] = {}
     for job in jobs:
         rivals.setdefault(_name(job.differing), []).append(job)
-    if problems := list(dict.fromkeys(_problems([job.config for job in jobs], len(rivals)))):
-        raise ConfigError([f"hydra/sweeper=race: {problem}" for problem in problems])
+    configs = [job.config for job in jobs]
+    score = configs[0]["objective"].partition("/")[2]
+    contests = {(c["task"]["_target_"], c["objective"], c["direction"]) for c in configs}
+    wrong = {
+        "one configuration has no rival; type several, such as optimizer=adamw,sgd": len(rivals)
+        < 2,
+        "tasks or objectives differ, and their scores cannot be compared": len(contests) > 1,
+        "data.folds: its jobs are single runs": any(c["data"].get("folds") for c in configs),
+        f"objective: {score} is no score of task.metrics": not owner_of(configs[0]["task"], score),
+    }
+    if problems := [f"hydra/sweeper=race: {why}" for why, is_so in wrong.items() if is_so]:
+        raise ConfigError(problems)
     return rivals
-
-
-def _problems(configs: Sequence[Mapping[str, Any]], entries: int) -> Iterator[str]:
-    if entries < 2:
-        yield "one configuration has no rival; type several, such as optimizer=adamw,sgd"
-    if len({(c["task"]["_target_"], c["objective"], c["direction"]) for c in configs}) > 1:
-        yield "tasks or objectives differ, and their scores cannot be compared"
-    for config in configs:
-        if folds := config["data"].get("folds"):
-            yield f"data.folds={folds}: its jobs are single runs"
-        if not owner_of(config["task"], config["objective"].partition("/")[2]):
-            yield f"objective={config['objective']}: must be a score of task.metrics"
