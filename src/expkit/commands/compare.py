@@ -6,7 +6,6 @@ also tests two runs example by example, on the validation split or the one that 
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +51,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
+    from expkit.tracking.verdicts import verdicts_of
 
     if options.plot:
         plot.require_picture(options.plot)
@@ -62,7 +62,11 @@ def run(options: argparse.Namespace) -> bool:
         jobs, group = [job.on_set(options.set) for job in jobs], f"{options.set}/"
     groups = grouped(jobs)
     metrics = metrics_to_show(groups, options.metrics, group) if groups else []
-    report.show(selection.title, groups, jobs, metrics)
+    how = {"resamples": options.resamples, "seed": options.seed}
+    judged = verdicts_of(groups, frozenset(options.trust), **how)
+    best = [group for each in judged for group in each.surviving()]
+    lines = [line for each in judged for line in each.lines()]
+    report.show(selection.title, groups, jobs, metrics, best, lines)
     for title, (columns, rows) in selection.glue.items():
         glue.show(title, columns, rows)
     if options.set == VALIDATION and any(job.fold for of_one in groups for job in of_one.jobs):
@@ -77,10 +81,11 @@ def run(options: argparse.Namespace) -> bool:
         if options.csv:
             report.write_csv(options.csv, groups, jobs)
         if options.markdown:
-            text = report.markdown(groups, jobs, metrics, differences)
+            text = report.markdown(groups, jobs, metrics, best, lines, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
-            draw_plainly(partial(plot.draw, groups), options.plot)
+            known = {run_id: s for each in judged for run_id, s in each.standings().items()}
+            draw_plainly(lambda file: plot.draw(groups, file, known), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):

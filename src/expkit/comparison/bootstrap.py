@@ -52,8 +52,8 @@ def interval(statistics: Resampled, resamples: int, seed: int) -> dict[str, Inte
     """Return the percentile interval of each score (Efron 1979, https://doi.org/10.1214/aos/1176344552)."""
     examples = len(statistics)
     real = statistics.resampled(np.ones((1, examples)))
-    draws = _draws(examples, resamples, np.random.default_rng(seed))
-    drawn = [statistics.resampled(weights) for weights in draws]
+    generator = np.random.default_rng(seed)
+    drawn = [statistics.resampled(w) for w in draws(examples, resamples, generator)]
     found = {}
     for name, score in real.items():
         defined = _defined(np.concatenate([part[name] for part in drawn]))
@@ -74,7 +74,7 @@ def paired_bootstrap(
     everything = np.ones((1, examples))
     found = []
     drawn: list[list[tuple[Scores, Scores]]] = [[] for _ in pairs]
-    for weights in _draws(examples, resamples, np.random.default_rng(seed)):
+    for weights in draws(examples, resamples, np.random.default_rng(seed)):
         for (first, second), parts in zip(pairs, drawn, strict=True):
             parts.append((first.resampled(weights), second.resampled(weights)))
     for (first, second), parts in zip(pairs, drawn, strict=True):
@@ -110,7 +110,7 @@ def p_value(differences: np.ndarray, real: float) -> float:
     return (larger + 1) / (len(sizes) + 1)
 
 
-def _draws(examples: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def draws(examples: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield how often each example is drawn, as arrays of (some resamples, examples)."""
     at_once = max(CELLS // examples, 1)
     chances = np.full(examples, 1 / examples)

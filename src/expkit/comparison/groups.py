@@ -79,6 +79,15 @@ class Group:
     jobs: Sequence[ComparedRun]
 
     @property
+    def name(self) -> str:
+        """Return what tells the group from the others in short, such as `optimizer=SGD lr=0.01`."""
+        parts = (
+            f"{key.removesuffix('._target_').rpartition('.')[2]}={value}"
+            for key, value in self.differing.items()
+        )
+        return " ".join(parts) or self.jobs[0].name
+
+    @property
     def objective(self) -> str:
         """Return the objective, which all jobs of the group share."""
         return self.jobs[0].objective

@@ -74,13 +74,14 @@ def statistics_pairs(
             if name not in others or settings[0][name] != settings[1].get(name):
                 left_out.append(f"{name}: is not a metric of both runs, with the same settings")
                 continue
-            _require_same(outcomes, others[name])
+            require_same(outcomes, others[name])
             metric = Metrics({name: settings[0][name]})[name]
             pairs.append((statistics_of(metric, outcomes), statistics_of(metric, others[name])))
     return pairs, left_out
 
 
-def _require_same(first: Outcomes, second: Outcomes) -> None:
+def require_same(first: Outcomes, second: Outcomes) -> None:
+    """Raise DifferentExamples unless both are outcomes of the same examples."""
     counts = [outcomes.count() for outcomes in (first, second)]
     if counts[0] != counts[1]:
         raise DifferentExamples(f"one was scored on {counts[0]} examples, the other on {counts[1]}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.comparison.bootstrap import Difference
-from expkit.comparison.groups import FINISHED, ComparedRun, Group, best_of, short_names
+from expkit.comparison.groups import FINISHED, ComparedRun, Group, short_names
 from expkit.metrics.result import FINAL
 from expkit.terminal.display import console, table, tell
 
@@ -24,11 +24,10 @@ class Grid:
     best: Sequence[int]
 
 
-def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
+def grid(groups: Sequence[Group], metrics: Sequence[str], best: Sequence[Group]) -> Grid:
     """Make a row for each group: what differs, mean ± deviation of each metric, seeds, best run."""
     keys = list(groups[0].differing)
     names = short_names(keys) or ["job"]
-    best = best_of(groups)
     decimals = {metric: _decimals(groups, metric) for metric in metrics}
     rows = []
     for group in groups:
@@ -44,14 +43,25 @@ def grid(groups: Sequence[Group], metrics: Sequence[str]) -> Grid:
 
 
 def show(
-    title: str, groups: Sequence[Group], jobs: Sequence[ComparedRun], metrics: Sequence[str]
+    title: str,
+    groups: Sequence[Group],
+    jobs: Sequence[ComparedRun],
+    metrics: Sequence[str],
+    best: Sequence[Group],
+    verdict: Sequence[str],
 ) -> None:
-    """Print as much of the table as the terminal is wide, and then the jobs that have not finished."""
+    """Print as much of the table as the terminal is wide, the verdict, and the jobs that have not finished.
+
+    Args:
+        best: the groups to mark.
+    """
     if groups:
-        fitting, left_out = _fitting(grid(groups, metrics), len(metrics))
+        fitting, left_out = _fitting(grid(groups, metrics, best), len(metrics))
         table(title, fitting.columns, fitting.rows, bold=fitting.best)
         if legend := _legend(groups, fitting):
             tell(legend)
+        for line in verdict:
+            tell(f"verdict: {line}")
         if left_out:
             tell(f"not shown for want of room: {', '.join(left_out)} (--csv has all)")
     for job in jobs:
@@ -86,17 +96,21 @@ def markdown(
     groups: Sequence[Group],
     jobs: Sequence[ComparedRun],
     metrics: Sequence[str],
+    best: Sequence[Group],
+    verdict: Sequence[str],
     differences: Sequence[Difference],
 ) -> str:
     """Return the same tables in Markdown, with the best groups in bold."""
     parts = []
     if groups:
-        made = grid(groups, metrics)
+        made = grid(groups, metrics, best)
         rows = [
             [f"**{cell.removesuffix('*')}**" if i in made.best and cell else cell for cell in row]
             for i, row in enumerate(made.rows)
         ]
         parts.append(_markdown_table(made.columns, rows))
+    if verdict:
+        parts.append("".join(f"- {line}\n" for line in verdict))
     unfinished = [[j.name, j.state.lower(), j.error, j.run_id] for j in jobs if j.state != FINISHED]
     if unfinished:
         parts.append(_markdown_table(["job", "state", "why", "run"], unfinished))
@@ -167,7 +181,9 @@ def _legend(groups: Sequence[Group], shown: Grid) -> str:
     parts = []
     if shown.best:
         contests = len({group.contest for group in groups})
-        parts.append("* best of its task and objective" if contests > 1 else "* best")
+        of_all = " of its task and objective" if contests > 1 else ""
+        several = len(shown.best) > contests
+        parts.append(f"* {'cannot be told from the best' if several else 'best'}{of_all}")
     if unknown := ", ".join(dict.fromkeys(g.objective for g in groups if not g.direction)):
         parts.append(f"no best of {unknown}: nothing says whether less or more of it is better")
     if any(len(group.jobs) > 1 for group in groups):

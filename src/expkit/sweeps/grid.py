@@ -26,7 +26,7 @@ from expkit.sweeps.summary import best_rows, show
 from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError, reason, shortened
 from expkit.terminal.quiet import hush
-from expkit.tracking.sweep import Row, SweepRun, open_sweep
+from expkit.tracking.sweep import Row, SweepRun, marked_of, open_sweep
 
 HAS_FAILED = ("FAILED", "KILLED")
 
@@ -100,8 +100,9 @@ def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = (
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
     best = best_rows([row for row, _ in folded] or rows)
-    show(opened.name, opened.id, rows, best, records)
-    opened.conclude(rows, best)
+    judged = opened.judge(rows)
+    show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
+    opened.conclude(rows, best, judged)
     if records:
         opened.log_folds(records)
     columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))

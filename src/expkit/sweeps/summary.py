@@ -1,6 +1,6 @@
 """What a sweep prints at its end: a table, and why jobs failed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from expkit.comparison.report import fold_cells
@@ -8,6 +8,7 @@ from expkit.config.direction import MINIMIZE
 from expkit.metrics.names import key_of
 from expkit.terminal.display import say, table
 from expkit.tracking.note import Row, figures, verdicts
+from expkit.tracking.verdicts import Judged
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
@@ -33,12 +34,14 @@ def show(
     run_id: str,
     rows: Sequence[Row],
     best: Sequence[Row],
+    marked: Collection[str],
+    judged: Sequence[Judged],
     records: Sequence[Mapping[str, Any]],
 ) -> None:
     """Print the table of jobs, the scores over folds, why jobs failed and which are the best."""
     title, shown = figures(rows)
     cells = [
-        [row.name, row.state.lower(), value + "*" * (row in best), time, row.run_id[:8]]
+        [row.name, row.state.lower(), value + "*" * (row.run_id in marked), time, row.run_id[:8]]
         for row, (value, time) in zip(rows, shown, strict=True)
     ]
     table(name, ["job", "state", title, "time", "run"], cells)
@@ -51,6 +54,9 @@ def show(
             place = f" (run {row.run_id})" if row.run_id else ""
             say(f"{row.state.lower()}: {row.name}: {row.error or 'it still runs elsewhere'}{place}")
     for line in verdicts(best):
-        say(f"* best   {line}")
+        say(f"best     {line}")
+    for each in judged:
+        for line in each.lines():
+            say(f"verdict  {line}")
     say(f"sweep    {run_id}")
     say("compare  python -m expkit.compare")

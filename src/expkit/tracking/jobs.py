@@ -13,6 +13,7 @@ from expkit.comparison.groups import DIGEST, EVALUATED, ComparedRun
 from expkit.metrics.result import with_final
 from expkit.terminal.errors import UserError
 from expkit.tracking.logged import data_digests, evaluated, find_run
+from expkit.tracking.note import Row
 from expkit.tracking.params import config_of
 from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of
 from expkit.tracking.store import connect, experiment_ids
@@ -110,6 +111,12 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
         with_final(run.data.metrics),
         chosen or {},
     )
+
+
+def jobs_of_rows(client: MlflowClient, rows: Sequence[Row]) -> list[ComparedRun]:
+    """Return the runs of a sweep that is about to end."""
+    found = [row for row in rows if row.run_id]
+    return [_job(client.get_run(row.run_id), row.name, row.differing) for row in found]
 
 
 def _not_started(row: Mapping[str, Any]) -> ComparedRun:

@@ -95,9 +95,9 @@ def artifact_of(run: MlflowRun, path: str) -> Path | None:
         return None
 
 
-def logged_run(run_id: str) -> LoggedRun:
+def logged_run(run_id: str, client: MlflowClient | None = None) -> LoggedRun:
     """Return the run with this id or these first characters, or raise a UserError if it is no run of expkit."""
-    client = connect(None)
+    client = client or connect(None)
     run = find_run(client, run_id)
     if is_sweep(run):
         raise UserError(f"run {run.info.run_id}: is a sweep; name one of its runs")

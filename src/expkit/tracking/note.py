@@ -5,7 +5,7 @@ The UI hides a description after about six lines, so what matters most comes fir
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -165,21 +165,29 @@ def note_of(
     best: Sequence[Row],
     address: Callable[[str], str],
     views: Mapping[str, str],
+    verdict: Sequence[str] = (),
+    marked: Collection[str] = (),
 ) -> str:
-    """Describe a sweep: links to its `views`, the best job, and all jobs with links to their pages."""
+    """Describe a sweep: links to its `views`, the verdict, the best job, and all jobs with links to their pages.
+
+    Args:
+        marked: the ids of the runs that cannot be told from the best.
+    """
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
     title, shown = figures(rows)
+    mark = "best" if len(marked) < 2 else "in the set" if verdict else "best"
     cells = []
     for row, (value, time) in zip(rows, shown, strict=True):
         name = f"[{_text(row.name)}]({address(row.run_id)})" if row.run_id else _text(row.name)
         state = row.state.lower() + (f": {_text(row.error[:ERROR_LIMIT])}" if row.error else "")
-        result = f"**{_text(value)}** best" if row in best else _text(value)
+        result = f"**{_text(value)}** {mark}" if row.run_id in marked else _text(value)
         cells.append([name, result, state, time])
     header = ["job", _text(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
-    lines = [f"Best: {_text(line)}" for line in verdicts(best)]
+    lines = [f"**{_text(line)}**" if not n else _text(line) for n, line in enumerate(verdict)]
+    lines += [f"Best: {_text(line)}" for line in verdicts(best)]
     if len(best) == 1 and best[0].run_id:
-        lines[0] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
+        lines[-1] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
     # The links come first, because those under the shade at the end of the visible part cannot be clicked.
     return "\n\n".join([links, *lines, table])
 

@@ -1,9 +1,9 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,18 +14,23 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from mlflow.entities import ViewType
 
+from expkit.comparison import plot
+from expkit.comparison.groups import grouped
 from expkit.config.glue import task_in
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
-from expkit.metrics.result import result_of
+from expkit.metrics.pictures import drawn
+from expkit.metrics.result import final_of, result_of
 from expkit.processes.context import job_context
 from expkit.processes.interrupts import ends_first
 from expkit.terminal.secrets import redacted, without_address
 from expkit.tracking import past, store
+from expkit.tracking.jobs import jobs_of_rows
 from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
+from expkit.tracking.verdicts import Judged, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
 
@@ -48,6 +53,7 @@ class SweepRun:
     id: str
     name: str
     _resume: bool  # whether jobs count as done that have finished before, in any sweep
+    _trusted: frozenset[str]  # packages from which metrics may come
 
     def is_done(self, job: "PlannedJob") -> bool:
         """Tell whether the job need not run, because it has finished or another process runs it."""
@@ -62,11 +68,20 @@ class SweepRun:
             newest.setdefault(past.tag_of(run.data.tags, past.FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
-    def conclude(self, rows: Sequence[Row], best: Sequence[Row]) -> None:
-        """Log the table of jobs, their counts, the best jobs and the sweep's view in the UI.
+    def judge(self, rows: Sequence[Row]) -> list[Judged]:
+        """Judge the configurations of the jobs that have finished."""
+        groups = grouped(jobs_of_rows(self._client, rows))
+        return verdicts_of(groups, self._trusted, self._client)
+
+    def conclude(self, rows: Sequence[Row], best: Sequence[Row], judged: Sequence[Judged]) -> None:
+        """Log the table of jobs, their counts, the best jobs, the verdict and the sweep's view in the UI.
 
         Prints where the view is.
+
+        Args:
+            best: the jobs with the best value.
         """
+        marked = marked_of(best, judged)
         page = partial(page_of, self._experiment)
         places = keep_sweep(self._client, self._experiment, self.id, self.name, rows)
         of_best = [run_id for row in best for run_id in row.runs or [row.run_id]]
@@ -79,14 +94,19 @@ class SweepRun:
         if len({row.contest for row in best}) == 1 and best[0].value is not None:
             counts["sweep/best"] = best[0].value
         with store.unless_deleted(self._client, self.id):
-            self._log_table(_columns(rows, best), "jobs.json")
+            self._log_table(_columns(rows, marked), "jobs.json")
+            if of_all := [standing for each in judged for standing in _standings(each)]:
+                columns = {key: [standing[key] for standing in of_all] for key in of_all[0]}
+                self._log_table(columns, "verdict.json")
+                self._log_picture(judged)
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
                 if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
                     with store.unless_deleted(self._client, row.run_id):
-                        self._client.set_tag(row.run_id, BEST, str(row.run_id in of_best).lower())
-            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places))
+                        self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
+            lines = [line for each in judged for line in each.lines()]
+            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, lines, marked))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
@@ -118,6 +138,14 @@ class SweepRun:
         tags = self._client.get_run(self.id).data.tags
         for key, value in tables_tag(tags, [f"sweep/{name}"]).items():
             self.tag(key, value)
+
+    def _log_picture(self, judged: Sequence[Judged]) -> None:
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "verdict.png")
+            groups = [group for each in judged for group in each.groups.values()]
+            known = {run_id: s for each in judged for run_id, s in each.standings().items()}
+            if drawn(lambda file: plot.draw(groups, file, known), file):
+                self._client.log_artifact(self.id, str(file), "sweep")
 
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Return a file that a job has logged, or None if there is none."""
@@ -194,12 +222,31 @@ class SweepRun:
         )
 
 
-def _columns(rows: Sequence[Row], best: Sequence[Row]) -> dict[str, list[Any]]:
+def marked_of(best: Sequence[Row], judged: Sequence[Judged]) -> set[str]:
+    """Return the ids of the runs that cannot be told from the best; without a verdict, those of the best."""
+    of_contests = {each.contest for each in judged}
+    marked = {job.run_id for each in judged for group in each.surviving() for job in group.jobs}
+    others = [
+        row
+        for row in best
+        if (row.task, key_of(final_of(row.objective)), row.direction) not in of_contests
+    ]
+    return marked | {run_id for row in others for run_id in row.runs or [row.run_id]}
+
+
+def _standings(judged: Judged) -> list[dict[str, Any]]:
+    """Return a record for each configuration that was judged."""
+    return [
+        {"objective": judged.contest[1], **asdict(each)} for each in judged.standings().values()
+    ]
+
+
+def _columns(rows: Sequence[Row], marked: Collection[str]) -> dict[str, list[Any]]:
     """Return the table of all jobs, with the columns first that the UI shows without scrolling."""
     columns: dict[str, list[Any]] = {
         "job": [row.name for row in rows],
         "value": [row.value for row in rows],
-        "best": [row in best for row in rows],
+        "best": [row.run_id in marked for row in rows],
         "state": [row.state for row in rows],
         "seconds": [row.seconds for row in rows],
         "objective": [row.objective for row in rows],
@@ -248,7 +295,8 @@ def open_sweep(
     lock = lock_of(run_folder(run_id))
     with suppress(Timeout):  # another process may run the same sweep
         lock.acquire(timeout=0)
-    opened = SweepRun(client, experiment, run_id, name, resume)
+    trusted = frozenset(config["trusted_modules"])
+    opened = SweepRun(client, experiment, run_id, name, resume, trusted)
     try:
         yield opened
     except KeyboardInterrupt:

@@ -1,0 +1,253 @@
+"""Say which of several configurations is the best, as far as examples and seeds allow."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from expkit.comparison.bootstrap import LEAST_DEFINED, draws
+from expkit.comparison.confidence_set import (
+    Losses,
+    Scored,
+    bounds,
+    differences,
+    losses_of,
+    needed,
+    p_values,
+    without_optimism,
+)
+from expkit.comparison.groups import SIGNS
+from expkit.comparison.paired import Recomputed, Resampled
+from expkit.terminal.display import number
+from expkit.terminal.errors import UserError
+
+LEVEL = 0.95
+RESAMPLES = 1000
+SLOW_RESAMPLES = 200  # for a metric that is computed anew for each draw
+MOST_NAMED = 5  # configurations, in a sentence
+FAR = 20  # times as many seeds or examples as now: nobody will get them
+
+
+class NoVerdict(UserError):
+    """The configurations cannot be judged."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration: what scores its runs, one for each seed, all on the same examples."""
+
+    name: str
+    runs: Sequence[Resampled]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known about a configuration.
+
+    Attributes:
+        score: the mean over its seeds; NaN if it is not defined.
+        difference: the score of the best configuration less this one.
+        low, high: the bounds of this difference, each pair by itself.
+        p: that of the model confidence set.
+        survives: whether it cannot be told from the best, with all configurations in view.
+    """
+
+    name: str
+    score: float
+    seeds: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    survives: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The standings of configurations on the same examples, the best first.
+
+    Attributes:
+        corrected: what to expect of the configuration that is picked for its score; NaN with too few examples.
+        more: how many more seeds, or else examples, would tell the first two survivors; infinite if none would.
+    """
+
+    score: str
+    direction: str
+    examples: int
+    level: float
+    standings: Sequence[Standing]
+    corrected: float
+    more: tuple[float, float]
+
+    @property
+    def survivors(self) -> list[Standing]:
+        """Return those that cannot be told from the best."""
+        return [standing for standing in self.standings if standing.survives]
+
+    def sentences(self) -> list[str]:
+        """Return the verdict in words."""
+        best, *others = self.survivors
+        told = self._better(best) if not others else self._alike()
+        parts = [told, *self._about_seeds()]
+        if math.isfinite(self.corrected) and len(self.standings) > 1:
+            parts.append(
+                f"the best {self.score}, of {best.name}, is {number(best.score)}, and "
+                f"{number(self.corrected)} without the optimism of having been picked"
+            )
+        return parts
+
+    def _better(self, best: Standing) -> str:
+        defined = [s for s in self.standings[1:] if not math.isnan(s.score)]
+        if not defined:
+            return f"{best.name} is the only one with a score"
+        last = max(defined, key=lambda standing: standing.p)  # the last one to be ruled out
+        if len(defined) == 1:
+            return f"{best.name} is better than {last.name}: {self._difference(last)}"
+        return (
+            f"{best.name} is better than the other {len(defined)}: than {last.name}, the next, "
+            f"{self._difference(last)}"
+        )
+
+    def _alike(self) -> str:
+        names = [standing.name for standing in self.survivors]
+        if len(self.standings) == 2:
+            told = f"{names[0]} and {names[1]} cannot be told apart: {self._difference(self.standings[1])}"
+        else:
+            shown = ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
+            told = f"these {len(names)} of {len(self.standings)} cannot be told apart: {shown}"
+        seeds, examples = self.more
+        ways = [
+            f"{amount:,.0f} more {what}"
+            for amount, what in ((seeds, "seeds"), (examples, "examples"))
+            if math.isfinite(amount)
+        ]
+        if not ways:
+            return f"{told}; nothing within reach would tell the first two"
+        return f"{told}; about {', or '.join(ways)}, would tell the first two"
+
+    def _about_seeds(self) -> list[str]:
+        single = [standing.name for standing in self.standings if standing.seeds == 1]
+        if len(single) == len(self.standings):
+            return ["with one seed each, the variation between seeds is unknown, and not in this"]
+        if single:
+            return [f"{len(single)} have one seed, for which the variation of the others stands"]
+        return []
+
+    def _difference(self, other: Standing) -> str:
+        interval = f"[{signed(other.low)}, {signed(other.high)}]"
+        return f"{self.score} {signed(other.difference)}, {100 * self.level:.3g} % {interval}"
+
+
+def signed(value: float) -> str:
+    """Return a difference of scores with its sign."""
+    return ("+" if value > 0 else "") + number(value)
+
+
+def verdict(
+    candidates: Sequence[Candidate],
+    score: str,
+    direction: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Verdict:
+    """Judge configurations by a score of their metrics.
+
+    Args:
+        resamples: draws of the examples; at most 200 if the metric has to be computed anew for each.
+        level: how sure it has to be that the best configuration is among the survivors.
+
+    Raises:
+        NoVerdict: no configuration has a score.
+    """
+    if any(isinstance(run, Recomputed) for each in candidates for run in each.runs):
+        resamples = min(resamples, SLOW_RESAMPLES)
+    sign, rng = SIGNS[direction], np.random.default_rng(seed)
+    every = _scored(candidates, score, sign, resamples, seed)
+    judged = [
+        (each, found) for each, found in zip(candidates, every, strict=True) if _defined(found)
+    ]
+    if not judged:
+        raise NoVerdict(f"{score} is defined for none of the configurations")
+    runs = _in_common([found for _, found in judged])
+    losses = losses_of(runs, rng)
+    p = p_values(losses)
+    order = sorted(range(len(judged)), key=lambda c: (losses.means[c], -p[c]))
+    best, alike = order[0], [c for c in order if p[c] >= 1 - level]
+    standings = []
+    for c in order:
+        low, high = sorted(sign * bound for bound in bounds(differences(losses, best, [c]), level))
+        mean = sign * float(losses.means[c])
+        difference = sign * float(losses.means[best]) - mean
+        standing = Standing(
+            judged[c][0].name,
+            mean,
+            len(runs[c].real),
+            difference,
+            low,
+            high,
+            float(p[c]),
+            c in alike,
+        )
+        standings.append(standing)
+    unknown = (math.nan,) * 3
+    for each in candidates:
+        if not any(each is other for other, _ in judged):
+            standings.append(Standing(each.name, math.nan, len(each.runs), *unknown, 0.0, False))
+    return Verdict(
+        score,
+        direction,
+        examples := len(candidates[0].runs[0]),
+        level,
+        standings,
+        corrected=sign * without_optimism(runs, rng),
+        more=_more(losses, alike, len(runs[best].real), examples),
+    )
+
+
+def _scored(
+    candidates: Sequence[Candidate], score: str, sign: int, resamples: int, seed: int
+) -> list[Scored]:
+    """Score all runs on all examples, on each draw, and on what each draw leaves out."""
+    examples = len(candidates[0].runs[0])
+    runs = [run for each in candidates for run in each.runs]
+
+    def scores(weights: np.ndarray) -> np.ndarray:  # (runs, sets)
+        return sign * np.stack([run.resampled(weights)[score] for run in runs])
+
+    drawn, left_out = [], []
+    for weights in draws(examples, resamples, np.random.default_rng(seed)):
+        drawn.append(scores(weights))
+        left_out.append(scores((weights == 0).astype(float)))
+    real = scores(np.ones((1, examples)))[:, 0]
+    ends = np.cumsum([len(each.runs) for each in candidates])[:-1]
+    parts = (np.split(part, ends) for part in (real, np.hstack(drawn), np.hstack(left_out)))
+    return [Scored(*of_one) for of_one in zip(*parts, strict=True)]
+
+
+def _defined(found: Scored) -> bool:
+    """Tell whether a configuration has a score, also in nearly all draws."""
+    draws_of_all = np.isfinite(found.drawn).all(axis=0)
+    return bool(np.isfinite(found.real).all() and draws_of_all.mean() >= LEAST_DEFINED)
+
+
+def _in_common(runs: Sequence[Scored]) -> list[Scored]:
+    """Keep the draws in which all configurations have a score."""
+    kept = np.all([np.isfinite(run.drawn).all(axis=0) for run in runs], axis=0)
+    return [Scored(run.real, run.drawn[:, kept], run.left_out[:, kept]) for run in runs]
+
+
+def _more(losses: Losses, alike: Sequence[int], seeds: int, examples: int) -> tuple[float, float]:
+    """Return how many more seeds, or else examples, would tell the first two survivors."""
+    if len(alike) < 2:
+        return math.inf, math.inf
+    first, second = alike[:2]
+    by_runs = float(losses.by_runs[[first, second]].sum())
+    of_seeds, of_examples = needed(differences(losses, first, [second]), by_runs)
+    more_seeds = math.ceil(seeds * of_seeds) - seeds if of_seeds < FAR and seeds > 1 else math.inf
+    more = examples * (of_examples - 1) if of_examples < FAR else math.inf
+    if math.isfinite(more):  # two digits say as much as is known
+        unit = 10 ** max(math.floor(math.log10(max(more, 1))) - 1, 0)
+        more = max(math.ceil(more / unit) * unit, 1)
+    return max(more_seeds, 1), more

@@ -1,0 +1,182 @@
+"""Judge configurations by what their runs have logged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+
+from expkit.comparison.folds import complete, pooled
+from expkit.comparison.groups import Group, best_of
+from expkit.comparison.paired import DifferentExamples, require_same, statistics_of
+from expkit.comparison.verdict import (
+    LEVEL,
+    RESAMPLES,
+    Candidate,
+    NoVerdict,
+    Standing,
+    Verdict,
+    verdict,
+)
+from expkit.config.components import Metrics
+from expkit.metrics.names import key_of
+from expkit.metrics.outcomes import FILE, Outcomes, read
+from expkit.metrics.result import CURVE, FINAL
+from expkit.terminal.errors import UserError
+from expkit.tracking.logged import LoggedRun, logged_run
+from expkit.tracking.store import connect
+
+# For each seed of a configuration, the id of its run, or the ids of the runs of all folds.
+Runs = Sequence[Sequence[str]]
+Scorer = tuple[
+    str, str, Any
+]  # a metric by its name, one of its scores, and the settings of the metric
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Groups that compete, by name, and the verdict on them, or the reason why there is none."""
+
+    contest: tuple[str, str, str]
+    groups: Mapping[str, Group]
+    verdict: Verdict | None
+    reason: str = ""
+
+    def lines(self) -> list[str]:
+        """Return the verdict in words."""
+        if self.verdict is None:
+            return [f"no verdict on {self.contest[1]}: {self.reason}"]
+        return self.verdict.sentences()
+
+    def standings(self) -> dict[str, Standing]:
+        """Return the standing of each group by the id of its first run."""
+        known = self.verdict.standings if self.verdict else ()
+        return {self.groups[each.name].jobs[0].run_id: each for each in known}
+
+    def surviving(self) -> list[Group]:
+        """Return the groups that cannot be told from the best; without a verdict, those with the best score."""
+        if self.verdict is None:
+            return best_of(list(self.groups.values()))
+        return [self.groups[standing.name] for standing in self.verdict.survivors]
+
+
+def verdicts_of(
+    groups: Sequence[Group], trusted: frozenset[str], client: MlflowClient | None = None, **how: Any
+) -> list[Judged]:
+    """Judge each contest in which several groups compete.
+
+    Args:
+        trusted: packages from which the metrics may come.
+        how: `resamples` and `seed`, see `judged`.
+    """
+    contests: dict[tuple[str, str, str], dict[str, Group]] = {}
+    for group in groups:
+        named = contests.setdefault(group.contest, {})
+        # A configuration that was run twice with one seed makes two groups.
+        name = group.name if group.name not in named else f"{group.name} {group.jobs[0].run_id[:8]}"
+        named[name] = group
+    found = []
+    for contest, named in contests.items():
+        if len(named) < 2:
+            continue
+        try:
+            runs = {name: _runs_of(group) for name, group in named.items()}
+            verdict = judged(runs, *contest[1:], trusted, client=client, **how)
+            found.append(Judged(contest, named, verdict))
+        except UserError as error:
+            found.append(Judged(contest, named, None, str(error)))
+    return found
+
+
+def _runs_of(group: Group) -> Runs:
+    """Return the runs of each seed; a seed that lacks folds has none."""
+    by_seed: dict[str, dict[str, str]] = {}
+    jobs = {(job.params.get("seed", ""), job.fold): job.run_id for job in group.jobs}
+    folds = int(group.jobs[0].params.get("data.folds") or 1) if group.jobs[0].fold else 1
+    for seed, fold in complete(jobs, folds):
+        by_seed.setdefault(seed, {})[fold] = jobs[seed, fold]
+    return [[of_seed[fold] for fold in sorted(of_seed)] for of_seed in by_seed.values()]
+
+
+def judged(
+    runs: Mapping[str, Runs],
+    objective: str,
+    direction: str,
+    trusted: frozenset[str],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    client: MlflowClient | None = None,
+) -> Verdict:
+    """Judge configurations by the outcomes of their runs.
+
+    Args:
+        runs: those of each configuration, by its name.
+        objective: the key of a score, such as `final/f1` or `june/f1`.
+        trusted: packages from which the metrics may come.
+
+    Raises:
+        NoVerdict: the runs have no outcomes for this score, or were not scored on the same examples.
+        UserError: a metric comes from a package that is not trusted.
+    """
+    if not direction:
+        raise NoVerdict(f"nothing says whether less or more of {objective} is better")
+    client = client or connect(None)
+    kind = objective.partition("/")[0]
+    path = f"{'eval' if kind + '/' in (FINAL, CURVE) else kind}/{FILE}"
+    scorer: Scorer | None = None
+    first: Outcomes | None = None
+    candidates = []
+    for name, of_seeds in runs.items():
+        if not of_seeds:
+            raise NoVerdict(f"{name}: no seed has finished all folds")
+        scored = []
+        for ids in of_seeds:
+            members = [logged_run(run_id, client) for run_id in ids]
+            scorer = scorer or _scorer(members[0], path, objective, trusted)
+            outcomes = _outcomes(members, path, scorer, objective)
+            first = first or outcomes
+            try:
+                require_same(first, outcomes)
+            except DifferentExamples as error:
+                raise NoVerdict(
+                    f"run {ids[0]} cannot be compared with the others: {error}"
+                ) from None
+            scored.append(statistics_of(Metrics({scorer[0]: scorer[2]})[scorer[0]], outcomes))
+        candidates.append(Candidate(name, scored))
+    assert scorer
+    return verdict(candidates, scorer[1], direction, resamples, seed, level)
+
+
+def _scorer(run: LoggedRun, path: str, objective: str, trusted: frozenset[str]) -> Scorer:
+    """Find the metric that gives the score of the objective."""
+    run.require_trusted("task.metrics", trusted)
+    for outcomes in read(_file(run, path)):
+        for name in outcomes.metrics:
+            settings = run.config.task.metrics[name]
+            statistics = statistics_of(Metrics({name: settings})[name], outcomes)
+            for score in statistics.resampled(np.ones((1, len(statistics)))):
+                if key_of(f"{objective.partition('/')[0]}/{score}") == objective:
+                    return name, score, settings
+    raise NoVerdict(
+        f"{objective} is no score of the metrics of the task, which are known for each example"
+    )
+
+
+def _outcomes(members: Sequence[LoggedRun], path: str, scorer: Scorer, objective: str) -> Outcomes:
+    """Return what the metric has seen of a run, or of all folds together."""
+    parts = {}
+    for k, run in enumerate(members):
+        if run.config.task.get("metrics", {}).get(scorer[0]) != scorer[2]:
+            raise NoVerdict(f"{objective} is not computed with the same settings in run {run.id}")
+        parts["", str(k)] = [part for part in read(_file(run, path)) if scorer[0] in part.metrics]
+    return pooled(parts)[0] if len(parts) > 1 else parts["", "0"][0]
+
+
+def _file(run: LoggedRun, path: str) -> Path:
+    file = run.artifact(path)
+    if file is None:
+        raise NoVerdict(f"run {run.id} has logged no {path}; a task without metrics logs none")
+    return file
