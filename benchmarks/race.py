@@ -20,12 +20,13 @@ from expkit.config.components import Metrics
 from expkit.metrics.outcomes import FILE, read
 from expkit.sweeps.race import decide
 
-SCORE, ORDERS, SEEDS = "matthews", 50, 8
-METRIC = {SCORE: {"_target_": "expkit.metrics.classification.Matthews"}}
+SCORE, ORDERS, SEEDS = "auc", 50, 8
+METRIC = {"_target_": "expkit.metrics.scikit.Scikit", "scorer": "roc_auc"}
 SWEPT = ("optimizer=adamw,sgd", "optimizer.lr=1e-6,1e-5,1e-4,1e-3,1e-2,1e-1")
 OPTIONS = (
-    *("data=files", "model=checkpoint", "model.path=pkg://cognition/model", "lora=none"),
-    *("train.epochs=1", "train.batch_size=32", "precision=fp32", f"objective=eval/{SCORE}"),
+    *("data=files", "data.max_train_examples=1000", "train.epochs=1", "train.batch_size=16"),
+    *("model=checkpoint", "model.path=pkg://cognition/model", "lora=none", "precision=fp32"),
+    *(f"+task.metrics.{SCORE}={METRIC}".replace("'", ""), f"objective=eval/{SCORE}"),
     *("tracking.log_model=false", "train.log_every=200"),
 )
 
@@ -86,7 +87,7 @@ def loaded(folder: Path) -> Runs:
     for file in sorted(folder.glob(f"* seed=*/{FILE}")):
         name, _, seed = file.parent.name.rpartition(" seed=")
         (outcomes,) = (part for part in read(file) if SCORE in part.metrics)
-        runs.setdefault(name, {})[seed] = statistics_of(Metrics(METRIC)[SCORE], outcomes)
+        runs.setdefault(name, {})[seed] = statistics_of(Metrics({SCORE: METRIC})[SCORE], outcomes)
     return runs
 
 

@@ -95,12 +95,18 @@ def begin(config: Mapping[str, Any]) -> None:
     hush()
 
 
-def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = ()) -> None:
-    """Write the summary to the terminal and to the parent run."""
+def sum_up(
+    opened: SweepRun,
+    rows: Sequence[Row],
+    jobs: Sequence[PlannedJob] = (),
+    rivals: Sequence[Row] | None = None,
+) -> None:
+    """Write the summary to the terminal and to the parent run; only `rivals`, by default all, can be the best."""
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
-    best = best_rows([row for row, _ in folded] or rows)
-    judged = opened.judge(rows)
+    rivals = rows if rivals is None else rivals
+    best = best_rows([row for row, _ in folded] or rivals)
+    judged = opened.judge(rivals)
     show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
     opened.conclude(rows, best, judged)
     if records:

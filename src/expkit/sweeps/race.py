@@ -23,7 +23,6 @@ from expkit.sweeps.plan import PlannedJob, compose, fingerprint_of, named, plan
 from expkit.terminal.display import number, say, table
 from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking.sweep import SweepRun, open_sweep
-from expkit.tracking.verdicts import judged
 
 ERROR = 0.05  # the chance that a race drops what is no worse than the best, all looks together
 
@@ -45,7 +44,7 @@ def decide(
         judge: gives the verdict on all that `run` has returned, at a level of confidence.
     """
     runs: dict[str, list[Any]] = {name: [] for name in names}
-    dropped = {}
+    dropped: dict[str, str] = {}
     for k in range(seeds):
         for name, made in run(list(runs), k).items():
             runs[name].append(made)
@@ -57,9 +56,8 @@ def decide(
         for s in found.standings if k > 0 else ():
             if not s.survives:
                 del runs[s.name]
-                why = f"{found.score} {s.difference:+.4f}, 95 % [{s.low:+.4f}, {s.high:+.4f}]"
-                best = f"{found.standings[0].name} is better: {why}, p {s.p:.3f}"
-                dropped[s.name] = f"dropped after {k + 1} seeds: {best}"
+                why = f"{found.standings[0].name} is better: {found.difference(s)}, p {s.p:.3f}"
+                dropped[s.name] = f"dropped after {k + 1} seeds: {why}"
         equal = margin and all(max(-s.low, s.high) <= margin for s in found.survivors)
         if k > 0 and (len(runs) == 1 or equal):
             break
@@ -102,7 +100,8 @@ def race(
     identity = fingerprint_of(jobs, [f"race, margin {margin}"])
     with open_sweep(jobs[0].config, identity, name, command) as opened:
         say(f"{name} ({opened.id}): {len(rivals)} configurations, at most {len(jobs)} jobs")
-        size = max_batch_size or getattr(launcher, "at_once", len(rivals))
+        at_once: int = getattr(launcher, "at_once", len(rivals))
+        size = max_batch_size or at_once
         # All rounds have as many threads, because their number decides the last bits of the results.
         hand_over(master, opened.id, threads(launcher, min(size, len(rivals))))
         _hold(opened, launcher, size, rivals, margin)
@@ -117,7 +116,7 @@ def _hold(
 ) -> None:
     started: list[PlannedJob] = []
     seeds, config = next((len(jobs), jobs[0].config) for jobs in rivals.values())
-    trusted, stops = frozenset(config["trusted_modules"]), config["sweep"]["on_failure"] == "stop"
+    stops = config["sweep"]["on_failure"] == "stop"
 
     def run(left: Sequence[str], k: int) -> dict[str, list[str]]:
         jobs = [rivals[name][k] for name in left]
@@ -127,17 +126,16 @@ def _hold(
         rows = run_jobs(opened, launcher, jobs, waiting, size)
         for row in rows:
             if row.state == "RUNNING" or (stops and row.state != "FINISHED"):
-                raise UserError(f"the race ends here: {row.name} is {row.state.lower()}")
+                raise UserError(f"{row.name} is {row.state.lower()}")
         return {n: [r.run_id] for n, r in zip(left, rows, strict=True) if r.state == "FINISHED"}
 
-    def judge(runs: Mapping[str, Sequence[list[str]]], of: float) -> Verdict:
-        return judged(runs, config["objective"], config["direction"], trusted, level=of)
-
     try:
-        dropped = decide(rivals, seeds, margin, run, judge)
-    except UserError:
+        dropped = decide(
+            rivals, seeds, margin, run, lambda runs, of: opened.verdict(runs, config, of)
+        )
+    except UserError as error:
         sum_up(opened, opened.rows(started), started)
-        raise
+        raise UserError(f"the race ends undecided: {error}; hydra/sweeper=grid runs all") from error
     rows = opened.rows(started)
     columns = ["configuration", "seeds", "mean", "state"]
     cells: list[list[Any]] = []
@@ -148,7 +146,8 @@ def _hold(
     shown = [[n, str(k), "" if m is None else number(m), state] for n, k, m, state in cells]
     table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
-    sum_up(opened, rows, started)
+    left = [row for row in rows if _name(row.differing) not in dropped]
+    sum_up(opened, rows, started, left if len(rivals) - len(dropped) > 1 else rows)
     if unfinished := sum(row.state != "FINISHED" for row in rows):
         raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
 

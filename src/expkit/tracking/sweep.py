@@ -16,6 +16,7 @@ from mlflow.entities import ViewType
 
 from expkit.comparison import plot
 from expkit.comparison.groups import grouped
+from expkit.comparison.verdict import Verdict
 from expkit.config.glue import task_in
 from expkit.config.project import run_folder
 from expkit.metrics.names import key_of
@@ -30,7 +31,7 @@ from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
-from expkit.tracking.verdicts import Judged, verdicts_of
+from expkit.tracking.verdicts import Judged, Runs, judged, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
 
@@ -72,6 +73,11 @@ class SweepRun:
         """Judge the configurations of the jobs that have finished."""
         groups = grouped(jobs_of_rows(self._client, rows))
         return verdicts_of(groups, self._trusted, self._client)
+
+    def verdict(self, runs: Mapping[str, Runs], config: Mapping[str, Any], level: float) -> Verdict:
+        """Judge configurations by their runs so far; see `judged`."""
+        contest = key_of(config["objective"]), config["direction"], self._trusted
+        return judged(runs, *contest, level=level, client=self._client)
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], judged: Sequence[Judged]) -> None:
         """Log the table of jobs, their counts, the best jobs, the verdict and the sweep's view in the UI.
