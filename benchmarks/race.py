@@ -13,21 +13,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from expkit.comparison.verdict import Candidate, Verdict, verdict
-
 from expkit.comparison.paired import Resampled, statistics_of
+from expkit.comparison.verdict import Candidate, Verdict, verdict
 from expkit.config.components import Metrics
 from expkit.metrics.outcomes import FILE, read
 from expkit.sweeps.race import decide
 
-SCORE, ORDERS, SEEDS = "auc", 50, 8
-METRIC = {"_target_": "expkit.metrics.scikit.Scikit", "scorer": "roc_auc"}
+SCORE, ORDERS, SEEDS = "matthews", 50, 8
+METRIC = {"_target_": "expkit.metrics.classification.Matthews"}
 SWEPT = ("optimizer=adamw,sgd", "optimizer.lr=1e-6,1e-5,1e-4,1e-3,1e-2,1e-1")
 OPTIONS = (
     *("data=files", "data.max_train_examples=1000", "train.epochs=1", "train.batch_size=16"),
     *("model=checkpoint", "model.path=pkg://cognition/model", "lora=none", "precision=fp32"),
-    *(f"+task.metrics.{SCORE}={METRIC}".replace("'", ""), f"objective=eval/{SCORE}"),
-    *("tracking.log_model=false", "train.log_every=200"),
+    *(f"objective=eval/{SCORE}", "tracking.log_model=false", "train.log_every=200"),
 )
 
 Runs = Mapping[str, Mapping[str, Resampled]]  # by configuration and seed
