@@ -99,14 +99,13 @@ def sum_up(
     opened: SweepRun,
     rows: Sequence[Row],
     jobs: Sequence[PlannedJob] = (),
-    rivals: Sequence[Row] | None = None,
+    rivals: Sequence[Row] = (),
 ) -> None:
-    """Write the summary to the terminal and to the parent run; only `rivals`, by default all, can be the best."""
+    """Write the summary to the terminal and to the parent run; `rivals`, or else all, can be the best."""
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
-    rivals = rows if rivals is None else rivals
-    best = best_rows([row for row, _ in folded] or rivals)
-    judged = opened.judge(rivals)
+    best = best_rows([row for row, _ in folded] or rivals or rows)
+    judged = opened.judge(rivals or rows)
     show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
     opened.conclude(rows, best, judged)
     if records:

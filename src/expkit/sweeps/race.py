@@ -147,7 +147,7 @@ def _hold(
     table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
     left = [row for row in rows if _name(row.differing) not in dropped]
-    sum_up(opened, rows, started, left if len(rivals) - len(dropped) > 1 else rows)
+    sum_up(opened, rows, started, left if len(rivals) - len(dropped) > 1 else ())
     if unfinished := sum(row.state != "FINISHED" for row in rows):
         raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
 
