@@ -179,10 +179,15 @@ def test_without_a_direction_there_is_no_best_and_a_line_says_so() -> None:
     groups = grouped(made)
     assert best_of(groups) == []
     assert groups[0].best_job is made[0]
-    assert _legend(groups, grid(groups, ["final/wer"])) == (
+    assert _legend(groups, grid(groups, ["final/wer"], best_of(groups))) == (
         "no best of final/wer: nothing says whether less or more of it is better"
     )
-    assert [cell for row in grid(groups, ["final/wer"]).rows for cell in row if "*" in cell] == []
+    assert [
+        cell
+        for row in grid(groups, ["final/wer"], best_of(groups)).rows
+        for cell in row
+        if "*" in cell
+    ] == []
 
 
 def test_a_score_is_found_by_the_name_of_its_type() -> None:
@@ -205,7 +210,7 @@ def test_folds_are_one_row_although_their_splits_differ() -> None:
         pytest.approx(0.8),
         ["1", "2"],
     )
-    assert "folds" in _legend([group], grid([group], ["final/f1"]))
+    assert "folds" in _legend([group], grid([group], ["final/f1"], best_of([group])))
     again, _ = grouped([*jobs, jobs[0]])  # a fold counts once
     assert [j.fold for j in again.jobs] == ["1", "2"]
 

@@ -26,10 +26,10 @@ def test_names_of_all_kinds_are_drawn(tmp_path: Path) -> None:
     groups = [group(name, f"tasks.{name}", "f1", 0.5, 0.6) for name in NAMES]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert drawn(partial(draw, groups), tmp_path / "a.png")
+        assert drawn(partial(draw, groups, {}), tmp_path / "a.png")
 
 
 def test_more_names_than_fit_are_left_out(tmp_path: Path) -> None:
     groups = [group(f"job {n}", "tasks.Text", "f1", 0.5) for n in range(1_000)]
-    assert drawn(partial(draw, groups), tmp_path / "a.png")
+    assert drawn(partial(draw, groups, {}), tmp_path / "a.png")
     assert imread(tmp_path / "a.png").shape[0] < 5_000, "pixels of a picture that can be looked at"

@@ -18,8 +18,9 @@ def address(run_id: str) -> str:
     return f"#/{run_id}"
 
 
-def lines(*rows: Row, best: tuple[Row, ...] = ()) -> list[str]:
-    return note_of(rows, best, address, VIEWS).replace("&emsp;", " ").splitlines()
+def lines(*rows: Row, best: tuple[Row, ...] = (), verdict: tuple[str, ...] = ()) -> list[str]:
+    marked = {row.run_id for row in best}
+    return note_of(rows, best, address, VIEWS, verdict, marked).replace("&emsp;", " ").splitlines()
 
 
 def test_jobs_are_links_and_the_best_is_bold() -> None:
@@ -40,10 +41,13 @@ def test_jobs_are_links_and_the_best_is_bold() -> None:
 
 
 def test_a_tie_is_said() -> None:
-    rows = tuple(Row(f"seed={n}", {}, "FINISHED", "eval/loss", 0.5) for n in range(7))
+    rows = tuple(Row(f"seed={n}", {}, "FINISHED", "eval/loss", 0.5, f"{n}") for n in range(7))
     shown = lines(*rows, best=rows[:2])
     assert shown[2] == "Best: 2 jobs tie: seed=0, seed=1: final/loss 0.5000"
     assert sum("**0.5000** best" in line for line in shown) == 2
+    judged = lines(*rows, best=rows[:2], verdict=("a and b cannot be told apart", "b*"))
+    assert judged[2:5:2] == ["**a and b cannot be told apart**", r"b\*"]
+    assert sum("**0.5000** may be the best" in line for line in judged) == 2
     (line,) = note.verdicts(rows)
     assert line == "7 jobs tie: seed=0, seed=1, seed=2, seed=3, seed=4, …: final/loss 0.5000"
 
@@ -74,7 +78,7 @@ def test_jobs_with_different_objectives_name_them() -> None:
 
 def test_many_jobs_fit() -> None:
     rows = [Row(f"job {n}", {}, "FINISHED", "eval/f1", 0.5, "f" * 32, 1.0) for n in range(500)]
-    text = note_of(rows, rows[:1], address, VIEWS)
+    text = note_of(rows, rows[:1], address, VIEWS, [], ["f" * 32])
     assert len(text) < NOTE_LIMIT + 500
     assert text.endswith("more jobs are in sweep/jobs.json")
 

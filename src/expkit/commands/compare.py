@@ -6,6 +6,7 @@ also tests two runs example by example, on the validation split or the one that 
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> bool:
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
             known = {run_id: s for each in judged for run_id, s in each.standings().items()}
-            draw_plainly(lambda file: plot.draw(groups, file, known), options.plot)
+            draw_plainly(partial(plot.draw, groups, known), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):

@@ -5,8 +5,10 @@ that makes less better. Two sources of error are drawn independently:
 
 - The examples, by the paired bootstrap: all configurations are scored on the same draws, so what an example does to all
   of them cancels out. Draw b changes L_c by E_cb.
-- The seeds, by U_cb ~ N(0, v_c / S), where v_c is the variance between seeds. Three seeds are too few to be drawn with
-  replacement: the variance of such draws is a third too small, and a ninth of them hold a single seed.
+- The seeds, by U_cb, a normal number with the variance v_c / S, where v_c is the variance between seeds. Three seeds are
+  too few to be drawn with replacement: the variance of such draws is a third too small, and a ninth of them hold a single
+  seed. What a seed does to all configurations, as it shuffles the same data, cancels out too: the draws of two
+  configurations have the correlation r for each seed that both have.
 
 What a run does to single examples, I_c, is in both sources. The draws of the examples are therefore made smaller by it;
 the pigeonhole bootstrap would count it twice (Owen 2007, https://doi.org/10.1214/07-AOAS122).
@@ -14,12 +16,14 @@ the pigeonhole bootstrap would count it twice (Owen 2007, https://doi.org/10.121
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 Array = np.ndarray
 
-# Degrees of freedom that the mean variance of all configurations counts for beside a configuration's own.
+# Degrees of freedom that what is assumed counts for beside what is found: the mean variance of all configurations for
+# the variance of one, and 0 for the correlation.
 PRIOR_FREEDOM = 4
 ALMOST_ZERO = 1e-12
 
@@ -29,11 +33,13 @@ class Scored:
     """The losses of the S seeds of a configuration, with the same B draws of examples for all configurations.
 
     Attributes:
+        seeds: the names of the seeds (S,), which are the same for what is shuffled and initialised in the same way.
         real: (S,), on all examples.
         drawn: (S, B), on each draw.
         left_out: (S, B), on the examples that a draw does not hold.
     """
 
+    seeds: Sequence[Any]
     real: Array
     drawn: Array
     left_out: Array
@@ -47,7 +53,8 @@ class Losses:
         means: (C,), L_c.
         examples: (C, B), E_cb.
         seeds: (C, B), U_cb.
-        by_seeds: (C,), v_c / S, the variance of U_c.
+        between: (C,), v_c.
+        shared: (C, C), the covariance of two means over seeds, over the standard deviations of single runs.
         by_runs: (C,), I_c, the part of the variance of E_c that a run alone causes.
         uncertainty: (B,), what each draw multiplies v_c by, as v_c itself is only estimated.
     """
@@ -55,7 +62,8 @@ class Losses:
     means: Array
     examples: Array
     seeds: Array
-    by_seeds: Array
+    between: Array
+    shared: Array
     by_runs: Array
     uncertainty: Array
 
@@ -67,14 +75,21 @@ def losses_of(runs: Sequence[Scored], rng: np.random.Generator) -> Losses:
     estimate, so that the statistics below have the heavy tails of Student's t where seeds are few.
     """
     count = np.array([len(run.real) for run in runs])
+    names = list(dict.fromkeys(name for run in runs for name in run.seeds))
+    share = np.array([[(name in run.seeds) / len(run.seeds) for name in names] for run in runs])
     examples = np.stack([(run.drawn - run.real[:, None]).mean(axis=0) for run in runs])
     between, single, freedom = _seed_variances(runs, count)
+    r = _correlation(runs)
     draws = examples.shape[1]
+    of_all = share @ rng.standard_normal((len(names), draws)) * np.sqrt(r)
+    of_each = rng.standard_normal(examples.shape) * np.sqrt((1 - r) / count)[:, None]
+    common = share @ share.T
     return Losses(
         means=np.array([run.real.mean() for run in runs]),
         examples=examples,
-        seeds=rng.standard_normal(examples.shape) * np.sqrt(between / count)[:, None],
-        by_seeds=between / count,
+        seeds=(of_all + of_each) * np.sqrt(between)[:, None],
+        between=between,
+        shared=r * common + (1 - r) * np.diag(common.diagonal()),
         by_runs=single / count,
         uncertainty=np.asarray(rng.chisquare(freedom, draws)) / freedom
         if freedom
@@ -101,6 +116,29 @@ def _seed_variances(runs: Sequence[Scored], count: Array) -> tuple[Array, Array,
     moderated = ((count - 1) * own + PRIOR_FREEDOM * mean_own) / (count - 1 + PRIOR_FREEDOM)
     single[count == 1] = mean_single
     return np.maximum(own, moderated), single, freedom
+
+
+def _correlation(runs: Sequence[Scored]) -> float:
+    """Return the correlation r of two configurations over the seeds that both have, pooled over all pairs.
+
+    It is made smaller, the fewer seeds and configurations it comes from, and a negative one counts as 0.
+    """
+    products = squares = 0.0
+    freedom = 0
+    for i, first in enumerate(runs):
+        for second in runs[:i]:
+            names = [name for name in first.seeds if name in second.seeds]
+            if len(names) < 2:
+                continue
+            x, y = (
+                of.real[[list(of.seeds).index(name) for name in names]] for of in (first, second)
+            )
+            products += float((x - x.mean()) @ (y - y.mean()))
+            squares += float(np.linalg.norm(x - x.mean()) * np.linalg.norm(y - y.mean()))
+            freedom = max(freedom, (len(names) - 1) * (len(runs) - 1))
+    if not squares:
+        return 0.0
+    return max(products / squares, 0.0) * freedom / (freedom + PRIOR_FREEDOM)
 
 
 @dataclass(frozen=True)
@@ -138,7 +176,10 @@ def differences(losses: Losses, i: int, others: Sequence[int] | Array) -> Differ
     both = (examples**2).mean(axis=1)
     by_examples = np.maximum(both - losses.by_runs[i] - losses.by_runs[others], 0)
     examples *= np.sqrt(by_examples / np.where(both > 0, both, 1))[:, None]
-    by_seeds = losses.by_seeds[i] + losses.by_seeds[others]
+    own, other = losses.between[i], losses.between[others]
+    by_seeds = own * losses.shared[i, i] + other * losses.shared[others, others]
+    by_seeds = by_seeds - 2 * np.sqrt(own * other) * losses.shared[i, others]
+    by_seeds = np.where(others == i, 0.0, np.maximum(by_seeds, 0))
     error = np.sqrt(by_examples[:, None] + by_seeds[:, None] * losses.uncertainty)
     real = losses.means[i] - losses.means[others]
     return Differences(real, by_examples, by_seeds, _ratio(examples + seeds, error))
@@ -207,13 +248,17 @@ def without_optimism(runs: Sequence[Scored], rng: np.random.Generator) -> float:
 
     BBC (Tsamardinos, Greasidou and Borboudakis 2018, https://doi.org/10.1007/s10994-018-5714-4): each draw picks the
     configuration with the least loss on the examples that are drawn, and scores it on those that are not. Of several
-    seeds, one is left out when a configuration is picked, and it alone scores.
+    seeds, one is left out when a configuration is picked, and it alone scores. It is the same for all that have it.
     """
     draws = np.arange(runs[0].drawn.shape[1])
+    names = list(dict.fromkeys(name for run in runs for name in run.seeds))
+    of_all = rng.integers(len(names), size=len(draws))
     picked_by, scored_by = [], []
     for run in runs:
         seeds = len(run.real)
-        held_out = rng.integers(seeds, size=len(draws))
+        place = [list(run.seeds).index(name) if name in run.seeds else -1 for name in names]
+        held_out = np.array(place)[of_all]
+        held_out = np.where(held_out < 0, rng.integers(seeds, size=len(draws)), held_out)
         own = run.drawn[held_out, draws]
         picked_by.append(own if seeds == 1 else (run.drawn.sum(axis=0) - own) / (seeds - 1))
         scored_by.append(run.left_out[held_out, draws])

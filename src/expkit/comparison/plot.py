@@ -19,7 +19,7 @@ def require_picture(file: Path) -> None:
         raise UserError(f"--plot {file}: unknown kind of file; {nearest(file.suffix, SUFFIXES)}")
 
 
-def draw(groups: Sequence[Group], file: Path, standings: Mapping[str, Standing]) -> None:
+def draw(groups: Sequence[Group], standings: Mapping[str, Standing], file: Path) -> None:
     """Draw a panel for each task and objective: the value of each seed, their mean, and what is known of it.
 
     Args:

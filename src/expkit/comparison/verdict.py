@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,10 @@ class NoVerdict(UserError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration: what scores its runs, one for each seed, all on the same examples."""
+    """A configuration: what scores its runs, one for each of its seeds, all on the same examples."""
 
     name: str
+    seeds: Sequence[int]
     runs: Sequence[Resampled]
 
 
@@ -178,7 +179,9 @@ def verdict(
     best, alike = order[0], [c for c in order if p[c] >= 1 - level]
     standings = []
     for c in order:
-        low, high = sorted(sign * bound for bound in bounds(differences(losses, best, [c]), level))
+        low, high = sorted(
+            sign * bound + 0.0 for bound in bounds(differences(losses, best, [c]), level)
+        )
         mean = sign * float(losses.means[c])
         difference = sign * float(losses.means[best]) - mean
         standing = Standing(
@@ -224,7 +227,8 @@ def _scored(
     real = scores(np.ones((1, examples)))[:, 0]
     ends = np.cumsum([len(each.runs) for each in candidates])[:-1]
     parts = (np.split(part, ends) for part in (real, np.hstack(drawn), np.hstack(left_out)))
-    return [Scored(*of_one) for of_one in zip(*parts, strict=True)]
+    names = [each.seeds for each in candidates]
+    return [Scored(*of_one) for of_one in zip(names, *parts, strict=True)]
 
 
 def _defined(found: Scored) -> bool:
@@ -236,7 +240,7 @@ def _defined(found: Scored) -> bool:
 def _in_common(runs: Sequence[Scored]) -> list[Scored]:
     """Keep the draws in which all configurations have a score."""
     kept = np.all([np.isfinite(run.drawn).all(axis=0) for run in runs], axis=0)
-    return [Scored(run.real, run.drawn[:, kept], run.left_out[:, kept]) for run in runs]
+    return [replace(run, drawn=run.drawn[:, kept], left_out=run.left_out[:, kept]) for run in runs]
 
 
 def _more(losses: Losses, alike: Sequence[int], seeds: int, examples: int) -> tuple[float, float]:

@@ -165,8 +165,8 @@ def note_of(
     best: Sequence[Row],
     address: Callable[[str], str],
     views: Mapping[str, str],
-    verdict: Sequence[str] = (),
-    marked: Collection[str] = (),
+    verdict: Sequence[str],
+    marked: Collection[str],
 ) -> str:
     """Describe a sweep: links to its `views`, the verdict, the best job, and all jobs with links to their pages.
 
@@ -175,7 +175,7 @@ def note_of(
     """
     links = " · ".join(f"[{words}]({target})" for words, target in views.items())
     title, shown = figures(rows)
-    mark = "best" if len(marked) < 2 else "in the set" if verdict else "best"
+    mark = "may be the best" if verdict and len(marked) > 1 else "best"
     cells = []
     for row, (value, time) in zip(rows, shown, strict=True):
         name = f"[{_text(row.name)}]({address(row.run_id)})" if row.run_id else _text(row.name)

@@ -150,7 +150,7 @@ class SweepRun:
             file = Path(folder, "verdict.png")
             groups = [group for each in judged for group in each.groups.values()]
             known = {run_id: s for each in judged for run_id, s in each.standings().items()}
-            if drawn(lambda file: plot.draw(groups, file, known), file):
+            if drawn(partial(plot.draw, groups, known), file):
                 self._client.log_artifact(self.id, str(file), "sweep")
 
     def artifact(self, run_id: str, path: str) -> Path | None:

@@ -24,7 +24,7 @@ from expkit.config.components import Metrics
 from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import FILE, Outcomes, read
 from expkit.metrics.result import CURVE, FINAL
-from expkit.terminal.errors import UserError
+from expkit.terminal.errors import reason
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.store import connect
 
@@ -85,8 +85,8 @@ def verdicts_of(
             runs = {name: _runs_of(group) for name, group in named.items()}
             verdict = judged(runs, *contest[1:], trusted, client=client, **how)
             found.append(Judged(contest, named, verdict))
-        except UserError as error:
-            found.append(Judged(contest, named, None, str(error)))
+        except Exception as error:  # a metric of the user may do anything with a draw; no sweep ends for that
+            found.append(Judged(contest, named, None, reason(error)))
     return found
 
 
@@ -132,7 +132,7 @@ def judged(
     for name, of_seeds in runs.items():
         if not of_seeds:
             raise NoVerdict(f"{name}: no seed has finished all folds")
-        scored = []
+        scored, seeds = [], []
         for ids in of_seeds:
             members = [logged_run(run_id, client) for run_id in ids]
             scorer = scorer or _scorer(members[0], path, objective, trusted)
@@ -145,7 +145,8 @@ def judged(
                     f"run {ids[0]} cannot be compared with the others: {error}"
                 ) from None
             scored.append(statistics_of(Metrics({scorer[0]: scorer[2]})[scorer[0]], outcomes))
-        candidates.append(Candidate(name, scored))
+            seeds.append(int(members[0].config.seed))
+        candidates.append(Candidate(name, seeds, scored))
     assert scorer
     return verdict(candidates, scorer[1], direction, resamples, seed, level)
 

@@ -19,6 +19,7 @@ CONFIG = {
     "resume": "never",
     "objective": "eval/f1",
     "run_name": None,
+    "trusted_modules": [],
 }
 
 

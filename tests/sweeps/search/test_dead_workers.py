@@ -61,7 +61,7 @@ def test_the_deadly_trial_fails_alone(project: Path, kind: str) -> None:
     storage = f"sqlite:///{project}/study.db" if kind == "sqlite" else None
     trials = study("deadly", storage)
     pool = Pool(trials)
-    opened = SweepRun(cast(Any, None), "", "", "", False)
+    opened = SweepRun(cast(Any, None), "", "", "", False, frozenset())
     fill(opened, trials, pool, [], 2, JobContext(), stops=False)
     assert pool.launches == [[0, 1], [2, 3], [2], [3], [4]]
     assert pool.most == [5, 3, 2, 1, 1]
