@@ -28,7 +28,8 @@ OPTIONS = (
     *(f"objective=eval/{SCORE}", "tracking.log_model=false", "train.log_every=200"),
 )
 
-Runs = Mapping[str, Mapping[str, Resampled]]  # by configuration and seed
+Run = tuple[int, Resampled]  # a seed, and what scores its run
+Runs = Mapping[str, Sequence[Run]]  # of each configuration
 
 
 def main(*given: str) -> None:
@@ -37,7 +38,7 @@ def main(*given: str) -> None:
     if len(given) > 1:
         train(given[0], given[1], folder)
     runs = loaded(folder)
-    everything = judge({name: list(of_one.values()) for name, of_one in runs.items()})
+    everything = judge(runs)
     print(*everything.sentences(), sep="\n")
     found = [replay(runs, everything, order) for order in orders(SEEDS)]
     shares = [share for _, share in found]
@@ -81,11 +82,12 @@ def train(train_file: str, validation_file: str, folder: Path) -> None:
 
 def loaded(folder: Path) -> Runs:
     """Return what scores sets of examples, for each run."""
-    runs: dict[str, dict[str, Resampled]] = {}
+    runs: dict[str, list[Run]] = {}
     for file in sorted(folder.glob(f"* seed=*/{FILE}")):
         name, _, seed = file.parent.name.rpartition(" seed=")
         (outcomes,) = (part for part in read(file) if SCORE in part.metrics)
-        runs.setdefault(name, {})[seed] = statistics_of(Metrics({SCORE: METRIC})[SCORE], outcomes)
+        scores = statistics_of(Metrics({SCORE: METRIC})[SCORE], outcomes)
+        runs.setdefault(name, []).append((int(seed), scores))
     return runs
 
 
@@ -95,8 +97,9 @@ def orders(count: int) -> list[list[int]]:
     return [list(range(count)), *(drawn.sample(range(count), count) for _ in range(ORDERS - 1))]
 
 
-def judge(runs: Mapping[str, Sequence[Resampled]], level: float = 0.95) -> Verdict:
-    return verdict([Candidate(*item) for item in runs.items()], SCORE, "maximize", level=level)
+def judge(runs: Runs, level: float = 0.95) -> Verdict:
+    candidates = [Candidate(name, *zip(*made, strict=True)) for name, made in runs.items()]
+    return verdict(candidates, SCORE, "maximize", level=level)
 
 
 def replay(runs: Runs, everything: Verdict, order: Sequence[int]) -> tuple[bool, float]:
@@ -105,15 +108,14 @@ def replay(runs: Runs, everything: Verdict, order: Sequence[int]) -> tuple[bool,
     It does if its winner, the best of those that it has not dropped, is in the set of all runs, and if the best of all
     runs is among those that it has not dropped. All runs have the same number of steps.
     """
-    seeds = {name: [list(of_one.values())[k] for k in order] for name, of_one in runs.items()}
-    seen: dict[str, list[Resampled]] = {name: [] for name in runs}
+    seen: dict[str, list[Run]] = {name: [] for name in runs}
 
-    def run(left: Sequence[str], k: int) -> dict[str, Resampled]:
+    def run(left: Sequence[str], k: int) -> dict[str, Run]:
         for name in left:
-            seen[name].append(seeds[name][k])
-        return {name: seeds[name][k] for name in left}
+            seen[name].append(runs[name][order[k]])
+        return {name: runs[name][order[k]] for name in left}
 
-    dropped = decide(runs, len(order), None, run, judge)
+    dropped, _ = decide(runs, len(order), None, run, judge)
     left = {name: made for name, made in seen.items() if name not in dropped}
     winner = judge(left).standings[0].name
     alike = (

@@ -81,9 +81,9 @@ class Simulated:
         self.rounds: list[list[str]] = []
         self.hard = [random.Random(0).random() for _ in range(EXAMPLES)]
 
-    def run(self, left: Sequence[str], k: int) -> dict[str, Resampled]:
+    def run(self, left: Sequence[str], k: int) -> dict[str, tuple[int, Resampled]]:
         self.rounds.append(list(left))
-        return {name: self._run(name, k) for name in left if (name, k) not in self.failures}
+        return {name: (k, self._run(name, k)) for name in left if (name, k) not in self.failures}
 
     def _run(self, name: str, k: int) -> Resampled:
         drawn = random.Random(f"{name} {k}")
@@ -91,12 +91,12 @@ class Simulated:
         outcomes = Outcomes("same", ["accuracy"], [int(r) for r in right], [1] * EXAMPLES)
         return statistics_of(Accuracy(), outcomes)
 
-    def judge(self, runs: Mapping[str, Sequence[Resampled]], level: float) -> Verdict:
-        found = [Candidate(name, made) for name, made in runs.items()]
+    def judge(self, runs: Mapping[str, Sequence[tuple[int, Resampled]]], level: float) -> Verdict:
+        found = [Candidate(name, *zip(*made, strict=True)) for name, made in runs.items()]
         return verdict(found, "accuracy", "maximize", level=level)
 
     def race(self, seeds: int = 4, margin: float | None = None) -> dict[str, str]:
-        return decide(self.rates, seeds, margin, self.run, self.judge)
+        return decide(self.rates, seeds, margin, self.run, self.judge)[0]
 
 
 def test_what_is_worse_gets_no_further_seeds_and_a_winner_ends_the_race() -> None:

@@ -100,12 +100,18 @@ def sum_up(
     rows: Sequence[Row],
     jobs: Sequence[PlannedJob] = (),
     rivals: Sequence[Row] = (),
+    **how: Any,
 ) -> None:
-    """Write the summary to the terminal and to the parent run; `rivals`, or else all, can be the best."""
+    """Write the summary to the terminal and to the parent run.
+
+    Args:
+        rivals: the rows that can be the best; by default all.
+        how: see `tracking/verdicts.py:judged`.
+    """
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
     best = best_rows([row for row, _ in folded] or rivals or rows)
-    judged = opened.judge(rivals or rows)
+    judged = opened.judge(rivals or rows, **how)
     show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
     opened.conclude(rows, best, judged)
     if records:

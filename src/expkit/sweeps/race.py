@@ -33,10 +33,11 @@ def decide(
     margin: float | None,
     run: Callable[[Sequence[str], int], Mapping[str, Any]],
     judge: Callable[[Mapping[str, Sequence[Any]], float], Verdict],
-) -> dict[str, str]:
+) -> tuple[dict[str, str], float]:
     """Run rounds until one configuration is left, or all seeds are used; return why the others were dropped.
 
-    Nothing is dropped after one seed, because what seeds change is unknown then.
+    Nothing is dropped after one seed, because what seeds change is unknown then. Returns also the level of the last
+    look, at which to judge what is left: a look at another level would spend more error.
 
     Args:
         margin: the race also ends when all differ from the best by an interval within ± this.
@@ -46,13 +47,14 @@ def decide(
     runs: dict[str, list[Any]] = {name: [] for name in names}
     dropped: dict[str, str] = {}
     for k in range(seeds):
+        surety = level(k + 1, seeds)
         for name, made in run(list(runs), k).items():
             runs[name].append(made)
         dropped |= {n: "dropped: no run has finished" for n, made in runs.items() if not made}
         runs = {name: made for name, made in runs.items() if made}
         if len(runs) < 2:
             break
-        found = judge(runs, level(k + 1, seeds))
+        found = judge(runs, surety)
         for s in found.standings if k > 0 else ():
             if not s.survives:
                 del runs[s.name]
@@ -61,7 +63,7 @@ def decide(
         equal = margin and all(max(-s.low, s.high) <= margin for s in found.survivors)
         if k > 0 and (len(runs) == 1 or equal):
             break
-    return dropped
+    return dropped, surety
 
 
 def level(count: int, seeds: int) -> float:
@@ -130,7 +132,7 @@ def _hold(
         return {n: [r.run_id] for n, r in zip(left, rows, strict=True) if r.state == "FINISHED"}
 
     try:
-        dropped = decide(
+        dropped, surety = decide(
             rivals, seeds, margin, run, lambda runs, of: opened.verdict(runs, config, of)
         )
     except UserError as error:
@@ -147,7 +149,7 @@ def _hold(
     table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
     left = [row for row in rows if _name(row.differing) not in dropped]
-    sum_up(opened, rows, started, left if len(rivals) - len(dropped) > 1 else ())
+    sum_up(opened, rows, started, left, level=surety)
     if unfinished := sum(row.state != "FINISHED" for row in rows):
         raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
 

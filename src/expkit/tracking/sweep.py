@@ -69,10 +69,10 @@ class SweepRun:
             newest.setdefault(past.tag_of(run.data.tags, past.FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
-    def judge(self, rows: Sequence[Row]) -> list[Judged]:
+    def judge(self, rows: Sequence[Row], **how: Any) -> list[Judged]:
         """Judge the configurations of the jobs that have finished."""
         groups = grouped(jobs_of_rows(self._client, rows))
-        return verdicts_of(groups, self._trusted, self._client)
+        return verdicts_of(groups, self._trusted, self._client, **how)
 
     def verdict(self, runs: Mapping[str, Runs], config: Mapping[str, Any], level: float) -> Verdict:
         """Judge configurations by their runs so far; see `judged`."""
