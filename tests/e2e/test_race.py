@@ -18,7 +18,7 @@ from conftest import Command, runs_of
 from expkit.tracking.past import KIND
 
 RACE = (
-    *("-m", "hydra/sweeper=race", "hydra.sweeper.max_seeds=3", "train.max_steps=100", "train.batch_size=8", "train.log_every=100"),
+    *("-m", "hydra/sweeper=race", "hydra.sweeper.max_seeds=3", "train.max_steps=100", "train.batch_size=8", "train.eval_every=100", "train.log_every=100"),
     *("model=tiny_bert", "model.hidden_size=16", "model.layers=1", "model.vocab_size=300", "lora=none"),
     *("task.text_columns=[text]", "data=files", "data.train_file=all.jsonl", "precision=fp32"),
     *("data.validation_share=0.5", "objective=eval/accuracy", "tracking.log_model=false"),

@@ -121,7 +121,8 @@ def _seed_variances(runs: Sequence[Scored], count: Array) -> tuple[Array, Array,
 def _correlation(runs: Sequence[Scored]) -> float:
     """Return the correlation r of two configurations over the seeds that both have, pooled over all pairs.
 
-    It is made smaller, the fewer seeds and configurations it comes from, and a negative one counts as 0.
+    It is made smaller, the fewer seeds and configurations it comes from, and a negative one counts as 0: two seeds of two
+    configurations always have a correlation of 1 or -1.
     """
     products = squares = 0.0
     freedom = 0
@@ -138,7 +139,7 @@ def _correlation(runs: Sequence[Scored]) -> float:
             freedom = max(freedom, (len(names) - 1) * (len(runs) - 1))
     if not squares:
         return 0.0
-    return max(products / squares, 0.0) * freedom / (freedom + PRIOR_FREEDOM)
+    return max(products / squares, 0.0) * (freedom - 1) / (freedom + PRIOR_FREEDOM)
 
 
 @dataclass(frozen=True)
