@@ -134,8 +134,8 @@ def test_what_a_seed_does_to_all_configurations_cancels_out() -> None:
 
 def test_only_seeds_that_two_configurations_share_cancel_out() -> None:
     rng = np.random.default_rng(0)
-    setting = Setting("", [0.8] * 6, between_seeds=0.05, correlation=0.95)
+    setting = Setting("", [0.8] * 6, 5, between_seeds=0.05, correlation=0.95)
     runs = scored(simulated(setting, rng), 500, rng)
-    apart = [replace(run, seeds=[f"{c} {s}" for s in range(3)]) for c, run in enumerate(runs)]
+    apart = [replace(run, seeds=[f"{c} {s}" for s in range(5)]) for c, run in enumerate(runs)]
     same, other = (differences(losses_of(made, rng), 0, [1]).error[0] for made in (runs, apart))
     assert same < 0.8 * other

@@ -19,6 +19,7 @@ from expkit.processes.context import JobContext
 from expkit.processes.cores import cores, share_of_cores
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
+from expkit.sweeps.chains import batches, chained, tidy_up
 from expkit.sweeps.folds import over_folds
 from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
@@ -48,6 +49,7 @@ def sweep(
     jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
     begin(config)
+    jobs = chained(jobs)
     command = as_typed(master.hydra.overrides.task)
     name = f"sweep: {', '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
@@ -66,6 +68,7 @@ def sweep(
                 sum_up(opened, rows, jobs)
             raise
         sum_up(opened, rows, jobs)
+        tidy_up(opened, jobs, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
@@ -165,16 +168,17 @@ def run_jobs(
 def launch_all(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], size: int, *, stops: bool
 ) -> None:
-    """Let the launcher run the jobs, `size` of them at once.
+    """Let the launcher run the jobs, `size` of them at once, each after the one that it continues.
 
     When a process dies, some launchers give up, and the jobs that run at that time are lost. The jobs
     that have not finished are then launched one by one, so that a job that crashes its process
     takes no other job with it. A job whose process was lost before it could run is also launched once
     more. A sweep that `stops` at the first failure does neither.
     """
-    for start in range(0, len(jobs), size):
-        batch = list(jobs[start : start + size])
+    start = 0
+    for batch in batches(jobs, size):
         lost = lost_by(opened, launcher, batch, start)
+        start += len(batch)
         if stops and lost is None:
             return
         again = ("KILLED", "NOT STARTED") if lost is None else ("NOT STARTED",)

@@ -1,5 +1,6 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from expkit.comparison import plot
 from expkit.comparison.groups import grouped
 from expkit.comparison.verdict import Verdict
 from expkit.config.glue import task_in
-from expkit.config.project import run_folder
+from expkit.config.project import COMMON, run_folder
 from expkit.metrics.names import key_of
 from expkit.metrics.pictures import drawn
 from expkit.metrics.result import final_of, result_of
@@ -108,7 +109,7 @@ class SweepRun:
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
-                if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
+                if self._owns(row.run_id):
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
             lines = [line for each in judged for line in each.lines()]
@@ -116,6 +117,14 @@ class SweepRun:
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+
+    def remove_common(self, run_id: str) -> None:
+        """Remove what a job has kept for a longer run, unless it is the job of another sweep."""
+        if self._owns(run_id):
+            shutil.rmtree(run_folder(run_id) / COMMON, ignore_errors=True)
+
+    def _owns(self, run_id: str) -> bool:
+        return bool(self._client.get_run(run_id).data.tags.get(past.SWEEP) == self.id)
 
     def log_folds(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""

@@ -8,8 +8,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from expkit.config.direction import direction_of
+from expkit.config.fingerprint import differences
 from expkit.config.resolved import plain
 from expkit.metrics.result import VALIDATION, set_of
+from expkit.optim import common_steps, digest_of_settings
 from expkit.processes.group import any_of, from_main
 from expkit.processes.interrupts import stops_after_step
 from expkit.processes.outcome import IsPromising
@@ -20,6 +22,11 @@ from expkit.training.evaluation import evaluate
 from expkit.training.monitor import Monitor
 from expkit.training.precision import matmul
 from expkit.training.prepared import Prepared
+
+WHAT_IT_TAKES = (
+    "a longer run can continue one with checkpoint.keep_final=true and scheduler=constant or wsd, with "
+    "scheduler.warmup_steps in place of scheduler.warmup_ratio, unless train.patience has ended it"
+)
 
 
 def train(
@@ -41,8 +48,9 @@ def train(
     """
     training = prepared.training
     tracked.tag("precision", training.precision)
+    common = _common(cfg, len(training.steps))
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
-        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising)
+        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising, common)
         start = _restored(prepared, monitor, state, tracked.folder)
         try:
             if not state and cfg.train.eval_on_start:
@@ -65,6 +73,14 @@ def train(
     monitor.restore_best()
 
 
+def _common(cfg: DictConfig, total: int) -> int:
+    """After how many steps to keep the state for a longer run, taken to have twice as many; 0: never."""
+    common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.get("keep_final") else -1
+    if common == 0:
+        say(f"nothing is kept, as learning rates depend on the number of steps: {WHAT_IT_TAKES}")
+    return common
+
+
 def _monitor(
     cfg: DictConfig,
     prepared: Prepared,
@@ -72,9 +88,10 @@ def _monitor(
     progress: Progress,
     must_stop: Callable[[], bool],
     is_promising: IsPromising | None,
+    common: int,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
-    training = prepared.training
+    training, digests = prepared.training, prepared.splits.digests()
     deciding = {"eval": VALIDATION, cfg.objective.partition("/")[0]: set_of(cfg.objective)}
 
     def scores() -> dict[str, float]:
@@ -90,6 +107,20 @@ def _monitor(
         memory = {"monitor": monitor.memory(), "logged": tracked.position()}
         checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
 
+    def keep_common(done: int) -> None:
+        if done != common:
+            return
+        curves = tracked.curves() or ""
+        memory = {
+            "monitor": monitor.memory(),
+            "logged": len(curves),  # a longer run begins with them
+            "curves": curves,
+            "settings": digest_of_settings(cfg, len(training.steps), done),
+            "steps": (len(training.steps), training.steps.steps_per_epoch),
+            "data": digests,
+        }
+        checkpoint.save(training, done, memory, tracked.folder)
+
     monitor = Monitor(
         training.model,
         training.steps,
@@ -104,6 +135,7 @@ def _monitor(
         best_file=tracked.folder / checkpoint.BEST,
         keep=keep,
         keep_every=cfg.checkpoint.every_steps,
+        keep_common=keep_common,
         must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
         is_promising=lambda share, value: (
             is_promising is None or from_main(lambda: is_promising(share, value))
@@ -118,6 +150,9 @@ def _restored(
     """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
         return 0
+    digests = prepared.splits.digests()
+    if changed := differences(state.memory.get("data", digests), digests):
+        raise UserError(f"the data of the first {state.done} steps have changed: {changed}")
     checkpoint.restore(prepared.training, state)
     checkpoint.restore_best(state, folder)
     monitor.recall(state.done, state.memory["monitor"])
