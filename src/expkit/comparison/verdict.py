@@ -104,16 +104,16 @@ class Verdict:
             return f"{best.name} is the only one with a score"
         last = max(defined, key=lambda standing: standing.p)  # the last one to be ruled out
         if len(defined) == 1:
-            return f"{best.name} is better than {last.name}: {self._difference(last)}"
+            return f"{best.name} is better than {last.name}: {self.difference(last)}"
         return (
             f"{best.name} is better than the other {len(defined)}: than {last.name}, the next, "
-            f"{self._difference(last)}"
+            f"{self.difference(last)}"
         )
 
     def _alike(self) -> str:
         names = [standing.name for standing in self.survivors]
         if len(self.standings) == 2:
-            told = f"{names[0]} and {names[1]} cannot be told apart: {self._difference(self.standings[1])}"
+            told = f"{names[0]} and {names[1]} cannot be told apart: {self.difference(self.standings[1])}"
         else:
             shown = ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
             told = f"these {len(names)} of {len(self.standings)} cannot be told apart: {shown}"
@@ -135,7 +135,8 @@ class Verdict:
             return [f"{len(single)} have one seed, for which the variation of the others stands"]
         return []
 
-    def _difference(self, other: Standing) -> str:
+    def difference(self, other: Standing) -> str:
+        """Return by how much the best configuration is better than another one, with the interval."""
         interval = f"[{signed(other.low)}, {signed(other.high)}]"
         return f"{self.score} {signed(other.difference)}, {100 * self.level:.3g} % {interval}"
 

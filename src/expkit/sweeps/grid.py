@@ -60,19 +60,13 @@ def sweep(
         at_once: int = getattr(launcher, "at_once", len(jobs))
         size = max_batch_size or at_once
         hand_over(master, opened.id, threads(launcher, min(size, len(waiting))))
-        stops = config["sweep"]["on_failure"] == "stop"
-        if stops and hasattr(launcher, "on_loss"):
-            launcher.on_loss = opened.stop
-        for _ in range(1 + retries(config)):
-            try:
-                launch_all(opened, launcher, waiting, size, stops=stops)
-            except UserError:  # the cluster takes no more jobs, but some may have ended before
-                rows = opened.rows(jobs)
-                if any(row.run_id for row in rows):
-                    sum_up(opened, rows, jobs)
-                raise
+        try:
+            rows = run_jobs(opened, launcher, jobs, waiting, size)
+        except UserError:  # the cluster takes no more jobs, but some may have ended before
             rows = opened.rows(jobs)
-            waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
+            if any(row.run_id for row in rows):
+                sum_up(opened, rows, jobs)
+            raise
         sum_up(opened, rows, jobs)
         tidy_up(opened, jobs, rows)
         left = [row for row in rows if row.state != "FINISHED"]
@@ -104,19 +98,30 @@ def begin(config: Mapping[str, Any]) -> None:
     hush()
 
 
-def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = ()) -> None:
-    """Write the summary to the terminal and to the parent run."""
+def sum_up(
+    opened: SweepRun,
+    rows: Sequence[Row],
+    jobs: Sequence[PlannedJob] = (),
+    rivals: Sequence[Row] = (),
+    **how: Any,
+) -> None:
+    """Write the summary to the terminal and to the parent run.
+
+    Args:
+        rivals: the rows that can be the best; by default all.
+        how: see `tracking/verdicts.py:judged`.
+    """
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
-    best = best_rows([row for row, _ in folded] or rows)
-    judged = opened.judge(rows)
+    best = best_rows([row for row, _ in folded] or rivals or rows)
+    judged = opened.judge(rivals or rows, **how)
     show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
     opened.conclude(rows, best, judged)
     if records:
         opened.log_folds(records)
     columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))
     if cells:
-        opened.log_glue(columns, cells)
+        opened.log_cells("glue.json", columns, cells)
         glue.show(opened.name, columns, cells)
 
 
@@ -139,6 +144,25 @@ def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def run_jobs(
+    opened: SweepRun,
+    launcher: Launcher,
+    jobs: Sequence[PlannedJob],
+    waiting: Sequence[PlannedJob],
+    size: int,
+) -> list[Row]:
+    """Launch those of the jobs that are waiting, and again those that fail; return the rows of all jobs."""
+    config = jobs[0].config
+    stops = config["sweep"]["on_failure"] == "stop"
+    if stops and hasattr(launcher, "on_loss"):
+        launcher.on_loss = opened.stop
+    for _ in range(1 + retries(config)):
+        launch_all(opened, launcher, waiting, size, stops=stops)
+        rows = opened.rows(jobs)
+        waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
+    return rows
 
 
 def launch_all(

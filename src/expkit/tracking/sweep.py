@@ -18,6 +18,7 @@ from mlflow.entities import ViewType
 
 from expkit.comparison import plot
 from expkit.comparison.groups import grouped
+from expkit.comparison.verdict import Verdict
 from expkit.config.glue import task_in
 from expkit.config.project import COMMON, run_folder
 from expkit.metrics.names import key_of
@@ -32,7 +33,7 @@ from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
-from expkit.tracking.verdicts import Judged, verdicts_of
+from expkit.tracking.verdicts import Judged, Runs, judged, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
 
@@ -70,10 +71,15 @@ class SweepRun:
             newest.setdefault(past.tag_of(run.data.tags, past.FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
-    def judge(self, rows: Sequence[Row]) -> list[Judged]:
+    def judge(self, rows: Sequence[Row], **how: Any) -> list[Judged]:
         """Judge the configurations of the jobs that have finished."""
         groups = grouped(jobs_of_rows(self._client, rows))
-        return verdicts_of(groups, self._trusted, self._client)
+        return verdicts_of(groups, self._trusted, self._client, **how)
+
+    def verdict(self, runs: Mapping[str, Runs], config: Mapping[str, Any], level: float) -> Verdict:
+        """Judge configurations by their runs so far; see `judged`."""
+        contest = key_of(config["objective"]), config["direction"], self._trusted
+        return judged(runs, *contest, level=level, client=self._client)
 
     def conclude(self, rows: Sequence[Row], best: Sequence[Row], judged: Sequence[Judged]) -> None:
         """Log the table of jobs, their counts, the best jobs, the verdict and the sweep's view in the UI.
@@ -134,11 +140,11 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
-    def log_glue(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Log the table of the GLUE benchmark."""
+    def log_cells(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table with at least one row, such as that of the GLUE benchmark."""
         by_column = map(list, zip(*rows, strict=True))
         with store.unless_deleted(self._client, self.id):
-            self._log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+            self._log_table(dict(zip(columns, by_column, strict=True)), name)
 
     def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""

@@ -66,7 +66,7 @@ def verdicts_of(
 
     Args:
         trusted: packages from which the metrics may come.
-        how: `resamples` and `seed`, see `judged`.
+        how: `resamples`, `seed` and `level`, see `judged`.
     """
     contests: dict[tuple[str, str, str], dict[str, Group]] = {}
     for group in groups:
