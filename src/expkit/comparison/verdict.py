@@ -166,48 +166,29 @@ def verdict(
     if any(isinstance(run, Recomputed) for each in candidates for run in each.runs):
         resamples = min(resamples, SLOW_RESAMPLES)
     sign, rng = SIGNS[direction], np.random.default_rng(seed)
-    every = _scored(candidates, score, sign, resamples, seed)
-    judged = [
-        (each, found) for each, found in zip(candidates, every, strict=True) if _defined(found)
-    ]
-    if not judged:
-        raise NoVerdict(f"{score} is defined for none of the configurations")
-    runs = _in_common([found for _, found in judged])
+    scored = _scored(candidates, score, sign, resamples, seed)
+    defined = [c for c, found in enumerate(scored) if _is_defined(found)]
+    runs = _in_common([scored[c] for c in defined]) if defined else []
+    if not runs or not runs[0].drawn.size:
+        raise NoVerdict(f"{score} is not defined for enough of the configurations and draws")
     losses = losses_of(runs, rng)
     p = p_values(losses)
-    order = sorted(range(len(judged)), key=lambda c: (losses.means[c], -p[c]))
-    best, alike = order[0], [c for c in order if p[c] >= 1 - level]
+    order = sorted(range(len(runs)), key=lambda c: (losses.means[c], -p[c]))
+    alike = [c for c in order if p[c] >= 1 - level]
     standings = []
     for c in order:
-        low, high = sorted(
-            sign * bound + 0.0 for bound in bounds(differences(losses, best, [c]), level)
-        )
-        mean = sign * float(losses.means[c])
-        difference = sign * float(losses.means[best]) - mean
-        standing = Standing(
-            judged[c][0].name,
-            mean,
-            len(runs[c].real),
-            difference,
-            low,
-            high,
-            float(p[c]),
-            c in alike,
-        )
-        standings.append(standing)
-    unknown = (math.nan,) * 3
-    for each in candidates:
-        if not any(each is other for other, _ in judged):
-            standings.append(Standing(each.name, math.nan, len(each.runs), *unknown, 0.0, False))
-    return Verdict(
-        score,
-        direction,
-        examples := len(candidates[0].runs[0]),
-        level,
-        standings,
-        corrected=sign * without_optimism(runs, rng),
-        more=_more(losses, alike, len(runs[best].real), examples),
-    )
+        pair = differences(losses, c, [order[0]])  # as losses: how much better the best one is
+        low, high = sorted(-sign * bound + 0.0 for bound in bounds(pair, level))
+        mean, difference = sign * float(losses.means[c]), -sign * float(pair.real[0]) + 0.0
+        known = mean, len(runs[c].real), difference, low, high, float(p[c]), c in alike
+        standings.append(Standing(candidates[defined[c]].name, *known))
+    for each in (each for c, each in enumerate(candidates) if c not in defined):
+        nothing = math.nan, math.nan, math.nan, 0.0, False
+        standings.append(Standing(each.name, math.nan, len(each.runs), *nothing))
+    corrected = sign * without_optimism(runs, rng)
+    examples = len(candidates[0].runs[0])
+    more = _more(losses, alike, len(runs[order[0]].real), examples)
+    return Verdict(score, direction, examples, level, standings, corrected, more)
 
 
 def _scored(
@@ -218,7 +199,8 @@ def _scored(
     runs = [run for each in candidates for run in each.runs]
 
     def scores(weights: np.ndarray) -> np.ndarray:  # (runs, sets)
-        return sign * np.stack([run.resampled(weights)[score] for run in runs])
+        nothing = np.full(len(weights), np.nan)  # a run may lack the score of a label
+        return sign * np.stack([run.resampled(weights).get(score, nothing) for run in runs])
 
     drawn, left_out = [], []
     for weights in draws(examples, resamples, np.random.default_rng(seed)):
@@ -231,7 +213,7 @@ def _scored(
     return [Scored(*of_one) for of_one in zip(names, *parts, strict=True)]
 
 
-def _defined(found: Scored) -> bool:
+def _is_defined(found: Scored) -> bool:
     """Tell whether a configuration has a score, also in nearly all draws."""
     draws_of_all = np.isfinite(found.drawn).all(axis=0)
     return bool(np.isfinite(found.real).all() and draws_of_all.mean() >= LEAST_DEFINED)

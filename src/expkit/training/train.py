@@ -91,7 +91,7 @@ def _monitor(
     common: int,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
-    training, digests = prepared.training, prepared.splits.digests()
+    training = prepared.training
     deciding = {"eval": VALIDATION, cfg.objective.partition("/")[0]: set_of(cfg.objective)}
 
     def scores() -> dict[str, float]:
@@ -107,20 +107,6 @@ def _monitor(
         memory = {"monitor": monitor.memory(), "logged": tracked.position()}
         checkpoint.save(training, done, memory, tracked.folder, cfg.checkpoint.keep)
 
-    def keep_common(done: int) -> None:
-        if done != common:
-            return
-        curves = tracked.curves() or ""
-        memory = {
-            "monitor": monitor.memory(),
-            "logged": len(curves),  # a longer run begins with them
-            "curves": curves,
-            "settings": digest_of_settings(cfg, len(training.steps), done),
-            "steps": (len(training.steps), training.steps.steps_per_epoch),
-            "data": digests,
-        }
-        checkpoint.save(training, done, memory, tracked.folder)
-
     monitor = Monitor(
         training.model,
         training.steps,
@@ -135,13 +121,29 @@ def _monitor(
         best_file=tracked.folder / checkpoint.BEST,
         keep=keep,
         keep_every=cfg.checkpoint.every_steps,
-        keep_common=keep_common,
+        keep_common=lambda done: (
+            _keep_common(cfg, prepared, tracked, monitor) if done == common else None
+        ),
         must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
         is_promising=lambda share, value: (
             is_promising is None or from_main(lambda: is_promising(share, value))
         ),
     )
     return monitor
+
+
+def _keep_common(cfg: DictConfig, prepared: Prepared, tracked: Any, monitor: Monitor) -> None:
+    """Keep the state from which a longer run can go on, with what that run has to compare."""
+    steps, curves = prepared.training.steps, tracked.curves() or ""
+    memory = {
+        "monitor": monitor.memory(),
+        "logged": len(curves),  # a longer run begins with them
+        "curves": curves,
+        "settings": digest_of_settings(cfg, len(steps), monitor.done),
+        "steps": (len(steps), steps.steps_per_epoch),
+        "data": prepared.splits.digests(),
+    }
+    checkpoint.save(prepared.training, monitor.done, memory, tracked.folder)
 
 
 def _restored(
