@@ -229,7 +229,13 @@ def bounds(pair: Differences, level: float) -> tuple[float, float]:
     return float(pair.real[0]) - reach, float(pair.real[0]) + reach
 
 
-def needed(pair: Differences, by_runs: float, z: float = 1.96) -> tuple[float, float]:
+def critical(losses: Losses, among: Sequence[int], level: float) -> float:
+    """Return the `level` quantile of the largest |t| between two of some configurations, over the draws."""
+    largest = [np.abs(differences(losses, i, among[:k]).drawn) for k, i in enumerate(among) if k]
+    return float(np.quantile(np.max([t.max(axis=0) for t in largest], axis=0), level))
+
+
+def needed(pair: Differences, by_runs: float, z: float) -> tuple[float, float]:
     """Return by what factor there must be more seeds, or else more examples, for a difference of z standard errors.
 
     A factor is infinite where the other source of error alone is too large. The variance of the difference is

@@ -11,6 +11,7 @@ from expkit.comparison.confidence_set import (
     Losses,
     Scored,
     bounds,
+    critical,
     differences,
     losses_of,
     needed,
@@ -119,8 +120,8 @@ class Verdict:
             told = f"these {len(names)} of {len(self.standings)} cannot be told apart: {shown}"
         seeds, examples = self.more
         ways = [
-            f"{amount:,.0f} more {what}"
-            for amount, what in ((seeds, "seeds"), (examples, "examples"))
+            f"{amount:,.0f} more {what}{'s' * (amount > 1)}"
+            for amount, what in ((seeds, "seed"), (examples, "example"))
             if math.isfinite(amount)
         ]
         if not ways:
@@ -187,7 +188,7 @@ def verdict(
         standings.append(Standing(each.name, math.nan, len(each.runs), *nothing))
     corrected = sign * without_optimism(runs, rng)
     examples = len(candidates[0].runs[0])
-    more = _more(losses, alike, len(runs[order[0]].real), examples)
+    more = _more(losses, alike, len(runs[order[0]].real), examples, level)
     return Verdict(score, direction, examples, level, standings, corrected, more)
 
 
@@ -225,13 +226,16 @@ def _in_common(runs: Sequence[Scored]) -> list[Scored]:
     return [replace(run, drawn=run.drawn[:, kept], left_out=run.left_out[:, kept]) for run in runs]
 
 
-def _more(losses: Losses, alike: Sequence[int], seeds: int, examples: int) -> tuple[float, float]:
+def _more(
+    losses: Losses, alike: Sequence[int], seeds: int, examples: int, level: float
+) -> tuple[float, float]:
     """Return how many more seeds, or else examples, would tell the first two survivors."""
     if len(alike) < 2:
         return math.inf, math.inf
     first, second = alike[:2]
     by_runs = float(losses.by_runs[[first, second]].sum())
-    of_seeds, of_examples = needed(differences(losses, first, [second]), by_runs)
+    z = critical(losses, alike, level)
+    of_seeds, of_examples = needed(differences(losses, first, [second]), by_runs, z)
     more_seeds = math.ceil(seeds * of_seeds) - seeds if of_seeds < FAR and seeds > 1 else math.inf
     more = examples * (of_examples - 1) if of_examples < FAR else math.inf
     if math.isfinite(more):  # two digits say as much as is known
