@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
-    from expkit.tracking.verdicts import verdicts_of
+    from expkit.tracking.verdicts import verdicts_of, words_of
 
     if options.plot:
         plot.require_picture(options.plot)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> bool:
     how = {"resamples": options.resamples, "seed": options.seed}
     judged = verdicts_of(groups, frozenset(options.trust), **how)
     best = [group for each in judged for group in each.surviving()]
-    lines = [line for each in judged for line in each.lines()]
+    lines = words_of(judged)
     report.show(selection.title, groups, jobs, metrics, best, lines)
     for title, (columns, rows) in selection.glue.items():
         glue.show(title, columns, rows)

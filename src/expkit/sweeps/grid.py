@@ -28,6 +28,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError, reason, shortened
 from expkit.terminal.quiet import hush
 from expkit.tracking.sweep import Row, SweepRun, marked_of, open_sweep
+from expkit.tracking.verdicts import words_of
 
 HAS_FAILED = ("FAILED", "KILLED")
 
@@ -103,20 +104,23 @@ def sum_up(
     rows: Sequence[Row],
     jobs: Sequence[PlannedJob] = (),
     rivals: Sequence[Row] = (),
+    words: Sequence[str] = (),
     **how: Any,
 ) -> None:
     """Write the summary to the terminal and to the parent run.
 
     Args:
         rivals: the rows that can be the best; by default all.
+        words: what to say before the verdict.
         how: see `tracking/verdicts.py:judged`.
     """
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
     best = best_rows([row for row, _ in folded] or rivals or rows)
     judged = opened.judge(rivals or rows, **how)
-    show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
-    opened.conclude(rows, best, judged)
+    words = [*words, *words_of(judged)]
+    show(opened.name, opened.id, rows, best, marked_of(best, judged), words, records)
+    opened.conclude(rows, best, judged, words)
     if records:
         opened.log_folds(records)
     columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))

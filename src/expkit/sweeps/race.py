@@ -149,7 +149,12 @@ def _hold(
     table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
     left = [row for row in rows if _name(row.differing) not in dropped]
-    sum_up(opened, rows, started, left, level=surety)
+    names = [name for name in rivals if name not in dropped]
+    words = [
+        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left of {len(rivals)}; "
+        "sweep/race.json says when and why the others were dropped"
+    ]
+    sum_up(opened, rows, started, left, words, level=surety)
     if unfinished := sum(row.state != "FINISHED" for row in rows):
         raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
 

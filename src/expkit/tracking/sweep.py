@@ -81,13 +81,20 @@ class SweepRun:
         contest = key_of(config["objective"]), config["direction"], self._trusted
         return judged(runs, *contest, level=level, client=self._client)
 
-    def conclude(self, rows: Sequence[Row], best: Sequence[Row], judged: Sequence[Judged]) -> None:
+    def conclude(
+        self,
+        rows: Sequence[Row],
+        best: Sequence[Row],
+        judged: Sequence[Judged],
+        words: Sequence[str],
+    ) -> None:
         """Log the table of jobs, their counts, the best jobs, the verdict and the sweep's view in the UI.
 
         Prints where the view is.
 
         Args:
             best: the jobs with the best value.
+            words: the verdict.
         """
         marked = marked_of(best, judged)
         page = partial(page_of, self._experiment)
@@ -113,8 +120,7 @@ class SweepRun:
                 if self._owns(row.run_id):
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
-            lines = [line for each in judged for line in each.lines()]
-            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, lines, marked))
+            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, words, marked))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)

@@ -41,12 +41,6 @@ class Judged:
     verdict: Verdict | None
     reason: str = ""
 
-    def lines(self) -> list[str]:
-        """Return the verdict in words."""
-        if self.verdict is None:
-            return [f"no verdict on {self.contest[1]}: {self.reason}"]
-        return self.verdict.sentences()
-
     def standings(self) -> dict[str, Standing]:
         """Return the standing of each group by the id of its first run."""
         known = self.verdict.standings if self.verdict else ()
@@ -57,6 +51,17 @@ class Judged:
         if self.verdict is None:
             return best_of(list(self.groups.values()))
         return [self.groups[standing.name] for standing in self.verdict.survivors]
+
+
+def words_of(judged: Sequence[Judged]) -> list[str]:
+    """Return the verdicts in words, or why there is none; of several, with the task and the objective of each."""
+    lines = []
+    for each in judged:
+        task, objective, _ = each.contest
+        of = f"{task.rpartition('.')[2]}, {objective}: " if len(judged) > 1 else ""
+        none = [f"no verdict on {objective}: {each.reason}"]
+        lines += [of + line for line in (each.verdict.sentences() if each.verdict else none)]
+    return lines
 
 
 def verdicts_of(
