@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from datasets import Dataset
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from hypothesis import settings
 from omegaconf import DictConfig
 
@@ -204,6 +208,15 @@ def composed(*overrides: str) -> DictConfig:
         cfg = compose("config", list(overrides))
     texts.restore(cfg, overrides)
     return cfg
+
+
+@contextmanager
+def hydra() -> Iterator[tuple[ConfigLoader, DictConfig]]:
+    """What composes the jobs of a sweep: the loader, and the configuration of the sweep."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+        yield loader, master
 
 
 def runs_of(project: Path) -> list["Run"]:

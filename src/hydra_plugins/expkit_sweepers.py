@@ -3,6 +3,8 @@
 Hydra imports this file whenever it starts, so the file imports nothing that takes time.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -34,7 +36,7 @@ class _Sweeper(BasicSweeper):
 class GridSweeper(_Sweeper):
     """Runs all combinations of the given values as one sweep."""
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
         """Run the jobs; Hydra calls this with the overrides of the command line."""
         from expkit.config.texts import TextParser
         from expkit.sweeps.grid import sweep
@@ -42,7 +44,22 @@ class GridSweeper(_Sweeper):
         parser = TextParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         (jobs,) = self.split_arguments(overrides, None)
-        return sweep(self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size)
+        given = self.hydra_context, self.config, self.launcher, jobs, self.max_batch_size
+        return (work or sweep)(*given)
+
+
+class RaceSweeper(GridSweeper):
+    """Runs all combinations with one seed, and those that may be the best with more seeds."""
+
+    def __init__(self, max_seeds: int, margin: float | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.options = {"max_seeds": max_seeds, "margin": margin}
+
+    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
+        """Run the rounds; Hydra calls this with the overrides of the command line."""
+        from expkit.sweeps.race import race
+
+        return super().sweep(arguments, partial(race, **self.options))
 
 
 class OptunaSweeper(_Sweeper):

@@ -44,7 +44,7 @@ def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None
         [Path(sys.executable).with_name("expkit"), "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    known = {"compare", "evaluate", "inspect", "predict", "reproduce", "sync", "ui"}
+    known = {"compare", "evaluate", "inspect", "predict", "reproduce", "rescore", "sync", "ui"}
     assert set(summaries()) == known
     for name, summary in summaries().items():
         assert f"  {name:<11}{summary}\n" in done.stdout
@@ -69,7 +69,7 @@ def test_a_command_is_a_first_word_and_a_module(name: str, project: Path) -> Non
     [
         (
             "comparee",
-            "comparee: neither a command (allowed: compare, evaluate, inspect, predict, reproduce, sync, ui; did you mean 'compare'?) nor an override",
+            "comparee: neither a command (allowed: compare, evaluate, inspect, predict, reproduce, rescore, sync, ui; did you mean 'compare'?) nor an override",
         ),
         ("seed:1", "seed:1: not an override; write key=value"),
     ],

@@ -203,7 +203,7 @@ BAD = {
     "no such metric": (("{run}", "--metrics", "f2"), "--metrics f2: no such metric; allowed: f1"),
     "no such picture": (("{run}", "--plot", "a.txt"), "--plot a.txt: unknown kind of file"),
     "no such folder": (("{run}", "--csv", "none/a.csv"), "none/a.csv: No such file or directory"),
-    "no outcomes": (("{run}", "{other}"), "run {run}: has logged no eval/outcomes.json.gz"),
+    "no outcomes": (("{run}", "{other}"), "run {run}: has logged no outcomes of validation"),
 }
 
 

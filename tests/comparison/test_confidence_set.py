@@ -11,6 +11,7 @@ from expkit.comparison.confidence_set import (
     Losses,
     Scored,
     bounds,
+    critical,
     differences,
     losses_of,
     needed,
@@ -104,7 +105,7 @@ def test_what_a_run_does_to_single_examples_is_not_counted_twice() -> None:
 def test_as_many_more_seeds_or_examples_as_are_needed_tell_two_apart() -> None:
     pair = differences(_losses(between_seeds=0.02), 0, [2])
     by_runs = 1e-5
-    of_seeds, of_examples = needed(pair, by_runs)
+    of_seeds, of_examples = needed(pair, by_runs, 1.96)
     real, examples, seeds = pair.real[0], pair.by_examples[0], pair.by_seeds[0]
     if np.isfinite(of_seeds):
         assert abs(real) == pytest.approx(1.96 * np.sqrt(examples + seeds / of_seeds))
@@ -134,8 +135,16 @@ def test_what_a_seed_does_to_all_configurations_cancels_out() -> None:
 
 def test_only_seeds_that_two_configurations_share_cancel_out() -> None:
     rng = np.random.default_rng(0)
-    setting = Setting("", [0.8] * 6, between_seeds=0.05, correlation=0.95)
+    setting = Setting("", [0.8] * 6, 5, between_seeds=0.05, correlation=0.95)
     runs = scored(simulated(setting, rng), 500, rng)
-    apart = [replace(run, seeds=[f"{c} {s}" for s in range(3)]) for c, run in enumerate(runs)]
+    apart = [replace(run, seeds=[f"{c} {s}" for s in range(5)]) for c, run in enumerate(runs)]
     same, other = (differences(losses_of(made, rng), 0, [1]).error[0] for made in (runs, apart))
     assert same < 0.8 * other
+
+
+def test_what_tells_two_of_a_set_apart_is_more_than_what_tells_two_alone_apart() -> None:
+    losses = _losses()
+    alone, in_set = critical(losses, [0, 1], 0.95), critical(losses, [0, 1, 2, 3], 0.95)
+    assert 1.9 < alone < in_set
+    pair = differences(losses, 0, [1])
+    assert critical(losses, [0, 1], 0.95) == np.quantile(np.abs(pair.drawn[0]), 0.95)

@@ -102,7 +102,7 @@ def test_a_score_that_is_not_defined_is_ruled_out_and_does_not_hinder_the_others
     assert math.isnan(found.standings[2].score)
     assert not found.standings[2].survives
     assert found.sentences()[0].startswith("a is better than b")
-    with pytest.raises(NoVerdict, match="defined for none"):
+    with pytest.raises(NoVerdict, match="not defined for enough"):
         verdict([Candidate("none", [0], [nothing])], "accuracy", "maximize")
 
 

@@ -1,26 +1,10 @@
 """The jobs of a sweep: composed, checked, named by what they differ in."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from hydra import initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from omegaconf import DictConfig
 
-from expkit.config.project import conf_dir
+from conftest import hydra
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
 from expkit.terminal.errors import ConfigError
-
-
-@contextmanager
-def hydra() -> Iterator[tuple[ConfigLoader, DictConfig]]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-        yield loader, master
 
 
 def planned(*combinations: list[str]) -> list[PlannedJob]:

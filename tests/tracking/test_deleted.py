@@ -87,7 +87,7 @@ def job(number: int) -> PlannedJob:
 def test_the_table_of_a_sweep_is_shown_without_its_parent_and_names_deleted_jobs(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = {"tracking": SETTINGS, "resume": "never"}
+    config = {"tracking": SETTINGS, "resume": "never", "trusted_modules": []}
     jobs = [PlannedJob(n, (), {"seed": str(n)}, job(n).config, f"f{n}") for n in range(3)]
     with open_sweep(config, "f", "a sweep", ["seed=0,1"]) as opened:
         experiment = client.get_run(opened.id).info.experiment_id
@@ -133,7 +133,7 @@ def test_a_project_that_was_moved_still_sends_what_waits(
 def test_a_finished_run_says_how_its_model_is_trained_further(client: MlflowClient) -> None:
     with open_run(SETTINGS, "a run", {"epochs": 1}, resume="never") as run:
         run.start()
-    expected = rf"has finished; a new run .* model=checkpoint model.path={run.folder}/model"
+    expected = rf"has finished .*; a new run .* model=checkpoint model.path={run.folder}/model"
     with (
         pytest.raises(UserError, match=expected),
         open_run(SETTINGS, "a run", {"epochs": 3}, resume=run.id),

@@ -28,6 +28,7 @@ CONFIG: dict[str, Any] = {
     "objective": "eval/f1",
     "direction": "maximize",
     "run_name": None,
+    "trusted_modules": [],
     "resume": "auto",
     "task": {"_target_": "expkit.tasks.text_classification.TextClassification"},
     "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.001},

@@ -137,7 +137,7 @@ def test_a_run_that_fails_logs_no_secret(
     opened = []
 
     def fails() -> None:
-        with open_run(settings, "x", {}, resume="never") as run:
+        with open_run(settings, "x", {"train": {}}, resume="never") as run:
             opened.append(run.id)
             run.log_config(params_of(config), {**config, "labels": [ADDRESSES[2]]})
             raise RuntimeError(f"{ADDRESSES[0]} refused {VARIABLES[0]} {SECRET}")
@@ -154,6 +154,7 @@ def test_a_sweep_logs_no_secret(client: MlflowClient, project: Path, tmp_path: P
     config = {
         "tracking": {"uri": client.tracking_uri, "experiment": "secrets"},
         "resume": "never",
+        "trusted_modules": [],
     }
     typed = ["seed=1,2", f"+tracking={{uri:{ADDRESSES[0]}}}", f"model.path={ADDRESSES[1]}"]
     with open_sweep(config, "f", "a sweep", typed) as opened:

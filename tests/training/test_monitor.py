@@ -97,6 +97,20 @@ def test_evaluates_every_so_many_steps_and_at_the_end(tmp_path: Path) -> None:
     assert scene.evaluated() == [5, 10, 12]
 
 
+def test_what_a_longer_run_gets_holds_nothing_that_the_end_has_caused(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, [0.1, 0.2, 0.3], eval_every=5, log_every=5)
+    kept: list[tuple[int, float, int, list[int]]] = []
+
+    def keep(done: int) -> None:
+        memory = scene.monitor.memory()
+        kept.append((done, memory["best"], len(memory["losses"]), scene.evaluated()))
+
+    scene.monitor.keep_common = keep
+    scene.train()
+    assert kept[-1] == (12, 0.2, 2, [5, 10])
+    assert scene.monitor.memory()["best"] == 0.3
+
+
 def test_what_training_starts_from_is_step_0_and_may_be_the_best(tmp_path: Path) -> None:
     scene = Scene(tmp_path, [0.9, 0.5, 0.7, 0.6])
     with torch.no_grad():

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
-    from expkit.tracking.verdicts import verdicts_of
+    from expkit.tracking.verdicts import verdicts_of, words_of
 
     if options.plot:
         plot.require_picture(options.plot)
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> bool:
     how = {"resamples": options.resamples, "seed": options.seed}
     judged = verdicts_of(groups, frozenset(options.trust), **how)
     best = [group for each in judged for group in each.surviving()]
-    lines = [line for each in judged for line in each.lines()]
+    lines = words_of(judged)
     report.show(selection.title, groups, jobs, metrics, best, lines)
     for title, (columns, rows) in selection.glue.items():
         glue.show(title, columns, rows)
@@ -155,21 +155,19 @@ def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list
 
 def _outcomes(job: "ComparedRun", options: argparse.Namespace) -> Scored:
     """Return what the metrics of a run have compared, and the settings of these metrics."""
-    from expkit.metrics.outcomes import FILE, read
     from expkit.terminal.quiet import hush
     from expkit.tracking.logged import logged_run
 
     hush()
     run = logged_run(job.run_id)
-    path = f"{'eval' if options.set == VALIDATION else options.set}/{FILE}"
-    file = run.artifact(path)
-    if file is None:
+    outcomes = run.outcomes(options.set)
+    if outcomes is None:
         raise UserError(
-            f"run {run.id}: has logged no {path}, so there is nothing to draw a bootstrap "
+            f"run {run.id}: has logged no outcomes of {options.set}, so there is nothing to draw a bootstrap "
             f"from (state {job.state}; a task without metrics logs none)"
         )
     run.require_trusted("task.metrics", frozenset(options.trust))
-    return read(file), {str(name): node for name, node in run.config.task.metrics.items()}
+    return outcomes, run.metrics()
 
 
 def _differences(

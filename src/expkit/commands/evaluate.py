@@ -5,14 +5,19 @@ The scores, such as june/f1 for a file june.jsonl, are logged on the runs with p
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from expkit.commands import add_trust
 from expkit.config.data_files import name_of, problems_of
 from expkit.config.set_names import wrong_name
 from expkit.processes.ranks import count, misdescribed
 from expkit.terminal.errors import UserError, reason
+
+if TYPE_CHECKING:
+    from expkit.tracking.logged import LoggedRun
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,33 +47,33 @@ def run(options: argparse.Namespace) -> bool:
     name = _name(options.name, options.file)
     for file, why in problems_of(options.file):
         raise UserError(f"--file {file}: {why}")
+    from expkit.tracking.evaluated import score_on
+
     ids = _jobs(options.sweep) if options.sweep else [options.run_id]
     files = options.file if len(options.file) > 1 else options.file[0]
-    if failures := _score(ids, name, files, frozenset(options.trust)):
-        raise UserError("\n".join(failures))
+    score_all(ids, partial(score_on, name=name, files=files, trusted=frozenset(options.trust)))
     return True
 
 
-def _score(
-    ids: Sequence[str], name: str, files: str | list[str], trusted: frozenset[str]
-) -> list[str]:
-    """Score the runs one after another, and return why some of them could not be scored.
+def score_all(ids: Sequence[str], score: "Callable[[LoggedRun], Mapping[str, float]]") -> None:
+    """Score runs one after another, and print the scores.
 
     Raises:
-        UserError: MLflow has not taken the scores of a run.
+        UserError: MLflow has not taken the scores of a run; or, after all runs, why some could not be scored.
     """
     from mlflow.exceptions import MlflowException
 
     from expkit.terminal.display import number, say
     from expkit.terminal.quiet import hush
-    from expkit.tracking.evaluated import score_on
     from expkit.tracking.logged import logged_run
+    from expkit.tracking.store import connect
 
     hush()
+    client = connect(None)
     failures: dict[str, None] = {}
     for run_id in ids:
         try:
-            scores = score_on(logged_run(run_id), name, files, trusted)
+            scores = score(logged_run(run_id, client))
         except UserError as error:
             failures[str(error)] = None
         except (MlflowException, OSError) as error:
@@ -78,7 +83,8 @@ def _score(
             ) from error
         else:
             say("  ".join(f"{key} {number(value)}" for key, value in scores.items()))
-    return list(failures)
+    if failures:
+        raise UserError("\n".join(failures))
 
 
 def _name(given: str | None, files: Sequence[str]) -> str:

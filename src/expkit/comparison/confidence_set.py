@@ -121,7 +121,8 @@ def _seed_variances(runs: Sequence[Scored], count: Array) -> tuple[Array, Array,
 def _correlation(runs: Sequence[Scored]) -> float:
     """Return the correlation r of two configurations over the seeds that both have, pooled over all pairs.
 
-    It is made smaller, the fewer seeds and configurations it comes from, and a negative one counts as 0.
+    It is made smaller, the fewer seeds and configurations it comes from, and a negative one counts as 0: two seeds of two
+    configurations always have a correlation of 1 or -1.
     """
     products = squares = 0.0
     freedom = 0
@@ -138,7 +139,7 @@ def _correlation(runs: Sequence[Scored]) -> float:
             freedom = max(freedom, (len(names) - 1) * (len(runs) - 1))
     if not squares:
         return 0.0
-    return max(products / squares, 0.0) * freedom / (freedom + PRIOR_FREEDOM)
+    return max(products / squares, 0.0) * (freedom - 1) / (freedom + PRIOR_FREEDOM)
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,13 @@ def bounds(pair: Differences, level: float) -> tuple[float, float]:
     return float(pair.real[0]) - reach, float(pair.real[0]) + reach
 
 
-def needed(pair: Differences, by_runs: float, z: float = 1.96) -> tuple[float, float]:
+def critical(losses: Losses, among: Sequence[int], level: float) -> float:
+    """Return the `level` quantile of the largest |t| between two of some configurations, over the draws."""
+    largest = [np.abs(differences(losses, i, among[:k]).drawn) for k, i in enumerate(among) if k]
+    return float(np.quantile(np.max([t.max(axis=0) for t in largest], axis=0), level))
+
+
+def needed(pair: Differences, by_runs: float, z: float) -> tuple[float, float]:
     """Return by what factor there must be more seeds, or else more examples, for a difference of z standard errors.
 
     A factor is infinite where the other source of error alone is too large. The variance of the difference is

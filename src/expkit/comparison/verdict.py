@@ -11,6 +11,7 @@ from expkit.comparison.confidence_set import (
     Losses,
     Scored,
     bounds,
+    critical,
     differences,
     losses_of,
     needed,
@@ -104,23 +105,23 @@ class Verdict:
             return f"{best.name} is the only one with a score"
         last = max(defined, key=lambda standing: standing.p)  # the last one to be ruled out
         if len(defined) == 1:
-            return f"{best.name} is better than {last.name}: {self._difference(last)}"
+            return f"{best.name} is better than {last.name}: {self.difference(last)}"
         return (
             f"{best.name} is better than the other {len(defined)}: than {last.name}, the next, "
-            f"{self._difference(last)}"
+            f"{self.difference(last)}"
         )
 
     def _alike(self) -> str:
         names = [standing.name for standing in self.survivors]
         if len(self.standings) == 2:
-            told = f"{names[0]} and {names[1]} cannot be told apart: {self._difference(self.standings[1])}"
+            told = f"{names[0]} and {names[1]} cannot be told apart: {self.difference(self.standings[1])}"
         else:
             shown = ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
             told = f"these {len(names)} of {len(self.standings)} cannot be told apart: {shown}"
         seeds, examples = self.more
         ways = [
-            f"{amount:,.0f} more {what}"
-            for amount, what in ((seeds, "seeds"), (examples, "examples"))
+            f"{amount:,.0f} more {what}{'s' * (amount > 1)}"
+            for amount, what in ((seeds, "seed"), (examples, "example"))
             if math.isfinite(amount)
         ]
         if not ways:
@@ -135,7 +136,8 @@ class Verdict:
             return [f"{len(single)} have one seed, for which the variation of the others stands"]
         return []
 
-    def _difference(self, other: Standing) -> str:
+    def difference(self, other: Standing) -> str:
+        """Return by how much the best configuration is better than another one, with the interval."""
         interval = f"[{signed(other.low)}, {signed(other.high)}]"
         return f"{self.score} {signed(other.difference)}, {100 * self.level:.3g} % {interval}"
 
@@ -165,48 +167,29 @@ def verdict(
     if any(isinstance(run, Recomputed) for each in candidates for run in each.runs):
         resamples = min(resamples, SLOW_RESAMPLES)
     sign, rng = SIGNS[direction], np.random.default_rng(seed)
-    every = _scored(candidates, score, sign, resamples, seed)
-    judged = [
-        (each, found) for each, found in zip(candidates, every, strict=True) if _defined(found)
-    ]
-    if not judged:
-        raise NoVerdict(f"{score} is defined for none of the configurations")
-    runs = _in_common([found for _, found in judged])
+    scored = _scored(candidates, score, sign, resamples, seed)
+    defined = [c for c, found in enumerate(scored) if _is_defined(found)]
+    runs = _in_common([scored[c] for c in defined]) if defined else []
+    if not runs or not runs[0].drawn.size:
+        raise NoVerdict(f"{score} is not defined for enough of the configurations and draws")
     losses = losses_of(runs, rng)
     p = p_values(losses)
-    order = sorted(range(len(judged)), key=lambda c: (losses.means[c], -p[c]))
-    best, alike = order[0], [c for c in order if p[c] >= 1 - level]
+    order = sorted(range(len(runs)), key=lambda c: (losses.means[c], -p[c]))
+    alike = [c for c in order if p[c] >= 1 - level]
     standings = []
     for c in order:
-        low, high = sorted(
-            sign * bound + 0.0 for bound in bounds(differences(losses, best, [c]), level)
-        )
-        mean = sign * float(losses.means[c])
-        difference = sign * float(losses.means[best]) - mean
-        standing = Standing(
-            judged[c][0].name,
-            mean,
-            len(runs[c].real),
-            difference,
-            low,
-            high,
-            float(p[c]),
-            c in alike,
-        )
-        standings.append(standing)
-    unknown = (math.nan,) * 3
-    for each in candidates:
-        if not any(each is other for other, _ in judged):
-            standings.append(Standing(each.name, math.nan, len(each.runs), *unknown, 0.0, False))
-    return Verdict(
-        score,
-        direction,
-        examples := len(candidates[0].runs[0]),
-        level,
-        standings,
-        corrected=sign * without_optimism(runs, rng),
-        more=_more(losses, alike, len(runs[best].real), examples),
-    )
+        pair = differences(losses, c, [order[0]])  # as losses: how much better the best one is
+        low, high = sorted(-sign * bound + 0.0 for bound in bounds(pair, level))
+        mean, difference = sign * float(losses.means[c]), -sign * float(pair.real[0]) + 0.0
+        known = mean, len(runs[c].real), difference, low, high, float(p[c]), c in alike
+        standings.append(Standing(candidates[defined[c]].name, *known))
+    for each in (each for c, each in enumerate(candidates) if c not in defined):
+        nothing = math.nan, math.nan, math.nan, 0.0, False
+        standings.append(Standing(each.name, math.nan, len(each.runs), *nothing))
+    corrected = sign * without_optimism(runs, rng)
+    examples = len(candidates[0].runs[0])
+    more = _more(losses, alike, len(runs[order[0]].real), examples, level)
+    return Verdict(score, direction, examples, level, standings, corrected, more)
 
 
 def _scored(
@@ -217,7 +200,8 @@ def _scored(
     runs = [run for each in candidates for run in each.runs]
 
     def scores(weights: np.ndarray) -> np.ndarray:  # (runs, sets)
-        return sign * np.stack([run.resampled(weights)[score] for run in runs])
+        nothing = np.full(len(weights), np.nan)  # a run may lack the score of a label
+        return sign * np.stack([run.resampled(weights).get(score, nothing) for run in runs])
 
     drawn, left_out = [], []
     for weights in draws(examples, resamples, np.random.default_rng(seed)):
@@ -230,7 +214,7 @@ def _scored(
     return [Scored(*of_one) for of_one in zip(names, *parts, strict=True)]
 
 
-def _defined(found: Scored) -> bool:
+def _is_defined(found: Scored) -> bool:
     """Tell whether a configuration has a score, also in nearly all draws."""
     draws_of_all = np.isfinite(found.drawn).all(axis=0)
     return bool(np.isfinite(found.real).all() and draws_of_all.mean() >= LEAST_DEFINED)
@@ -242,13 +226,16 @@ def _in_common(runs: Sequence[Scored]) -> list[Scored]:
     return [replace(run, drawn=run.drawn[:, kept], left_out=run.left_out[:, kept]) for run in runs]
 
 
-def _more(losses: Losses, alike: Sequence[int], seeds: int, examples: int) -> tuple[float, float]:
+def _more(
+    losses: Losses, alike: Sequence[int], seeds: int, examples: int, level: float
+) -> tuple[float, float]:
     """Return how many more seeds, or else examples, would tell the first two survivors."""
     if len(alike) < 2:
         return math.inf, math.inf
     first, second = alike[:2]
     by_runs = float(losses.by_runs[[first, second]].sum())
-    of_seeds, of_examples = needed(differences(losses, first, [second]), by_runs)
+    z = critical(losses, alike, level)
+    of_seeds, of_examples = needed(differences(losses, first, [second]), by_runs, z)
     more_seeds = math.ceil(seeds * of_seeds) - seeds if of_seeds < FAR and seeds > 1 else math.inf
     more = examples * (of_examples - 1) if of_examples < FAR else math.inf
     if math.isfinite(more):  # two digits say as much as is known

@@ -66,6 +66,12 @@ def identity_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**relevant, "data": data, "model": model, **made_of}
 
 
+def without_length(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the result of an experiment, except for the number of its steps."""
+    rest = {k: v for k, v in identity["train"].items() if k not in ("epochs", "max_steps")}
+    return {**identity, "train": rest}
+
+
 def sources(config: Mapping[str, Any]) -> dict[str, str]:
     """The digest of each module that the components of a configuration are made of, by its name.
 

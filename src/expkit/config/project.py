@@ -9,6 +9,7 @@ from pathlib import Path
 from expkit.terminal.errors import UserError
 
 PROJECT_MARKS = ("outputs", "pyproject.toml", ".git")
+COMMON = "common"  # in the folder of a run: the state from which a longer run can go on
 _decided: Path | None = None
 
 

@@ -55,6 +55,7 @@ class Checkpoints:
 
     every_steps: Count | None
     keep: Count
+    keep_final: bool = False
 
 
 @dataclass(kw_only=True)

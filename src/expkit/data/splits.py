@@ -139,6 +139,10 @@ class Splits:
             **self.further
         }
 
+    def digests(self) -> dict[str, str]:
+        """The digest of each split."""
+        return {name: split.digest for name, split in self.named().items()}
+
 
 def digest_of_value(value: Any) -> int:
     """64 bits that stand for what the model is asked, or for another value that JSON can hold.

@@ -1,9 +1,17 @@
 """What the metrics of expkit have in common."""
 
+import sys
 from typing import Any, ClassVar
 
-import evaluate
 import numpy as np
+
+# evaluate works without the pipelines of transformers; importing these, and torch for them, takes seconds.
+_spared = {"transformers.pipelines"} - sys.modules.keys()
+sys.modules.update(dict.fromkeys(_spared))  # type: ignore[arg-type]
+import evaluate  # noqa: E402
+
+for _name in _spared:
+    del sys.modules[_name]
 
 # What a metric needs to see of each item:
 LABELS = "labels"  # the predicted label, or what else the task predicts

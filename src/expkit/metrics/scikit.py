@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 import datasets
@@ -110,6 +111,7 @@ class Scikit(LocalMetric):
         return {self.score_name: score}
 
 
+@cache
 def _found(scorer: str | None, function: str | None) -> tuple[Any, Any]:
     """A function of scikit-learn and a scorer that uses it, or None."""
     from sklearn import metrics

@@ -19,6 +19,7 @@ from expkit.processes.context import JobContext
 from expkit.processes.cores import cores, share_of_cores
 from expkit.processes.interrupts import ends_jobs_first
 from expkit.processes.ranks import count
+from expkit.sweeps.chains import batches, chained, tidy_up
 from expkit.sweeps.folds import over_folds
 from expkit.sweeps.launchers.elsewhere import Lost
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan, quoted
@@ -27,6 +28,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, UserError, reason, shortened
 from expkit.terminal.quiet import hush
 from expkit.tracking.sweep import Row, SweepRun, marked_of, open_sweep
+from expkit.tracking.verdicts import words_of
 
 HAS_FAILED = ("FAILED", "KILLED")
 
@@ -48,6 +50,7 @@ def sweep(
     jobs = plan(context.config_loader, master, combinations)
     config = jobs[0].config
     begin(config)
+    jobs = chained(jobs)
     command = as_typed(master.hydra.overrides.task)
     name = f"sweep: {', '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
@@ -58,20 +61,15 @@ def sweep(
         at_once: int = getattr(launcher, "at_once", len(jobs))
         size = max_batch_size or at_once
         hand_over(master, opened.id, threads(launcher, min(size, len(waiting))))
-        stops = config["sweep"]["on_failure"] == "stop"
-        if stops and hasattr(launcher, "on_loss"):
-            launcher.on_loss = opened.stop
-        for _ in range(1 + retries(config)):
-            try:
-                launch_all(opened, launcher, waiting, size, stops=stops)
-            except UserError:  # the cluster takes no more jobs, but some may have ended before
-                rows = opened.rows(jobs)
-                if any(row.run_id for row in rows):
-                    sum_up(opened, rows, jobs)
-                raise
+        try:
+            rows = run_jobs(opened, launcher, jobs, waiting, size)
+        except UserError:  # the cluster takes no more jobs, but some may have ended before
             rows = opened.rows(jobs)
-            waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
+            if any(row.run_id for row in rows):
+                sum_up(opened, rows, jobs)
+            raise
         sum_up(opened, rows, jobs)
+        tidy_up(opened, jobs, rows)
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
@@ -101,19 +99,33 @@ def begin(config: Mapping[str, Any]) -> None:
     hush()
 
 
-def sum_up(opened: SweepRun, rows: Sequence[Row], jobs: Sequence[PlannedJob] = ()) -> None:
-    """Write the summary to the terminal and to the parent run."""
+def sum_up(
+    opened: SweepRun,
+    rows: Sequence[Row],
+    jobs: Sequence[PlannedJob] = (),
+    rivals: Sequence[Row] = (),
+    words: Sequence[str] = (),
+    **how: Any,
+) -> None:
+    """Write the summary to the terminal and to the parent run.
+
+    Args:
+        rivals: the rows that can be the best; by default all.
+        words: what to say before the verdict.
+        how: see `tracking/verdicts.py:judged`.
+    """
     folded = over_folds(rows, jobs, opened.artifact) if jobs else []
     records = [record for _, of_one in folded for record in of_one]
-    best = best_rows([row for row, _ in folded] or rows)
-    judged = opened.judge(rows)
-    show(opened.name, opened.id, rows, best, marked_of(best, judged), judged, records)
-    opened.conclude(rows, best, judged)
+    best = best_rows([row for row, _ in folded] or rivals or rows)
+    judged = opened.judge(rivals or rows, **how)
+    words = [*words, *words_of(judged)]
+    show(opened.name, opened.id, rows, best, marked_of(best, judged), words, records)
+    opened.conclude(rows, best, judged, words)
     if records:
         opened.log_folds(records)
     columns, cells = glue.table_of(list(glue_jobs(rows, jobs)))
     if cells:
-        opened.log_glue(columns, cells)
+        opened.log_cells("glue.json", columns, cells)
         glue.show(opened.name, columns, cells)
 
 
@@ -138,19 +150,39 @@ def check_options(launcher: Mapping[str, Any], max_batch_size: Any) -> None:
         raise ConfigError(problems)
 
 
+def run_jobs(
+    opened: SweepRun,
+    launcher: Launcher,
+    jobs: Sequence[PlannedJob],
+    waiting: Sequence[PlannedJob],
+    size: int,
+) -> list[Row]:
+    """Launch those of the jobs that are waiting, and again those that fail; return the rows of all jobs."""
+    config = jobs[0].config
+    stops = config["sweep"]["on_failure"] == "stop"
+    if stops and hasattr(launcher, "on_loss"):
+        launcher.on_loss = opened.stop
+    for _ in range(1 + retries(config)):
+        launch_all(opened, launcher, waiting, size, stops=stops)
+        rows = opened.rows(jobs)
+        waiting = [j for j, r in zip(jobs, rows, strict=True) if r.state in HAS_FAILED]
+    return rows
+
+
 def launch_all(
     opened: SweepRun, launcher: Launcher, jobs: Sequence[PlannedJob], size: int, *, stops: bool
 ) -> None:
-    """Let the launcher run the jobs, `size` of them at once.
+    """Let the launcher run the jobs, `size` of them at once, each after the one that it continues.
 
     When a process dies, some launchers give up, and the jobs that run at that time are lost. The jobs
     that have not finished are then launched one by one, so that a job that crashes its process
     takes no other job with it. A job whose process was lost before it could run is also launched once
     more. A sweep that `stops` at the first failure does neither.
     """
-    for start in range(0, len(jobs), size):
-        batch = list(jobs[start : start + size])
+    start = 0
+    for batch in batches(jobs, size):
         lost = lost_by(opened, launcher, batch, start)
+        start += len(batch)
         if stops and lost is None:
             return
         again = ("KILLED", "NOT STARTED") if lost is None else ("NOT STARTED",)

@@ -46,8 +46,8 @@ def job(cfg: DictConfig) -> Any:
 
 
 def own_overrides(overrides: Sequence[str]) -> list[str]:
-    """Leave out the name that the sweep gave the job, and the store, whose address may hold a password."""
-    hidden = ("run_name=", "tracking.uri=")
+    """Leave out what the sweep has added, and the store, whose address may hold a password."""
+    hidden = ("run_name=", "tracking.uri=", "checkpoint.keep_final=")
     return [o for o in overrides if not o.lstrip("+~").startswith(hidden)]
 
 

@@ -32,6 +32,7 @@ class PlannedJob:
     Attributes:
         differing: the overrides that are not the same in all jobs; the job's name is made of them.
         choices: the option that was chosen in each config group.
+        after: the fingerprint of the job that this one continues, see chains.py.
     """
 
     number: int
@@ -40,6 +41,7 @@ class PlannedJob:
     config: dict[str, Any]
     fingerprint: str
     choices: Mapping[str, str] = field(default_factory=dict)
+    after: str = ""
 
     @property
     def name(self) -> str:

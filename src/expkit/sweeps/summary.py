@@ -8,7 +8,6 @@ from expkit.config.direction import MINIMIZE
 from expkit.metrics.names import key_of
 from expkit.terminal.display import say, table
 from expkit.tracking.note import Row, figures, verdicts
-from expkit.tracking.verdicts import Judged
 
 
 def best_rows(rows: Iterable[Row]) -> list[Row]:
@@ -35,10 +34,10 @@ def show(
     rows: Sequence[Row],
     best: Sequence[Row],
     marked: Collection[str],
-    judged: Sequence[Judged],
+    words: Sequence[str],
     records: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Print the table of jobs, the scores over folds, why jobs failed and which are the best."""
+    """Print the table of jobs, the scores over folds, why jobs failed, which are the best, and the verdict in words."""
     title, shown = figures(rows)
     cells = [
         [row.name, row.state.lower(), value + "*" * (row.run_id in marked), time, row.run_id[:8]]
@@ -55,8 +54,7 @@ def show(
             say(f"{row.state.lower()}: {row.name}: {row.error or 'it still runs elsewhere'}{place}")
     for line in verdicts(best):
         say(f"best     {line}")
-    for each in judged:
-        for line in each.lines():
-            say(f"verdict  {line}")
+    for line in words:
+        say(f"verdict  {line}")
     say(f"sweep    {run_id}")
     say("compare  python -m expkit.compare")

@@ -20,3 +20,5 @@ def hush() -> None:
     # This logger prints the traceback of each database error, although the error is raised too.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"(mlflow|torch|transformers|peft)\b")
+    # A schedule is asked for its rates, or put where a run goes on, without its optimizer.
+    warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")

@@ -27,7 +27,7 @@ from expkit.tracking.jobs import Selection
 from expkit.tracking.logged import ENVIRONMENT, artifact_of
 from expkit.tracking.past import DATA_CONTEXT, OVERRIDES, tag_of
 from expkit.tracking.store import connect
-from expkit.tracking.verdicts import Judged, runs_of, verdicts_of
+from expkit.tracking.verdicts import Judged, runs_of, verdicts_of, words_of
 
 MOST_SHOWN = 12  # configurations beside each other
 # Title, sentences, pictures as SVG, tables and commands of a section.
@@ -102,7 +102,7 @@ def _verdict(groups: Sequence[Group], judged: Sequence[Judged]) -> Part:
         scores = [f"{s.seeds}", number(s.score), signed(s.difference), interval, f"{s.p:.3f}"]
         rows.append([s.name, "yes" if s.survives else "no", *scores])
     columns = ["configuration", "in the set", "seeds", "score", "best − score", "95 %", "p"]
-    words = [line for each in judged for line in each.lines()] or ["Nothing competes."]
+    words = words_of(judged) or ["Nothing competes."]
     has_values = any(group.values(group.objective) for group in groups)
     pictures = [_svg(partial(plot.draw, groups, standings))] if has_values else []
     caption = "Standings; those in the set cannot be told from the best"

@@ -8,6 +8,8 @@ from mlflow.entities import ViewType
 
 HIDDEN = "mlflow."  # the UI hides tags with this prefix; earlier versions of expkit used none
 FINGERPRINT = "mlflow.expkit.fingerprint"
+CHAIN = "mlflow.expkit.chain"  # on a job, the same for those that differ only in their length
+CONTINUES = "expkit.continues"  # on a run, the id of the shorter run from whose state it began
 FOLDER = "mlflow.expkit.folder"  # the working directory within the project, for relative paths
 SWEEP = "expkit.sweep"  # on a job, the id of its parent run
 OVERRIDES = "mlflow.expkit.overrides"  # what the user typed
@@ -16,6 +18,8 @@ PRUNED = "expkit.pruned"  # "true" on runs that a search ended early, which are 
 KIND = "mlflow.expkit.kind"  # "sweep" on parent runs
 # On a run, digest and source of a set that `expkit evaluate` has scored; the name of the set follows.
 EVALUATED = "mlflow.expkit.evaluated."
+# On a run, a metric that `expkit rescore` has added, as JSON; its name follows.
+RESCORED = "mlflow.expkit.rescored."
 DATA_CONTEXT = "mlflow.data.context"  # on an input of a run, the name of its split
 ERROR = "expkit.error"  # why a run failed or was killed, in one line
 INTERRUPTED = "was stopped by a signal; resume=auto with the same command goes on"

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig
 from safetensors import SafetensorError
 
-from expkit.config.fingerprint import differences, digest_of_values
+from expkit.config.fingerprint import differences, digest_of_values, without_length
 from expkit.config.project import project_root, run_folder
 from expkit.metrics.result import result_of
 from expkit.processes.context import job_context
@@ -27,6 +27,7 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import ConfigError, Pruned, UserError
 from expkit.terminal.secrets import redacted
 from expkit.tracking import outbox, past, store
+from expkit.tracking.continued import parent_of
 from expkit.tracking.logged import find_run
 from expkit.tracking.writer import IDENTITY, Run, SilentRun
 
@@ -103,7 +104,8 @@ def _opened(
     """Create the run in MLflow, or take the one to go on with."""
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
-    if resume in ("never", "auto"):
+    parent = parent_of(client, experiment, identity, resume)
+    if parent or resume in ("never", "auto"):
         earlier = _cut_off_before(client, experiment, identity, resume, can_go_on)
     else:
         earlier = _chosen(client, resume, identity)
@@ -112,7 +114,7 @@ def _opened(
         **store.source_tags(),
         past.FINGERPRINT: digest_of_values(identity),
         past.FOLDER: os.path.relpath(Path.cwd(), project_root()),
-        **_job_tags(),
+        **_job_tags(identity),
     }
     if earlier:
         run = _gone_on_with(client, earlier, tags, can_go_on)
@@ -123,6 +125,10 @@ def _opened(
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
+    if parent and not can_go_on(run.folder):
+        parent.hand_over(client, run)
+    if continued := client.get_run(run.id).data.tags.get(past.CONTINUES):
+        run.remark = f"\n\nContinues run {continued}."
     if file := job_context().announce_in:
         Path(file).write_text(run.id, encoding="utf-8")
     return run
@@ -163,9 +169,6 @@ def _chosen(client: MlflowClient, resume: str, identity: Mapping[str, Any]) -> M
     refusals = {
         f"was deleted; {store.restoring(client, 'run', run_id)}": store.is_deleted(run),
         "is a sweep; it goes on with the same command and resume=auto": past.is_sweep(run),
-        "has finished; a new run can start from its weights, with a new optimizer and schedule: give "
-        f"model=checkpoint model.path={folder / 'model'}"
-        " in place of all other options of model": run.info.status == "FINISHED",
         "is running": is_running,
         "was ended by its search": past.is_pruned(run),
         f"has no folder {folder}": not (folder / IDENTITY).is_file(),
@@ -205,14 +208,15 @@ def _gone_on_with(
     return run
 
 
-def _job_tags() -> dict[str, str]:
-    """Return the tags of a job: the sweep it belongs to, its trial, and its overrides."""
+def _job_tags(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of a job: the sweep and the chain it belongs to, its trial, and its overrides."""
     job = job_context()
     if not job.sweep:
         return {}
     tags = {
         "mlflow.parentRunId": job.sweep,
         past.SWEEP: job.sweep,
+        past.CHAIN: digest_of_values(without_length(identity)),
         past.OVERRIDES: redacted(job.overrides),
     }
     return {**tags, past.TRIAL: job.trial} if job.trial else tags

@@ -1,6 +1,7 @@
 """The parent run of a sweep, and what its jobs have logged to MLflow."""
 
 import shlex
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +18,9 @@ from mlflow.entities import ViewType
 
 from expkit.comparison import plot
 from expkit.comparison.groups import grouped
+from expkit.comparison.verdict import Verdict
 from expkit.config.glue import task_in
-from expkit.config.project import run_folder
+from expkit.config.project import COMMON, run_folder
 from expkit.metrics.names import key_of
 from expkit.metrics.pictures import drawn
 from expkit.metrics.result import final_of, result_of
@@ -31,7 +33,7 @@ from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
-from expkit.tracking.verdicts import Judged, verdicts_of
+from expkit.tracking.verdicts import Judged, Runs, judged, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
 
@@ -69,18 +71,30 @@ class SweepRun:
             newest.setdefault(past.tag_of(run.data.tags, past.FINGERPRINT), run)
         return [self._row(job, newest.get(job.fingerprint)) for job in jobs]
 
-    def judge(self, rows: Sequence[Row]) -> list[Judged]:
+    def judge(self, rows: Sequence[Row], **how: Any) -> list[Judged]:
         """Judge the configurations of the jobs that have finished."""
         groups = grouped(jobs_of_rows(self._client, rows))
-        return verdicts_of(groups, self._trusted, self._client)
+        return verdicts_of(groups, self._trusted, self._client, **how)
 
-    def conclude(self, rows: Sequence[Row], best: Sequence[Row], judged: Sequence[Judged]) -> None:
+    def verdict(self, runs: Mapping[str, Runs], config: Mapping[str, Any], level: float) -> Verdict:
+        """Judge configurations by their runs so far; see `judged`."""
+        contest = key_of(config["objective"]), config["direction"], self._trusted
+        return judged(runs, *contest, level=level, client=self._client)
+
+    def conclude(
+        self,
+        rows: Sequence[Row],
+        best: Sequence[Row],
+        judged: Sequence[Judged],
+        words: Sequence[str],
+    ) -> None:
         """Log the table of jobs, their counts, the best jobs, the verdict and the sweep's view in the UI.
 
         Prints where the view is.
 
         Args:
             best: the jobs with the best value.
+            words: the verdict.
         """
         marked = marked_of(best, judged)
         page = partial(page_of, self._experiment)
@@ -103,14 +117,21 @@ class SweepRun:
             for name, value in counts.items():
                 self._client.log_metric(self.id, name, value)
             for row in finished:
-                if self._client.get_run(row.run_id).data.tags.get(past.SWEEP) == self.id:
+                if self._owns(row.run_id):
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
-            lines = [line for each in judged for line in each.lines()]
-            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, lines, marked))
+            self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, words, marked))
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+
+    def remove_common(self, run_id: str) -> None:
+        """Remove what a job has kept for a longer run, unless it is the job of another sweep."""
+        if self._owns(run_id):
+            shutil.rmtree(run_folder(run_id) / COMMON, ignore_errors=True)
+
+    def _owns(self, run_id: str) -> bool:
+        return bool(self._client.get_run(run_id).data.tags.get(past.SWEEP) == self.id)
 
     def log_folds(self, records: Sequence[Mapping[str, Any]]) -> None:
         """Log the scores over folds as a table, and those of the only configuration as metrics too."""
@@ -125,11 +146,11 @@ class SweepRun:
                         key = key_of(f"folds/{record['metric']}_{kind}")
                         self._client.log_metric(self.id, key, record[kind])
 
-    def log_glue(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Log the table of the GLUE benchmark."""
+    def log_cells(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table with at least one row, such as that of the GLUE benchmark."""
         by_column = map(list, zip(*rows, strict=True))
         with store.unless_deleted(self._client, self.id):
-            self._log_table(dict(zip(columns, by_column, strict=True)), "glue.json")
+            self._log_table(dict(zip(columns, by_column, strict=True)), name)
 
     def _log_table(self, columns: Mapping[str, list[Any]], name: str) -> None:
         """Log a table that the UI shows as such; MLflow's `log_table` would append to an earlier one."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,15 @@ from expkit.comparison.verdict import (
 )
 from expkit.config.components import Metrics
 from expkit.metrics.names import key_of
-from expkit.metrics.outcomes import FILE, Outcomes, read
-from expkit.metrics.result import CURVE, FINAL
+from expkit.metrics.outcomes import Outcomes
+from expkit.metrics.result import CURVE, FINAL, VALIDATION
 from expkit.terminal.errors import reason
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.store import connect
 
 # For each seed of a configuration, the id of its run, or the ids of the runs of all folds.
 Runs = Sequence[Sequence[str]]
-Scorer = tuple[
-    str, str, Any
-]  # a metric by its name, one of its scores, and the settings of the metric
+Scorer = tuple[str, str, Any]  # the name of a metric, one of its scores, and its settings
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,6 @@ class Judged:
     groups: Mapping[str, Group]
     verdict: Verdict | None
     reason: str = ""
-
-    def lines(self) -> list[str]:
-        """Return the verdict in words."""
-        if self.verdict is None:
-            return [f"no verdict on {self.contest[1]}: {self.reason}"]
-        return self.verdict.sentences()
 
     def standings(self) -> dict[str, Standing]:
         """Return the standing of each group by the id of its first run."""
@@ -62,6 +53,17 @@ class Judged:
         return [self.groups[standing.name] for standing in self.verdict.survivors]
 
 
+def words_of(judged: Sequence[Judged]) -> list[str]:
+    """Return the verdicts in words, or why there is none; of several, with the task and the objective of each."""
+    lines = []
+    for each in judged:
+        task, objective, _ = each.contest
+        of = f"{task.rpartition('.')[2]}, {objective}: " if len(judged) > 1 else ""
+        none = [f"no verdict on {objective}: {each.reason}"]
+        lines += [of + line for line in (each.verdict.sentences() if each.verdict else none)]
+    return lines
+
+
 def verdicts_of(
     groups: Sequence[Group], trusted: frozenset[str], client: MlflowClient | None = None, **how: Any
 ) -> list[Judged]:
@@ -69,7 +71,7 @@ def verdicts_of(
 
     Args:
         trusted: packages from which the metrics may come.
-        how: `resamples` and `seed`, see `judged`.
+        how: `resamples`, `seed` and `level`, see `judged`.
     """
     contests: dict[tuple[str, str, str], dict[str, Group]] = {}
     for group in groups:
@@ -85,7 +87,9 @@ def verdicts_of(
             runs = {name: runs_of(group) for name, group in named.items()}
             verdict = judged(runs, *contest[1:], trusted, client=client, **how)
             found.append(Judged(contest, named, verdict))
-        except Exception as error:  # a metric of the user may do anything with a draw; no sweep ends for that
+        except (
+            Exception
+        ) as error:  # a metric of the user may do anything with a draw; no sweep ends for that
             found.append(Judged(contest, named, None, reason(error)))
     return found
 
@@ -125,7 +129,7 @@ def judged(
         raise NoVerdict(f"nothing says whether less or more of {objective} is better")
     client = client or connect(None)
     kind = objective.partition("/")[0]
-    path = f"{'eval' if kind + '/' in (FINAL, CURVE) else kind}/{FILE}"
+    of_set = VALIDATION if kind + "/" in (FINAL, CURVE) else kind
     scorer: Scorer | None = None
     first: Outcomes | None = None
     candidates = []
@@ -135,8 +139,8 @@ def judged(
         scored, seeds = [], []
         for ids in of_seeds:
             members = [logged_run(run_id, client) for run_id in ids]
-            scorer = scorer or _scorer(members[0], path, objective, trusted)
-            outcomes = _outcomes(members, path, scorer, objective)
+            scorer = scorer or _scorer(members[0], of_set, objective, trusted)
+            outcomes = _outcomes(members, of_set, scorer, objective)
             first = first or outcomes
             try:
                 require_same(first, outcomes)
@@ -151,12 +155,12 @@ def judged(
     return verdict(candidates, scorer[1], direction, resamples, seed, level)
 
 
-def _scorer(run: LoggedRun, path: str, objective: str, trusted: frozenset[str]) -> Scorer:
+def _scorer(run: LoggedRun, of_set: str, objective: str, trusted: frozenset[str]) -> Scorer:
     """Find the metric that gives the score of the objective."""
     run.require_trusted("task.metrics", trusted)
-    for outcomes in read(_file(run, path)):
+    for outcomes in _kept(run, of_set):
         for name in outcomes.metrics:
-            settings = run.config.task.metrics[name]
+            settings = run.metrics()[name]
             statistics = statistics_of(Metrics({name: settings})[name], outcomes)
             for score in statistics.resampled(np.ones((1, len(statistics)))):
                 if key_of(f"{objective.partition('/')[0]}/{score}") == objective:
@@ -166,18 +170,22 @@ def _scorer(run: LoggedRun, path: str, objective: str, trusted: frozenset[str]) 
     )
 
 
-def _outcomes(members: Sequence[LoggedRun], path: str, scorer: Scorer, objective: str) -> Outcomes:
+def _outcomes(
+    members: Sequence[LoggedRun], of_set: str, scorer: Scorer, objective: str
+) -> Outcomes:
     """Return what the metric has seen of a run, or of all folds together."""
     parts = {}
     for k, run in enumerate(members):
-        if run.config.task.get("metrics", {}).get(scorer[0]) != scorer[2]:
+        if run.metrics().get(scorer[0]) != scorer[2]:
             raise NoVerdict(f"{objective} is not computed with the same settings in run {run.id}")
-        parts["", str(k)] = [part for part in read(_file(run, path)) if scorer[0] in part.metrics]
+        parts["", str(k)] = [part for part in _kept(run, of_set) if scorer[0] in part.metrics]
     return pooled(parts)[0] if len(parts) > 1 else parts["", "0"][0]
 
 
-def _file(run: LoggedRun, path: str) -> Path:
-    file = run.artifact(path)
-    if file is None:
-        raise NoVerdict(f"run {run.id} has logged no {path}; a task without metrics logs none")
-    return file
+def _kept(run: LoggedRun, of_set: str) -> list[Outcomes]:
+    outcomes = run.outcomes(of_set)
+    if outcomes is None:
+        raise NoVerdict(
+            f"run {run.id} has logged no outcomes of {of_set}; a task without metrics logs none"
+        )
+    return outcomes

@@ -49,6 +49,7 @@ class Run:
         self.id = run_id
         self.name = name
         self.goes_on = goes_on
+        self.remark = ""  # the end of every description
         self.folder = run_folder(run_id)
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._client = client
@@ -90,6 +91,12 @@ class Run:
         """Return how much has been logged; when this returns, all of it is on disk."""
         return self._outbox.position()
 
+    def curves(self) -> str:
+        """Return all metrics so far, as the outbox of a longer run begins with them."""
+        file = self.folder / outbox.FILE
+        entries = outbox.read(file) if file.exists() else ()  # somebody may have removed it
+        return "".join(json.dumps(e) + "\n" for e in entries if e["kind"] == "metrics")
+
     def is_deleted(self) -> bool:
         """Return whether somebody has deleted the run in MLflow."""
         return self._outbox.is_deleted
@@ -100,7 +107,8 @@ class Run:
 
     def describe(self, text: str) -> None:
         """Replace the description of the run by this text in Markdown."""
-        self.tag(note.NOTE, redacted(text)[: note.NOTE_LIMIT])
+        room = note.NOTE_LIMIT - len(self.remark)
+        self.tag(note.NOTE, redacted(text)[:room] + self.remark)
 
     def log_config(self, params: Mapping[str, str], runnable: Mapping[str, Any]) -> None:
         """Log the config as parameters, and as a run.yaml that `--config-name run` runs again.

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from expkit.config.fingerprint import digest_of_content
+from expkit.config.project import COMMON
 from expkit.processes.group import from_main
 from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
@@ -63,7 +64,7 @@ def load_weights(model: torch.nn.Module, file: Path) -> None:
 
 
 def save(
-    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int
+    training: Training, done: int, memory: Mapping[str, Any], run_folder: Path, keep: int = 0
 ) -> None:
     """Write a checkpoint after `done` optimizer steps, then remove all but the newest `keep`.
 
@@ -71,13 +72,14 @@ def save(
 
     Args:
         memory: values that a resumed run needs besides the state of training, as JSON.
+        keep: 0 stands for the only one in COMMON, which stays when the run has finished.
     """
     if not is_main() and not is_sharded(training.model):
         return
-    tensors, rest = _state(training)
+    tensors, rest = _state(training, done)
     if not is_main():
         return
-    checkpoints = run_folder / FOLDER
+    checkpoints = run_folder / (FOLDER if keep else COMMON)
     checkpoints.mkdir(exist_ok=True)
     for left in checkpoints.glob(f"*{UNFINISHED}"):
         shutil.rmtree(left)
@@ -96,7 +98,7 @@ def save(
         _remove(damaged)
     unfinished.replace(target)
     _sync(checkpoints)
-    for superfluous in _all(checkpoints)[:-keep]:
+    for superfluous in _all(checkpoints)[: -(keep or 1)]:
         _remove(superfluous)
 
 
@@ -105,11 +107,12 @@ def newest(run_folder: Path) -> SavedState | None:
 
     All processes have to call this, and get what the main one finds.
     """
-    return from_main(lambda: _newest(run_folder))
+    return from_main(lambda: newest_in(run_folder / FOLDER))
 
 
-def _newest(run_folder: Path) -> SavedState | None:
-    for folder in reversed(_all(run_folder / FOLDER)):
+def newest_in(checkpoints: Path) -> SavedState | None:
+    """The same, for the main process alone and any folder of checkpoints."""
+    for folder in reversed(_all(checkpoints)):
         if (what := damage(folder)) is None:
             rest = json.loads((folder / REST).read_text(encoding="utf-8"))
             return SavedState(folder, int(rest["done"]), rest, rest["memory"])
@@ -163,8 +166,9 @@ def restore(training: Training, found: SavedState) -> None:
                 own = as_part_of(tensor, parameters[int(index)])
                 state.setdefault(int(index), {})[entry] = own
     groups = found.rest["optimizer"]["param_groups"]
+    for _ in range(found.rest["scheduler"]["last_epoch"]):
+        training.scheduler.step()
     training.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    training.scheduler.load_state_dict(found.rest["scheduler"])
     training.loss_scale.update(found.rest["loss_scale"])
 
 
@@ -177,7 +181,7 @@ def restore_best(found: SavedState, run_folder: Path) -> None:
         shutil.copyfile(found.folder / BEST, run_folder / BEST)
 
 
-def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _state(training: Training, done: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors, moved to the CPU, and the rest of the state as JSON."""
     must_copy = is_sharded(training.model)  # the gathered weights are freed after the block
     with unsharded(training.model):
@@ -197,7 +201,8 @@ def _state(training: Training) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
                 numbers.setdefault(str(index), {})[name] = value
     return {n: t.contiguous() for n, t in tensors.items()}, {
         "optimizer": {"param_groups": optimizer["param_groups"], "numbers": numbers},
-        "scheduler": _plain_state(training.scheduler.state_dict()),
+        # A longer run has another schedule, so nothing more of it is kept. In fp16 it may skip steps.
+        "scheduler": {"last_epoch": getattr(training.scheduler, "last_epoch", done)},
         "loss_scale": training.loss_scale,
     }
 
@@ -230,19 +235,3 @@ def _remove(folder: Path) -> None:
     gone = folder.with_suffix(f".removed{UNFINISHED}")
     folder.replace(gone)
     shutil.rmtree(gone)
-
-
-def _plain_state(scheduler: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a schedule that JSON can hold.
-
-    The functions of a LambdaLR are not saved; None in their place makes it keep its current ones.
-    """
-    functions = {"lr_lambdas": [None] * len(scheduler.get("lr_lambdas", ()))}
-    state = {key: value for key, value in scheduler.items() if _is_plain(value)}
-    return {**state, **functions} if "lr_lambdas" in scheduler else state
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)

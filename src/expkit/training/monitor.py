@@ -40,6 +40,7 @@ class Monitor:
         best_file: where the best weights are kept.
         keep: writes a checkpoint; its argument is the number of steps done.
         keep_every: steps between checkpoints; None: one after each evaluation.
+        keep_common: called after each step, and after the last one before what only the end of the run causes.
         must_stop: asked after each step. If it returns True, a checkpoint is written and
             KeyboardInterrupt is raised.
         is_promising: asked after each evaluation, with the share of the steps that are done and the
@@ -60,6 +61,7 @@ class Monitor:
     best_file: Path
     keep: Callable[[int], None] = lambda done: None
     keep_every: int | None = None
+    keep_common: Callable[[int], None] = lambda done: None
     must_stop: Callable[[], bool] = lambda: False
     is_promising: Callable[[float, float], bool] = lambda share, value: True
 
@@ -90,16 +92,15 @@ class Monitor:
         self._losses.append(result.loss)
         self._examples += result.examples
         is_last = result.done == len(self.steps)
-        logging_is_due = is_last or result.done % self.log_every == 0
-        eval_every = self.eval_every or self.steps.steps_per_epoch
-        evaluation_is_due = is_last or result.done % eval_every == 0
-        if logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
+        logging_is_due = result.done % self.log_every == 0
+        evaluation_is_due = result.done % (self.eval_every or self.steps.steps_per_epoch) == 0
+        if is_last or logging_is_due or evaluation_is_due or self._checkpoint_is_due(False):
             self._require_numbers()
-        if logging_is_due:
-            self._log_training(result)
         self.progress.advance(result.done)
-        if evaluation_is_due:
-            self._evaluate_at(result.done)
+        self._record(result, logging_is_due, evaluation_is_due)
+        self.keep_common(result.done)
+        if is_last:
+            self._record(result, not logging_is_due, not evaluation_is_due)
         must_stop = self.must_stop()
         if must_stop or self.is_over or self._checkpoint_is_due(evaluation_is_due):
             self._require_numbers()
@@ -147,6 +148,12 @@ class Monitor:
         if self.keep_every is None:
             return has_been_evaluated
         return self.done % self.keep_every == 0
+
+    def _record(self, result: StepResult, logs: bool, evaluates: bool) -> None:
+        if logs:
+            self._log_training(result)
+        if evaluates:
+            self._evaluate_at(result.done)
 
     def _require_numbers(self) -> None:
         """Raise a UserError if the loss of a step since the last logging is not finite."""

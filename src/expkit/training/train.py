@@ -8,8 +8,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from expkit.config.direction import direction_of
+from expkit.config.fingerprint import differences
 from expkit.config.resolved import plain
 from expkit.metrics.result import VALIDATION, set_of
+from expkit.optim import common_steps, digest_of_settings
 from expkit.processes.group import any_of, from_main
 from expkit.processes.interrupts import stops_after_step
 from expkit.processes.outcome import IsPromising
@@ -20,6 +22,11 @@ from expkit.training.evaluation import evaluate
 from expkit.training.monitor import Monitor
 from expkit.training.precision import matmul
 from expkit.training.prepared import Prepared
+
+WHAT_IT_TAKES = (
+    "a longer run can continue one with checkpoint.keep_final=true and scheduler=constant or wsd, with "
+    "scheduler.warmup_steps in place of scheduler.warmup_ratio, unless train.patience has ended it"
+)
 
 
 def train(
@@ -41,8 +48,9 @@ def train(
     """
     training = prepared.training
     tracked.tag("precision", training.precision)
+    common = _common(cfg, len(training.steps))
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
-        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising)
+        monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising, common)
         start = _restored(prepared, monitor, state, tracked.folder)
         try:
             if not state and cfg.train.eval_on_start:
@@ -65,6 +73,14 @@ def train(
     monitor.restore_best()
 
 
+def _common(cfg: DictConfig, total: int) -> int:
+    """After how many steps to keep the state for a longer run, taken to have twice as many; 0: never."""
+    common = common_steps(cfg, total, 2 * total) if cfg.checkpoint.get("keep_final") else -1
+    if common == 0:
+        say(f"nothing is kept, as learning rates depend on the number of steps: {WHAT_IT_TAKES}")
+    return common
+
+
 def _monitor(
     cfg: DictConfig,
     prepared: Prepared,
@@ -72,6 +88,7 @@ def _monitor(
     progress: Progress,
     must_stop: Callable[[], bool],
     is_promising: IsPromising | None,
+    common: int,
 ) -> Monitor:
     """The monitor of this run. In several processes, all take the same decisions."""
     training = prepared.training
@@ -104,6 +121,9 @@ def _monitor(
         best_file=tracked.folder / checkpoint.BEST,
         keep=keep,
         keep_every=cfg.checkpoint.every_steps,
+        keep_common=lambda done: (
+            _keep_common(cfg, prepared, tracked, monitor) if done == common else None
+        ),
         must_stop=lambda: any_of(must_stop() or bool(tracked.is_deleted())),
         is_promising=lambda share, value: (
             is_promising is None or from_main(lambda: is_promising(share, value))
@@ -112,12 +132,29 @@ def _monitor(
     return monitor
 
 
+def _keep_common(cfg: DictConfig, prepared: Prepared, tracked: Any, monitor: Monitor) -> None:
+    """Keep the state from which a longer run can go on, with what that run has to compare."""
+    steps, curves = prepared.training.steps, tracked.curves() or ""
+    memory = {
+        "monitor": monitor.memory(),
+        "logged": len(curves),  # a longer run begins with them
+        "curves": curves,
+        "settings": digest_of_settings(cfg, len(steps), monitor.done),
+        "steps": (len(steps), steps.steps_per_epoch),
+        "data": prepared.splits.digests(),
+    }
+    checkpoint.save(prepared.training, monitor.done, memory, tracked.folder)
+
+
 def _restored(
     prepared: Prepared, monitor: Monitor, state: checkpoint.SavedState | None, folder: Path
 ) -> int:
     """Load a checkpoint if there is one, and return how many steps are done."""
     if state is None:
         return 0
+    digests = prepared.splits.digests()
+    if changed := differences(state.memory.get("data", digests), digests):
+        raise UserError(f"the data of the first {state.done} steps have changed: {changed}")
     checkpoint.restore(prepared.training, state)
     checkpoint.restore_best(state, folder)
     monitor.recall(state.done, state.memory["monitor"])
