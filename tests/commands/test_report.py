@@ -65,7 +65,7 @@ def table(page: Page, first: str) -> list[dict[str, str]]:
 
 
 def test_a_sweep_with_failed_jobs_and_hostile_data(expkit: Command, project: Path) -> None:
-    records = [{"text": f"{HOSTILE} {i}", "label": ("yes", "<b>no")[i % 2]} for i in range(24)]
+    records = [{"text": f"{HOSTILE} {i}", "label": ("yes", HOSTILE)[i % 2]} for i in range(24)]
     (project / "all.jsonl").write_text("\n".join(map(json.dumps, records)))
     assert expkit("-m", *TYPED).returncode == 1  # those of 1e30 have failed
     assert run(parser().parse_args(["--out", "deep/report"]))
@@ -77,7 +77,7 @@ def test_a_sweep_with_failed_jobs_and_hostile_data(expkit: Command, project: Pat
     expected = [f"{n}. {title}" for n, title in enumerate(titles.split(","), start=1)]
     assert page.headings == expected
     assert all(load.startswith(("href=#", "xlink:href=#")) for load in page.loads)
-    assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "b"})
+    assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object"})
     assert text.count("<svg") == 2
     assert "{{" not in text
 
@@ -86,18 +86,15 @@ def test_a_sweep_with_failed_jobs_and_hostile_data(expkit: Command, project: Pat
     for row in table(page, "configuration"):
         (job,) = (job for job in jobs if job.name == row["configuration"])
         assert row["score"] == f"{job.metrics['final/f1']:.4f}"
-        wrong = 1 - job.metrics["final/accuracy"]
-        by_label = table(page, "label")
-        assert {of["label"] for of in by_label} == {"yes", "<b>no"}
-        if row["in the set"] == "no":
-            continue
-        shares = [float(of[row["configuration"]]) for of in by_label]  # both labels are as frequent
-        assert sum(shares) / 2 == pytest.approx(wrong, abs=1e-4)
+        if row["in the set"] == "yes":
+            by_label = {of["label"]: of[row["configuration"]] for of in table(page, "label")}
+            assert by_label.keys() == {"yes", HOSTILE}  # which are as frequent as each other
+            wrong = sum(map(float, by_label.values())) / 2
+            assert wrong == pytest.approx(1 - job.metrics["final/accuracy"], abs=1e-4)
     assert {row["key"]: row["value"] for row in table(page, "key")}["train.max_steps"] == "4"
     failed = table(page, "job")
     assert [row["job"] for row in failed] == ["lr=1e30"]
     assert all("train/loss is nan" in row["why"] for row in failed)
-    assert table(page, "input")[0]["input"].startswith(HOSTILE)
     logged = logged_run(jobs[0].run_id)
     assert {row["what"]: row["value"] for row in table(page, "what")} == logged.environment()
     digests = {(row["split"], row["digest"]) for row in table(page, "split")}
