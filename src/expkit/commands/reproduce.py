@@ -128,8 +128,12 @@ def _show(
 ) -> bool:
     """Print each metric of both runs, and return whether all of them agree."""
     from expkit.terminal.display import say, table, tell
+    from expkit.tracking.logged import rescored
 
     then, now = logged.scores(), again.scores()
+    # A metric that was added later has no score of the baseline.
+    added = tuple(rescored(logged.run))
+    now = {k: v for k, v in now.items() if k in then or not k.endswith(added)} if added else now
     rows, differing = [], []
     for name in dict.fromkeys([*then, *now]):
         old, new = then.get(name), now.get(name)

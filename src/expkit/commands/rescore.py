@@ -8,6 +8,7 @@ import argparse
 import gc
 import json
 import math
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -29,7 +30,7 @@ EXAMPLE = "kappa=expkit.metrics.scikit.Scikit function=sklearn.metrics.cohen_kap
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    about = "ids of runs, and of sweeps for all of their finished jobs, or their first characters"
+    about = "ids of runs, and of sweeps for all of their finished jobs, or their first characters; before --metric"
     parser.add_argument("ids", nargs="+", metavar="ID", help=about)
     about = f"name, class and settings of a metric, such as {EXAMPLE}; once for each metric"
     parser.add_argument("--metric", nargs="+", action="append", required=True, help=about)
@@ -58,8 +59,10 @@ def _settings(given: Sequence[Sequence[str]], trusted: Sequence[str]) -> dict[st
     overrides = ["~task.metrics", "objective=eval/loss", "model=tiny_bert"]
     for first, *settings in given:
         name, _, target = first.partition("=")
-        if not target or "." in name:
-            raise ConfigError(f"--metric {first}: expected NAME=CLASS KEY=VALUE, as in {EXAMPLE}")
+        if not target or not re.fullmatch(r"\w[\w-]*", name):
+            raise ConfigError(
+                f"--metric {first}: expected NAME=CLASS KEY=VALUE, as in {EXAMPLE}; a name holds letters, digits, _ and -"
+            )
         added = (f"_target_={target}", *settings)
         overrides += [f"+task.metrics.{name}.{setting}" for setting in added]
     metrics = plain(composed([*overrides, f"trusted_modules=[{','.join(trusted)}]"]))
@@ -102,9 +105,8 @@ def rescore(
         added[name] = json.dumps({name: {"settings": nodes[name], "sees": sees}})
     now = int(time.time() * 1000)
     made = [Metric(key, value, now, 0) for key, value in scores.items() if key not in logged]
-    run.client.log_batch(run.id, made)
     tags = [RunTag(key_of(f"{RESCORED}{name}"), text) for name, text in added.items()]
-    run.client.log_batch(run.id, tags=tags)
+    run.client.log_batch(run.id, made, tags=tags)  # MLflow writes tags after metrics
     return scores
 
 

@@ -200,7 +200,8 @@ def p_values(losses: Losses) -> Array:
     Hansen, Lunde and Nason (2011), The Model Confidence Set, https://doi.org/10.3982/ECTA5771, with the statistic T_R:
     while several configurations are left, T is the largest t of a difference between two of them, and the worse one of
     these two leaves. Its p-value is the share of the draws in which the largest |t| between those that were left is T or
-    more; it is at least that of those who left before.
+    more, counting the real one among the draws (Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585), so that
+    a few draws prove nothing. It is at least that of those who left before.
     """
     count = len(losses.means)
     t = np.stack([differences(losses, i, range(count)).t for i in range(count)])
@@ -214,7 +215,7 @@ def p_values(losses: Losses) -> Array:
     for i in reversed(leaving):
         pairs = differences(losses, i, left)
         largest = np.maximum(largest, np.abs(pairs.drawn).max(axis=0))
-        found[i] = (largest >= pairs.t.max()).mean()
+        found[i] = (1 + (largest >= pairs.t.max()).sum()) / (1 + len(largest))
         left.append(i)
     found[leaving] = np.maximum.accumulate(found[leaving])
     return found
@@ -241,7 +242,7 @@ def needed(pair: Differences, by_runs: float, z: float) -> tuple[float, float]:
     A factor is infinite where the other source of error alone is too large. The variance of the difference is
     A / n + (V + I) / S for S seeds and n examples, where I, the part of single examples in `by_runs`, is over n too.
     """
-    allowed = float(pair.real[0] / z) ** 2
+    allowed = float(pair.real[0] / z) ** 2 if z else 0.0
     examples, seeds = float(pair.by_examples[0]), float(pair.by_seeds[0])
     single = min(by_runs, seeds)
     factors = []
@@ -270,4 +271,5 @@ def without_optimism(runs: Sequence[Scored], rng: np.random.Generator) -> float:
         picked_by.append(own if seeds == 1 else (run.drawn.sum(axis=0) - own) / (seeds - 1))
         scored_by.append(run.left_out[held_out, draws])
     picked = np.argmin(picked_by, axis=0)
-    return float(np.nanmean(np.stack(scored_by)[picked, draws]))
+    scores = np.stack(scored_by)[picked, draws]
+    return float(scores[np.isfinite(scores)].mean()) if np.isfinite(scores).any() else float("nan")

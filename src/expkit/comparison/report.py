@@ -174,7 +174,8 @@ def _score(group: Group, metric: str, decimals: int) -> str:
     if mean is None:
         return ""
     spread = "" if deviation is None else f" ± {deviation:.{decimals}f}"
-    return f"{mean:.{decimals}f}{spread}"
+    count = len(group.values(metric))
+    return f"{mean:.{decimals}f}{spread}" + (f" of {count}" if count < len(group.jobs) else "")
 
 
 def _legend(groups: Sequence[Group], shown: Grid) -> str:

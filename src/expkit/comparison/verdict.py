@@ -27,6 +27,7 @@ LEVEL = 0.95
 RESAMPLES = 1000
 SLOW_RESAMPLES = 200  # for a metric that is computed anew for each draw
 MOST_NAMED = 5  # configurations, in a sentence
+FEWEST = 10  # examples
 FAR = 20  # times as many seeds or examples as now: nobody will get them
 
 
@@ -126,14 +127,17 @@ class Verdict:
         ]
         if not ways:
             return f"{told}; nothing within reach would tell the first two"
-        return f"{told}; about {', or '.join(ways)}, would tell the first two"
+        comma = "," * (len(ways) - 1)
+        return f"{told}; about {', or '.join(ways)}{comma} would tell the first two"
 
     def _about_seeds(self) -> list[str]:
         single = [standing.name for standing in self.standings if standing.seeds == 1]
         if len(single) == len(self.standings):
             return ["with one seed each, the variation between seeds is unknown, and not in this"]
         if single:
-            return [f"{len(single)} have one seed, for which the variation of the others stands"]
+            return [
+                f"{len(single)} of {len(self.standings)} with one seed only, for which the variation of the others stands"
+            ]
         return []
 
     def difference(self, other: Standing) -> str:
@@ -162,8 +166,11 @@ def verdict(
         level: how sure it has to be that the best configuration is among the survivors.
 
     Raises:
-        NoVerdict: no configuration has a score.
+        NoVerdict: no configuration has a score, or there are fewer than ten examples.
     """
+    examples = len(candidates[0].runs[0])
+    if examples < FEWEST:
+        raise NoVerdict(f"{examples} examples are too few; it takes {FEWEST}")
     if any(isinstance(run, Recomputed) for each in candidates for run in each.runs):
         resamples = min(resamples, SLOW_RESAMPLES)
     sign, rng = SIGNS[direction], np.random.default_rng(seed)
@@ -187,7 +194,6 @@ def verdict(
         nothing = math.nan, math.nan, math.nan, 0.0, False
         standings.append(Standing(each.name, math.nan, len(each.runs), *nothing))
     corrected = sign * without_optimism(runs, rng)
-    examples = len(candidates[0].runs[0])
     more = _more(losses, alike, len(runs[order[0]].real), examples, level)
     return Verdict(score, direction, examples, level, standings, corrected, more)
 
@@ -206,7 +212,10 @@ def _scored(
     drawn, left_out = [], []
     for weights in draws(examples, resamples, np.random.default_rng(seed)):
         drawn.append(scores(weights))
-        left_out.append(scores((weights == 0).astype(float)))
+        rest = (weights == 0).astype(float)
+        left_out.append(
+            np.where(rest.any(axis=1), scores(rest), np.nan)
+        )  # of a draw of all, nothing is left
     real = scores(np.ones((1, examples)))[:, 0]
     ends = np.cumsum([len(each.runs) for each in candidates])[:-1]
     parts = (np.split(part, ends) for part in (real, np.hstack(drawn), np.hstack(left_out)))

@@ -196,8 +196,9 @@ class Task(ABC):
         """Let metrics that do not fit every kind of label try those of the training split. Raises UserError."""
         for metric in getattr(self.metrics, "made", self.metrics).values():
             if hasattr(metric, "require_fit"):
+                labels = encoded["labels"][:] if "labels" in encoded.column_names else [0]
                 further = taken_by(metric.require_fit, self.metric_arguments())
-                metric.require_fit(encoded["labels"][:], **further)
+                metric.require_fit(labels, **further)
 
     def compute(
         self, predictions: Sequence[Any], references: Sequence[Any] | None, needs: str = LABELS

@@ -116,7 +116,7 @@ def _job(run: MlflowRun, name: str = "", chosen: Mapping[str, str] | None = None
 
 def jobs_of_rows(client: MlflowClient, rows: Sequence[Row]) -> list[ComparedRun]:
     """Return the runs of a sweep that is about to end."""
-    found = [row for row in rows if row.run_id]
+    found = {row.run_id: row for row in rows if row.run_id}.values()  # trials may share a run
     return [_job(client.get_run(row.run_id), row.name, row.differing) for row in found]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from mlflow import MlflowClient
 
 from expkit.comparison.folds import complete, pooled
-from expkit.comparison.groups import Group, best_of
+from expkit.comparison.groups import DIGEST, Group, best_of
 from expkit.comparison.paired import DifferentExamples, require_same, statistics_of
 from expkit.comparison.verdict import (
     LEVEL,
@@ -22,7 +22,7 @@ from expkit.comparison.verdict import (
 from expkit.config.components import Metrics
 from expkit.metrics.names import key_of
 from expkit.metrics.outcomes import Outcomes
-from expkit.metrics.result import CURVE, FINAL, VALIDATION
+from expkit.metrics.result import CURVE, FINAL, VALIDATION, set_of
 from expkit.terminal.errors import reason
 from expkit.tracking.logged import LoggedRun, logged_run
 from expkit.tracking.store import connect
@@ -59,7 +59,7 @@ def words_of(judged: Sequence[Judged]) -> list[str]:
     for each in judged:
         task, objective, _ = each.contest
         of = f"{task.rpartition('.')[2]}, {objective}: " if len(judged) > 1 else ""
-        none = [f"no verdict on {objective}: {each.reason}"]
+        none = [f"no verdict{'' if of else f' on {objective}'}: {each.reason}"]
         lines += [of + line for line in (each.verdict.sentences() if each.verdict else none)]
     return lines
 
@@ -67,20 +67,23 @@ def words_of(judged: Sequence[Judged]) -> list[str]:
 def verdicts_of(
     groups: Sequence[Group], trusted: frozenset[str], client: MlflowClient | None = None, **how: Any
 ) -> list[Judged]:
-    """Judge each contest in which several groups compete.
+    """Judge each contest in which several groups compete on the same data.
 
     Args:
         trusted: packages from which the metrics may come.
         how: `resamples`, `seed` and `level`, see `judged`.
     """
-    contests: dict[tuple[str, str, str], dict[str, Group]] = {}
+    contests: dict[tuple[tuple[str, str, str], str], dict[str, Group]] = {}
     for group in groups:
-        named = contests.setdefault(group.contest, {})
+        job = group.jobs[0]
+        data = f"data.{set_of(job.params.get('objective', ''))}{DIGEST}"
+        of_data = "" if job.fold else job.params.get(data, "")  # each fold has other data
+        named = contests.setdefault((group.contest, of_data), {})
         # A configuration that was run twice with one seed makes two groups.
         name = group.name if group.name not in named else f"{group.name} {group.jobs[0].run_id[:8]}"
         named[name] = group
     found = []
-    for contest, named in contests.items():
+    for (contest, _), named in contests.items():
         if len(named) < 2:
             continue
         try:
