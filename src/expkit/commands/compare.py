@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
-    from expkit.tracking.verdicts import verdicts_of, words_of
+    from expkit.tracking.verdicts import rivals_of, verdicts_of, words_of
 
     if options.plot:
         plot.require_picture(options.plot)
@@ -64,9 +64,11 @@ def run(options: argparse.Namespace) -> bool:
     groups = grouped(jobs)
     metrics = metrics_to_show(groups, options.metrics, group) if groups else []
     how = {"resamples": options.resamples, "seed": options.seed}
-    judged = verdicts_of(groups, frozenset(options.trust), **how)
+    rivals, level, words = rivals_of(groups, selection.sweeps)
+    judged = verdicts_of(rivals, frozenset(options.trust), level=level, **how)
     best = [group for each in judged for group in each.surviving()]
-    lines = words_of(judged)
+    best = best or ([*rivals] if words else [])
+    lines = [*words, *words_of(judged)]
     report.show(selection.title, groups, jobs, metrics, best, lines)
     for title, (columns, rows) in selection.glue.items():
         glue.show(title, columns, rows)

@@ -41,14 +41,16 @@ def run(options: argparse.Namespace) -> bool:
     parts = parts_of(selection, frozenset(options.trust))
     pages = Environment(loader=PackageLoader("expkit", "commands"), autoescape=select_autoescape())
     pages.filters["markdown"] = _text
-    for file in (options.out / name for name in ("index.html", "tables.md")):
+    files = [options.out / name for name in ("index.html", "tables.md")]
+    for file in files:
+        if file.is_file() and not file.read_bytes().startswith(MARK.encode()):
+            raise UserError(f"{file}: is no report's; move it, or use another --out")
+    for file in files:
         made = pages.get_template(file.name).render(title=selection.title, parts=parts)
         try:
             options.out.mkdir(parents=True, exist_ok=True)
-            if file.exists() and not file.read_bytes().startswith(MARK.encode()):
-                raise UserError(f"{file}: is no report's; move it, or use another --out")
             file.write_text(f"{MARK}\n{made}", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{file}: {error.strerror}") from error
+            raise UserError(f"--out {options.out}: {error.strerror}; expected a folder") from error
         say(f"written  {file}")
     return True

@@ -101,7 +101,7 @@ def _disagreements(runs: Runs, kind: Kind) -> Table:
         measure = f"standard deviation of {'the answers' if kind is NUMBERS else kind.score}"
         spreads = np.std([[kind.of(*e[1:]) for e in of] for of in examples], axis=1)
     rows = []
-    for i in [i for i in np.argsort(-spreads, kind="stable")[:20] if spreads[i] > 0]:
+    for i in [i for i in np.argsort(-spreads, kind="stable")[:20] if spreads[i] > 1e-9]:
         said = [Counter(_shown(run[i][2]) for run in of).most_common() for of in runs.values()]
         cells = ["; ".join(f"{t} ({n} ×)" if n > 1 else t for t, n in of) for of in said]
         rows.append([*map(_shown, examples[i][0][:2]), *cells, number(float(spreads[i]))])

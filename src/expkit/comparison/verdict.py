@@ -35,6 +35,10 @@ class NoVerdict(UserError):
     """The configurations cannot be judged."""
 
 
+class Undefined(NoVerdict):
+    """The score is not defined for enough configurations."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A configuration: what scores its runs, one for each of its seeds, all on the same examples."""
@@ -178,7 +182,7 @@ def verdict(
     defined = [c for c, found in enumerate(scored) if _is_defined(found)]
     runs = _in_common([scored[c] for c in defined]) if defined else []
     if not runs or not runs[0].drawn.size:
-        raise NoVerdict(f"{score} is not defined for enough of the configurations and draws")
+        raise Undefined(f"{score} is not defined for enough of the configurations and draws")
     losses = losses_of(runs, rng)
     p = p_values(losses)
     order = sorted(range(len(runs)), key=lambda c: (losses.means[c], -p[c]))

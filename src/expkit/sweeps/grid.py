@@ -51,7 +51,7 @@ def sweep(
     config = jobs[0].config
     begin(config)
     jobs = chained(jobs)
-    command = as_typed(master.hydra.overrides.task)
+    command = typed(master)
     name = f"sweep: {', '.join(jobs[0].differing) or jobs[0].name}"
     with open_sweep(config, fingerprint_of(jobs), name, command) as opened:
         say(f"{name} ({opened.id}): {len(jobs)} jobs")
@@ -73,6 +73,12 @@ def sweep(
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
+
+
+def typed(master: DictConfig) -> list[str]:
+    """Return the overrides that were typed, those of launcher and sweeper first."""
+    of_hydra = [o for o in master.hydra.overrides.hydra if o != "hydra.mode=MULTIRUN"]
+    return [*of_hydra, *as_typed(master.hydra.overrides.task)]
 
 
 def begin(config: Mapping[str, Any]) -> None:

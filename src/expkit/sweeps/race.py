@@ -4,6 +4,7 @@ F-Race (Birattari and others 2002) drops what a test of ranks finds worse, and t
 confidence set of `comparison/verdict.py`.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
@@ -14,14 +15,14 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from expkit.comparison.verdict import Verdict
-from expkit.config.direction import owner_of
-from expkit.config.texts import as_typed
+from expkit.comparison.verdict import Undefined, Verdict
+from expkit.config.direction import known_scores, owner_of
 from expkit.config.trust import typed_value
-from expkit.sweeps.grid import begin, check_options, hand_over, run_jobs, sum_up, threads
+from expkit.sweeps.grid import begin, check_options, hand_over, run_jobs, sum_up, threads, typed
 from expkit.sweeps.plan import PlannedJob, compose, fingerprint_of, named, plan
 from expkit.terminal.display import number, say, table
 from expkit.terminal.errors import ConfigError, UserError
+from expkit.tracking.past import RACE
 from expkit.tracking.sweep import SweepRun, open_sweep
 
 ERROR = 0.05  # the chance that a race drops what is no worse than the best, all looks together
@@ -54,11 +55,17 @@ def decide(
         runs = {name: made for name, made in runs.items() if made}
         if len(runs) < 2:
             break
-        found = judge(runs, surety)
+        try:
+            found = judge(runs, surety)
+        except Undefined:
+            if k > 0:
+                raise
+            continue  # nothing is dropped yet
         for s in found.standings if k > 0 else ():
             if not s.survives:
                 del runs[s.name]
                 why = f"{found.standings[0].name} is better: {found.difference(s)}, p {s.p:.3f}"
+                why = "the score of a seed is not defined" if math.isnan(s.score) else why
                 dropped[s.name] = f"dropped after {k + 1} seeds: {why}"
         equal = margin and all(max(-s.low, s.high) <= margin for s in found.survivors)
         if k > 0 and (len(runs) == 1 or equal):
@@ -98,7 +105,7 @@ def race(
     rivals = planned(context.config_loader, master, combinations, max_seeds)
     jobs = [job for of_one in rivals.values() for job in of_one]
     begin(jobs[0].config)
-    name, command = f"race: {', '.join(jobs[0].differing)}", as_typed(master.hydra.overrides.task)
+    name, command = f"race: {', '.join(jobs[0].differing)}", typed(master)
     identity = fingerprint_of(jobs, [f"race, margin {margin}"])
     with open_sweep(jobs[0].config, identity, name, command) as opened:
         say(f"{name} ({opened.id}): {len(rivals)} configurations, at most {len(jobs)} jobs")
@@ -149,11 +156,10 @@ def _hold(
     table(opened.name, columns, shown)
     opened.log_cells("race.json", columns, cells)
     left = [row for row in rows if _name(row.differing) not in dropped]
+    runs = [row.run_id for row in left if row.run_id]
+    opened.tag(RACE, json.dumps({"left": runs, "level": surety}))
     names = [name for name in rivals if name not in dropped]
-    words = [
-        f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left of {len(rivals)}; "
-        "sweep/race.json says when and why the others were dropped"
-    ]
+    words = [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} left of {len(rivals)}"]
     sum_up(opened, rows, started, left, words, level=surety)
     if unfinished := sum(row.state != "FINISHED" for row in rows):
         raise UserError(f"{unfinished} of {len(rows)} jobs have not finished")
@@ -190,7 +196,10 @@ def planned(
         < 2,
         "tasks or objectives differ, and their scores cannot be compared": len(contests) > 1,
         "data.folds: its jobs are single runs": any(c["data"].get("folds") for c in configs),
-        f"objective: {score} is no score of task.metrics": not owner_of(configs[0]["task"], score),
+        f"objective={configs[0]['objective']}: is no score of task.metrics, such as "
+        f"{', '.join(name for name, _ in known_scores(configs[0]['task']))}": not owner_of(
+            configs[0]["task"], score
+        ),
     }
     if problems := [f"hydra/sweeper=race: {why}" for why, is_so in wrong.items() if is_so]:
         raise ConfigError(problems)

@@ -27,7 +27,7 @@ from expkit.tracking.jobs import Selection
 from expkit.tracking.logged import ENVIRONMENT, artifact_of
 from expkit.tracking.past import DATA_CONTEXT, OVERRIDES, tag_of
 from expkit.tracking.store import connect
-from expkit.tracking.verdicts import Judged, runs_of, verdicts_of, words_of
+from expkit.tracking.verdicts import Judged, rivals_of, runs_of, verdicts_of, words_of
 
 MOST_SHOWN = 12  # configurations beside each other
 # Title, sentences, pictures as SVG, tables and commands of a section.
@@ -41,12 +41,17 @@ def parts_of(selection: Selection, trusted: frozenset[str]) -> list[Part]:
     if not groups:
         raise UserError(f"{selection.title}: no job has finished, so there is nothing to report")
     runs = {job.run_id: client.get_run(job.run_id) for job in selection.jobs if job.run_id}
-    judged = verdicts_of(groups, trusted, client)
-    best = [group for each in judged for group in each.surviving()]
-    parts = [_setting(selection, groups, best), _data(groups, runs), _verdict(groups, judged)]
-    known = {each.contest: each.groups for each in judged}
-    contests = {group.contest: known.get(group.contest, {group.name: group}) for group in groups}
-    for (task, score, _), named in contests.items():
+    rivals, level, said = rivals_of(groups, selection.sweeps)
+    judged = verdicts_of(rivals, trusted, client, level=level)
+    best = [group for each in judged for group in each.surviving()] or ([*rivals] if said else [])
+    said = [*said, *words_of(judged)]
+    parts = [_setting(selection, groups, best), _data(groups, runs)]
+    parts.append(_verdict(groups, judged, said))
+    contests = [(each.contest, each.groups) for each in judged]
+    judged_too = {contest for contest, _ in contests}
+    alone = dict.fromkeys(g.contest for g in rivals if g.contest not in judged_too)
+    contests += [(of, {g.name: g for g in rivals if g.contest == of}) for of in alone]
+    for (task, score, _), named in contests:
         title = f" of {task}, {score}" if len(contests) > 1 else ""
         objective = next(iter(named.values())).jobs[0].params["objective"]
         chosen = [(name, group) for name, group in named.items() if group in best] or named.items()
@@ -76,7 +81,7 @@ def _setting(selection: Selection, groups: Sequence[Group], best: Sequence[Group
     shown: list[Table] = [
         (caption, len(groups[0].differing) or 1, [*made.columns], [[*row] for row in made.rows]),
         ("Jobs that have not finished", 3, ["job", "state", "why"], failed),
-        ("Settings that all runs share", 2, ["key", "value"], shared),
+        ("Settings that all finished runs share", 2, ["key", "value"], shared),
     ]
     return "What was run", [words], [], shown, [command]
 
@@ -94,7 +99,7 @@ def _data(groups: Sequence[Group], runs: Runs) -> Part:
     return "Data", words, [], [("Splits", 4, columns, [[*row] for row in rows])], []
 
 
-def _verdict(groups: Sequence[Group], judged: Sequence[Judged]) -> Part:
+def _verdict(groups: Sequence[Group], judged: Sequence[Judged], words: Sequence[str]) -> Part:
     standings = {run: of for each in judged for run, of in each.standings().items()}
     rows = []
     for s in standings.values():
@@ -102,7 +107,7 @@ def _verdict(groups: Sequence[Group], judged: Sequence[Judged]) -> Part:
         scores = [f"{s.seeds}", number(s.score), signed(s.difference), interval, f"{s.p:.3f}"]
         rows.append([s.name, "yes" if s.survives else "no", *scores])
     columns = ["configuration", "in the set", "seeds", "score", "best − score", "95 %", "p"]
-    words = words_of(judged) or ["Nothing competes."]
+    words = words or ["Nothing competes."]
     has_values = any(group.values(group.objective) for group in groups)
     pictures = [_svg(partial(plot.draw, groups, standings))] if has_values else []
     caption = "Standings; those in the set cannot be told from the best"

@@ -11,6 +11,7 @@ FINGERPRINT = "mlflow.expkit.fingerprint"
 CHAIN = "mlflow.expkit.chain"  # on a job, the same for those that differ only in their length
 CONTINUES = "expkit.continues"  # on a run, the id of the shorter run from whose state it began
 FOLDER = "mlflow.expkit.folder"  # the working directory within the project, for relative paths
+RACE = "mlflow.expkit.race"  # on the parent run of a race, as JSON: what is left, and the level of the last look
 SWEEP = "expkit.sweep"  # on a job, the id of its parent run
 OVERRIDES = "mlflow.expkit.overrides"  # what the user typed
 TRIAL = "mlflow.expkit.trial"  # on a job of a search, the number of its trial

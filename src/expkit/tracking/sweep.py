@@ -312,7 +312,8 @@ def open_sweep(
         client.update_run(run_id, status="RUNNING")
     else:
         run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        for key, value in params_of_command(shown).items():
+        of_jobs = [override for override in shown if not override.lstrip("+~").startswith("hydra")]
+        for key, value in params_of_command(of_jobs).items():
             client.log_param(run_id, key, value)
     lock = lock_of(run_folder(run_id))
     with suppress(Timeout):  # another process may run the same sweep

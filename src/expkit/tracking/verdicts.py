@@ -1,11 +1,13 @@
 """Judge configurations by what their runs have logged."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from expkit.comparison.folds import complete, pooled
 from expkit.comparison.groups import DIGEST, Group, best_of
@@ -25,6 +27,7 @@ from expkit.metrics.outcomes import Outcomes
 from expkit.metrics.result import CURVE, FINAL, VALIDATION, set_of
 from expkit.terminal.errors import reason
 from expkit.tracking.logged import LoggedRun, logged_run
+from expkit.tracking.past import RACE
 from expkit.tracking.store import connect
 
 # For each seed of a configuration, the id of its run, or the ids of the runs of all folds.
@@ -51,6 +54,23 @@ class Judged:
         if self.verdict is None:
             return best_of(list(self.groups.values()))
         return [self.groups[standing.name] for standing in self.verdict.survivors]
+
+
+def rivals_of(
+    groups: Sequence[Group], sweeps: Sequence[Run]
+) -> tuple[Sequence[Group], float, list[str]]:
+    """Return what a race has left of the groups, the level at which to judge it, and words on that.
+
+    Args:
+        sweeps: the parent runs of the groups; of anything but a single race, all groups are left.
+    """
+    tag = sweeps[0].data.tags.get(RACE) if len(sweeps) == 1 else None
+    if tag is None:
+        return groups, LEVEL, []
+    race = json.loads(tag)
+    left = [group for group in groups if any(job.run_id in race["left"] for job in group.jobs)]
+    names = ", ".join(group.name for group in left)
+    return left, race["level"], [f"the race has left {names} of {len(groups)}; see sweep/race.json"]
 
 
 def words_of(judged: Sequence[Judged]) -> list[str]:

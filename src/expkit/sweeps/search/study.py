@@ -18,7 +18,6 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from expkit.config.project import is_file_name
-from expkit.config.texts import as_typed
 from expkit.processes.context import JobContext
 from expkit.sweeps.grid import (
     begin,
@@ -27,6 +26,7 @@ from expkit.sweeps.grid import (
     launched,
     sum_up,
     threads,
+    typed,
 )
 from expkit.sweeps.plan import PlannedJob, fingerprint_of, plan
 from expkit.sweeps.search.space import as_overrides, probes, search_space, shown
@@ -69,7 +69,7 @@ def search(
     begin(config)
     ranges = [f"{key} {distribution_to_json(space[key])}" for key in sorted(space)]
     identity = fingerprint_of(tried[:1], ranges)
-    command = as_typed(master.hydra.overrides.task)
+    command = typed(master)
     with open_sweep(config, identity, f"search: {', '.join(space)}", command) as opened:
         n_jobs = options.pop("n_jobs")
         settings = Settings(**{**options, "study_name": options["study_name"] or opened.id})
