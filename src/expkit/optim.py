@@ -1,5 +1,6 @@
 """Parameter groups, and schedules as functions of an optimizer and the number of steps."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from itertools import islice, takewhile
 from math import cos, pi, sqrt
@@ -13,7 +14,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from expkit.config.components import make
 from expkit.config.constraints import at_least
-from expkit.config.fingerprint import digest_of_values
 
 Share = Annotated[float, at_least(0, below=1)]
 Warmup = Annotated[int, at_least(0)] | None  # steps; None: the share `warmup_ratio` of all steps
@@ -103,7 +103,10 @@ def settings_by_step(cfg: DictConfig, total_steps: int) -> Iterator[list[dict[st
 
 def digest_of_settings(cfg: DictConfig, total_steps: int, steps: int) -> str:
     """The digest of what a schedule gives an optimizer before each of the first `steps`, and after them."""
-    return digest_of_values({"": repr(list(islice(settings_by_step(cfg, total_steps), steps + 1)))})
+    made = hashlib.sha256()
+    for settings in islice(settings_by_step(cfg, total_steps), steps + 1):
+        made.update(repr(settings).encode())
+    return made.hexdigest()
 
 
 def common_steps(cfg: DictConfig, total_steps: int, longer: int) -> int:

@@ -11,17 +11,19 @@ from expkit.sweeps.plan import PlannedJob
 from expkit.tracking.note import Row
 from expkit.tracking.sweep import SweepRun
 
-STEPS_IN_EPOCH = 1000  # taken for granted before any data are read; a job counts its own
+STEPS_IN_EPOCH = 100  # taken for granted before any data are read; a job counts its own
 
 
 def chained(jobs: Sequence[PlannedJob]) -> list[PlannedJob]:
     """Tell each job after which other one to run, and let that one keep its state for it."""
     keys = {j.fingerprint: digest_of_values(without_length(identity_of(j.config))) for j in jobs}
+    known: dict[tuple[str, int, int], int] = {}
     ordered = sorted(jobs, key=lambda job: (keys[job.fingerprint], _steps(job)))
     after = {
         longer.fingerprint: shorter.fingerprint
         for shorter, longer in pairwise(ordered)
-        if keys[shorter.fingerprint] == keys[longer.fingerprint] and _is_worth_it(shorter, longer)
+        if keys[shorter.fingerprint] == keys[longer.fingerprint]
+        and _is_worth_it(shorter, longer, known)
     }
     keeps = dict.fromkeys(after.values(), ("++checkpoint.keep_final=true",))
     return [
@@ -53,9 +55,16 @@ def _steps(job: PlannedJob) -> int:
     return int(train["max_steps"] or train["epochs"] * STEPS_IN_EPOCH)
 
 
-def _is_worth_it(shorter: PlannedJob, longer: PlannedJob) -> bool:
+def _is_worth_it(
+    shorter: PlannedJob, longer: PlannedJob, known: dict[tuple[str, int, int], int]
+) -> bool:
     """Whether at least half of the shorter job is also the beginning of the longer one."""
     from expkit.optim import common_steps  # imports torch, which most sweeps do without
 
     few, many = _steps(shorter), _steps(longer)
-    return few < many and 2 * common_steps(OmegaConf.create(longer.config), few, many) >= few
+    if few == many:
+        return False
+    key = digest_of_values({k: longer.config[k] for k in ("optimizer", "scheduler")}), few, many
+    if key not in known:  # other seeds have the same schedule
+        known[key] = common_steps(OmegaConf.create(longer.config), few, many)
+    return 2 * known[key] >= few

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run as MlflowRun
 from omegaconf import OmegaConf
 
-from expkit.config.fingerprint import differences, digest_of_values, without_length
+from expkit.config.fingerprint import differences, digest_of_values, sources, without_length
 from expkit.config.project import COMMON, run_folder
 from expkit.optim import digest_of_settings
 from expkit.processes.context import job_context
@@ -67,19 +67,22 @@ def parent_of(
 
 def _parent(run: MlflowRun, identity: Mapping[str, Any]) -> Parent:
     folder, its_name = run_folder(run.info.run_id), f"run {run.info.run_id} has finished"
+    if not (folder / IDENTITY).is_file():
+        raise UserError(f"{its_name}, and its folder {folder} is not here")
+    then = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    if identity["precision"] == "auto":
+        identity = {**identity, "precision": then["precision"]}
+    if digest_of_values(identity) == digest_of_values(then):
+        raise UserError(f"{its_name}: nothing is left to do; resume=auto skips what has finished")
+    if changed := differences(_apart_from_end(then), _apart_from_end(identity)):
+        raise ConfigError(
+            [f"{its_name}; a longer run may change length and schedule only", *changed]
+        )
     if (state := newest_in(folder / COMMON)) is None:
         raise UserError(
             f"{its_name} and has no undamaged state for a longer run: {WHAT_IT_TAKES}; a new run can start from its "
             f"weights, with a new optimizer and schedule: give model=checkpoint model.path={folder / 'model'}"
             " in place of all other options of model"
-        )
-    then = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    if identity["precision"] == "auto":
-        identity = {**identity, "precision": then["precision"]}
-    old, new = ({**without_length(side), "scheduler": {}} for side in (then, identity))
-    if changed := differences(old, new):
-        raise ConfigError(
-            [f"{its_name}; a longer run may change length and schedule only", *changed]
         )
     total, in_epoch = state.memory["steps"]
     steps = identity["train"]["max_steps"] or identity["train"]["epochs"] * in_epoch
@@ -90,8 +93,16 @@ def _parent(run: MlflowRun, identity: Mapping[str, Any]) -> Parent:
         )
     components = OmegaConf.create({key: identity[key] for key in ("optimizer", "scheduler")})
     if digest_of_settings(components, steps, state.done) != state.memory["settings"]:
+        other = "; ".join(differences(then["scheduler"], identity["scheduler"], "scheduler"))
         raise UserError(
             f"{its_name} and kept its state after {state.done} steps; with this schedule of {steps} steps, the "
-            f"learning rates up to there are others: {WHAT_IT_TAKES}"
+            f"learning rates up to there are others{f' ({other})' if other else ''}: {WHAT_IT_TAKES}"
         )
     return Parent(run.info.run_id, state, identity)
+
+
+def _apart_from_end(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what has to be the same in a longer run: all but length and schedule."""
+    others = {key: value for key, value in identity.items() if key not in ("scheduler", "source")}
+    source = {k: v for k, v in identity["source"].items() if k in sources(others)}
+    return {**without_length(identity), "scheduler": {}, "source": source}

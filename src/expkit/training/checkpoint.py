@@ -135,9 +135,9 @@ def damage(folder: Path) -> str | None:
     return None
 
 
-def exists(run_folder: Path) -> bool:
+def exists(run_folder: Path, name: str = FOLDER) -> bool:
     """Whether a run has checkpoints, damaged ones included."""
-    return bool(_all(run_folder / FOLDER))
+    return bool(_all(run_folder / name))
 
 
 def remove(run_folder: Path) -> None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from expkit.config.direction import direction_of
 from expkit.config.fingerprint import differences
+from expkit.config.project import COMMON
 from expkit.config.resolved import plain
 from expkit.metrics.result import VALIDATION, set_of
 from expkit.optim import common_steps, digest_of_settings
@@ -52,6 +53,12 @@ def train(
     with Progress(len(training.steps)) as progress, stops_after_step() as must_stop:
         monitor = _monitor(cfg, prepared, tracked, progress, must_stop, is_promising, common)
         start = _restored(prepared, monitor, state, tracked.folder)
+        if (
+            start and start == common
+        ):  # what was taken over is also what a still longer run begins with
+            _keep_common(cfg, prepared, tracked, monitor)
+        elif start > common > 0 and not checkpoint.exists(tracked.folder, COMMON):
+            say(f"nothing is kept for a longer run, as step {common} is over")
         try:
             if not state and cfg.train.eval_on_start:
                 monitor.on_start()
@@ -154,7 +161,11 @@ def _restored(
         return 0
     digests = prepared.splits.digests()
     if changed := differences(state.memory.get("data", digests), digests):
-        raise UserError(f"the data of the first {state.done} steps have changed: {changed}")
+        checkpoint.remove(folder)  # or resume=auto would come back here
+        raise UserError(
+            f"the data have changed since the first {state.done} steps: {'; '.join(changed)}; a run without resume=ID "
+            "trains on them from the start"
+        )
     checkpoint.restore(prepared.training, state)
     checkpoint.restore_best(state, folder)
     monitor.recall(state.done, state.memory["monitor"])
