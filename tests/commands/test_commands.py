@@ -44,7 +44,17 @@ def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None
         [Path(sys.executable).with_name("expkit"), "--help"], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    known = {"compare", "evaluate", "inspect", "predict", "reproduce", "rescore", "report", "sync", "ui"}
+    known = {
+        "compare",
+        "evaluate",
+        "inspect",
+        "predict",
+        "reproduce",
+        "rescore",
+        "report",
+        "sync",
+        "ui",
+    }
     assert set(summaries()) == known
     for name, summary in summaries().items():
         assert f"  {name:<11}{summary}\n" in done.stdout

@@ -79,7 +79,7 @@ def test_one_seed_says_that_seeds_are_unknown() -> None:
     one = verdict([candidate("a", 0.8), candidate("b", 0.7)], "accuracy", "maximize")
     assert "with one seed each, the variation between seeds is unknown" in one.sentences()[1]
     some = verdict([candidate("a", 0.8), candidate("b", 0.7, 0.71)], "accuracy", "maximize")
-    assert "1 have one seed" in some.sentences()[1]
+    assert "1 of 2 with one seed only" in some.sentences()[1]
     one_loser, some_loser = one.standings[1], some.standings[1]
     assert some_loser.high - some_loser.low > one_loser.high - one_loser.low
 

@@ -113,7 +113,8 @@ def test_three_epochs_and_seven_more_are_ten(options: tuple[str, ...], project: 
 def says_what_is_possible(project: Path, *options: str) -> None:
     """Look at the message for everything that a longer run cannot do."""
     assert "12 steps, and now 8 are asked for" in refused(*options, "train.epochs=2")
-    assert "12 steps, and now 12 are" in refused(*options, "train.epochs=3")
+    assert "12 steps, and now 12 are" in refused(*options, "train.max_steps=12")
+    assert "nothing is left to do" in refused(*options, "train.epochs=3")
     changed = refused(*options, "train.epochs=9", "seed=3", "optimizer.lr=0.1").splitlines()
     assert changed[1:] == ["seed: 42 then, 3 now", "optimizer.lr: 0.001 then, 0.1 now"]
     # The new schedule may fall after the state that was kept, but not before it.
@@ -134,8 +135,15 @@ def says_what_is_possible(project: Path, *options: str) -> None:
 def test_data_that_have_changed_are_told(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     three = trained("scheduler=constant", *KEPT)
     longer = ("scheduler=constant", "train.epochs=4", f"resume={three.run_id}")
-    monkeypatch.setattr(Splits, "digests", lambda splits: {"train": "others"})
-    assert re.search("data of the first 12 steps have changed.* 'others' now", refused(*longer))
+    monkeypatch.setattr(
+        Splits,
+        "digests",
+        lambda splits: {"train": "others", "validation": "others", "test": "others"},
+    )
+    assert re.search(
+        "the data have changed since the first 12 steps: .*'others' now; a run without resume",
+        refused(*longer),
+    )
 
 
 def test_a_run_says_at_its_start_that_it_will_keep_nothing(

@@ -66,10 +66,6 @@ class Scikit(LocalMetric):
     def require_fit(self, labels: Sequence[Any], num_labels: int | None = None) -> None:
         """Score labels as if they were predicted; raises a UserError if they are not for this metric."""
         first, by_labels = labels[0], self.needs == LABELS
-        if isinstance(first, int) and num_labels is None:
-            raise UserError(
-                f"task.metrics.{self.score_name}: scores labels or numbers, and this task has neither"
-            )
         true = labels[:1000] if isinstance(first, list) else sorted(set(labels))
         try:
             predicted: Any = true

@@ -194,11 +194,14 @@ class Task(ABC):
 
     def require_fitting_metrics(self, encoded: Dataset) -> None:
         """Let metrics that do not fit every kind of label try those of the training split. Raises UserError."""
-        for metric in getattr(self.metrics, "made", self.metrics).values():
+        for name, metric in getattr(self.metrics, "made", self.metrics).items():
             if hasattr(metric, "require_fit"):
-                labels = encoded["labels"][:] if "labels" in encoded.column_names else [0]
+                if "labels" not in encoded.column_names:
+                    raise UserError(
+                        f"task.metrics.{name}: scores labels or numbers, and {type(self).__name__} has neither"
+                    )
                 further = taken_by(metric.require_fit, self.metric_arguments())
-                metric.require_fit(labels, **further)
+                metric.require_fit(encoded["labels"][:], **further)
 
     def compute(
         self, predictions: Sequence[Any], references: Sequence[Any] | None, needs: str = LABELS
