@@ -154,7 +154,7 @@ def test_an_old_run_is_reproduced_by_its_last_scores_and_its_tags(client: Mlflow
     assert found.environment() == tags
     new = new_run(client, CONFIG, [], 0.6)
     client.log_text(new, '{"version.torch": "2.1"}', "environment.json")
-    made = LoggedRun(client.get_run(new), OmegaConf.create(), client)
+    made = LoggedRun(client.get_run(new), {}, client)
     assert made.scores() == {"final/f1": 0.6, "final/loss": 0.2}
     assert made.environment() == {"version.torch": "2.1"}
 

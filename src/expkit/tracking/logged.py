@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_yaml_loader
-from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config.project import is_file_name
 from expkit.config.targets import targets_in
@@ -30,6 +29,7 @@ from expkit.tracking.store import connect, experiment_ids
 
 # Groups of metrics that say how good the exported model is; those of further sets are named after the sets.
 SCORED = ("final", "test", "baseline")
+ID_LENGTH = 32  # characters of the whole id of a run
 ENVIRONMENT = "environment.json"  # an artifact of the run
 # Earlier versions logged the environment as tags whose names begin so.
 ENVIRONMENT_TAGS = ("version.", "hardware.", "mlflow.source.git.commit", "git.dirty")
@@ -46,8 +46,13 @@ class LoggedRun:
     """A run as MLflow held it when it was found."""
 
     run: MlflowRun
-    config: DictConfig
+    plain: Mapping[str, Any]
     client: MlflowClient
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """Return the configuration; to make one takes longer than to read it."""
+        return OmegaConf.create(dict(self.plain))
 
     @property
     def id(self) -> str:
@@ -79,7 +84,7 @@ class LoggedRun:
 
     def metrics(self) -> dict[str, Any]:
         """Return the settings of the metrics by name, with those that `expkit rescore` has added."""
-        found: Any = OmegaConf.to_container(self.config.task).get("metrics")  # type: ignore[union-attr]
+        found = self.plain["task"].get("metrics")
         return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}
 
     def outcomes(self, name: str) -> list[Outcomes] | None:
@@ -102,8 +107,9 @@ class LoggedRun:
         Others may share the store and may have changed the configuration. `trusted` holds the packages that
         the user named on the command line.
         """
-        node = OmegaConf.select(self.config, key)
-        plain = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+        plain: Any = self.plain
+        for name in key.split("."):
+            plain = plain.get(name) if isinstance(plain, dict) else None
         for path, part in targets_in(plain, key):
             if refused := refusal(str(part["_target_"]), trusted, how="use --trust {}"):
                 raise UserError(f"run {self.id}: {path}._target_={part['_target_']}: {refused}")
@@ -134,7 +140,7 @@ def logged_run(run_id: str, client: MlflowClient | None = None) -> LoggedRun:
     return LoggedRun(run, _config(run, text), client)
 
 
-def _config(run: MlflowRun, text: str) -> DictConfig:
+def _config(run: MlflowRun, text: str) -> dict[str, Any]:
     """Return the configuration in a run.yaml, without its settings of Hydra, and with the metrics added later.
 
     Raises:
@@ -148,8 +154,7 @@ def _config(run: MlflowRun, text: str) -> DictConfig:
         plain = {str(k): v for k, v in values if k not in ("hydra", "defaults")}
         for name, added in rescored(run).items():
             plain["task"]["metrics"][name] = added["settings"]
-        config = OmegaConf.create(plain)
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
+    except (yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(f"run {run_id}: its run.yaml cannot be read: {error}") from error
     if not plain:
         raise UserError(f"run {run_id}: its run.yaml holds no configuration")
@@ -159,7 +164,7 @@ def _config(run: MlflowRun, text: str) -> DictConfig:
             raise UserError(
                 f"run {run_id}: {key}={value}: has to be a value; a logged configuration is resolved"
             )
-    return config
+    return plain
 
 
 def use_threads(environment: Mapping[str, str]) -> None:
@@ -199,7 +204,9 @@ def find_run(client: MlflowClient, run_id: str) -> MlflowRun:
     """Return the run with this id, or the only one whose id starts so, or raise a UserError."""
     newest = partial(client.search_runs, experiment_ids(client))
     found = []
-    if is_file_name(run_id):  # other text, such as a quote, could change the meaning of the query
+    if len(run_id) < ID_LENGTH and is_file_name(
+        run_id
+    ):  # other text, such as a quote, could change the meaning of the query
         alike = newest(f"attributes.run_id LIKE '{run_id}%'", ViewType.ALL, max_results=100)
         found = [run for run in alike if run.info.run_id.startswith(run_id)]
     if len(found) == 1:
