@@ -20,6 +20,7 @@ from expkit.comparison.confidence_set import (
 )
 from expkit.comparison.groups import SIGNS
 from expkit.comparison.paired import Recomputed, Resampled
+from expkit.metrics.statistics import Statistics
 from expkit.terminal.display import number
 from expkit.terminal.errors import UserError
 
@@ -209,9 +210,21 @@ def _scored(
     examples = len(candidates[0].runs[0])
     runs = [run for each in candidates for run in each.runs]
 
+    dense = [
+        run for run in runs if isinstance(run, Statistics) and isinstance(run.values, np.ndarray)
+    ]
+    # One product of large matrices takes a fifth of the time of many small ones.
+    values = np.hstack([run.values for run in dense]) if len(dense) == len(runs) else None
+    places = np.cumsum([run.values.shape[1] for run in dense])[:-1]
+
     def scores(weights: np.ndarray) -> np.ndarray:  # (runs, sets)
+        if values is None:
+            found = [run.resampled(weights) for run in runs]
+        else:
+            sums = np.split(weights @ values, places, axis=1)
+            found = [run.scores(part) for run, part in zip(dense, sums, strict=True)]
         nothing = np.full(len(weights), np.nan)  # a run may lack the score of a label
-        return sign * np.stack([run.resampled(weights).get(score, nothing) for run in runs])
+        return sign * np.stack([of_run.get(score, nothing) for of_run in found])
 
     drawn, left_out = [], []
     for weights in draws(examples, resamples, np.random.default_rng(seed)):
