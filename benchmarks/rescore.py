@@ -1,4 +1,4 @@
-"""How long `expkit rescore` takes for a sweep of many finished runs.
+"""How long `expkit rescore` and the verdict take for a sweep of many finished runs.
 
 python -m benchmarks.rescore --runs 100 --examples 10000
 
@@ -24,7 +24,9 @@ from expkit.config.resolved import runnable
 from expkit.metrics import outcomes
 from expkit.metrics.outcomes import Outcomes
 from expkit.tracking import store
-from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, KIND, SWEEP
+from expkit.tracking.past import DATA_CONTEXT, FINGERPRINT, KIND, SWEEP, runs_with
+from expkit.tracking.store import experiment_ids
+from expkit.tracking.verdicts import judged
 
 METRIC = ("kappa=expkit.metrics.scikit.Scikit", "function=sklearn.metrics.cohen_kappa_score")
 
@@ -48,12 +50,23 @@ def main() -> None:
             each = f"{given.runs} runs with {given.examples} examples each"
             print(f"{what}: {each}: {seconds:.1f} s, {cpu_seconds() - used:.1f} s of CPU")
         print(done.stdout.splitlines()[-1])
+        print(f"the verdict over {given.runs} of them: {seconds_of_verdict(sweep):.1f} s")
 
 
 def cpu_seconds() -> float:
     """What the processes that have ended have used; it depends less on what else the machine does."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def seconds_of_verdict(sweep: str) -> float:
+    """How long the verdict takes if each run is a configuration of its own."""
+    client = store.connect(None)
+    runs = runs_with(client, experiment_ids(client), SWEEP, sweep)
+    each = {run.info.run_id: [[run.info.run_id]] for run in runs}
+    before = time.perf_counter()
+    judged(each, "final/f1", "maximize", frozenset(), client=client)
+    return time.perf_counter() - before
 
 
 def finished_sweep(runs: int, examples: int) -> str:
