@@ -110,9 +110,7 @@ def verdicts_of(
             runs = {name: runs_of(group) for name, group in named.items()}
             verdict = judged(runs, *contest[1:], trusted, client=client, **how)
             found.append(Judged(contest, named, verdict))
-        except (
-            Exception
-        ) as error:  # a metric of the user may do anything with a draw; no sweep ends for that
+        except Exception as error:  # a user's metric may do anything; no sweep ends for that
             found.append(Judged(contest, named, None, reason(error)))
     return found
 
