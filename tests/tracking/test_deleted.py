@@ -131,11 +131,12 @@ def test_a_project_that_was_moved_still_sends_what_waits(
 
 
 def test_a_finished_run_says_how_its_model_is_trained_further(client: MlflowClient) -> None:
-    with open_run(SETTINGS, "a run", {"epochs": 1}, resume="never") as run:
+    identity = {"precision": "fp32", "source": {}, "scheduler": {}, "train": {"epochs": 1}}
+    with open_run(SETTINGS, "a run", identity, resume="never") as run:
         run.start()
     expected = rf"has finished .*; a new run .* model=checkpoint model.path={run.folder}/model"
     with (
         pytest.raises(UserError, match=expected),
-        open_run(SETTINGS, "a run", {"epochs": 3}, resume=run.id),
+        open_run(SETTINGS, "a run", {**identity, "train": {"epochs": 3}}, resume=run.id),
     ):
         pass
