@@ -8,7 +8,7 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from expkit.comparison import glue
 from expkit.config.composition import work_has_begun
@@ -77,11 +77,8 @@ def sweep(
 
 def typed(master: DictConfig) -> list[str]:
     """Return the overrides that were typed, those of launcher and sweeper first."""
-    # Hydra resolves what a value refers to in each job, so it stays as it was typed.
-    of_hydra = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
-    assert isinstance(of_hydra, list)
-    typed_for_hydra = [str(o) for o in of_hydra if o != "hydra.mode=MULTIRUN"]
-    return [*typed_for_hydra, *as_typed(master.hydra.overrides.task)]
+    of_hydra = [o for o in as_typed(master.hydra.overrides.hydra) if o != "hydra.mode=MULTIRUN"]
+    return [*of_hydra, *as_typed(master.hydra.overrides.task)]
 
 
 def begin(config: Mapping[str, Any]) -> None:
