@@ -96,7 +96,7 @@ def test_a_sweep_is_decided_by_it(options: tuple[str, ...], project: Path, expki
     best = min(jobs, key=lambda run: float(run.data.metrics["june/loss"]))
     assert best.data.params["optimizer.lr"] == "1e-06"
     assert best.data.tags["expkit.best"] == "true"
-    assert "* best   lr=1e-6: june/loss" in done.stdout
+    assert "best     lr=1e-6: june/loss" in done.stdout
     done = expkit(module="expkit.compare")
     assert done.returncode == 0, done.stderr
     (row,) = [line for line in done.stdout.splitlines() if "*" in line and "│" in line]
