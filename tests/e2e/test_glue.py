@@ -41,7 +41,7 @@ def test_a_sweep_over_two_tasks(project: Path, expkit: Command) -> None:
     assert table["columns"] == ["configuration", "STS-B P/S", "MNLI m/mm"]
     cells = [cell(task, jobs[f"experiment=glue_{task}"]) for task in ("stsb", "mnli")]
     assert table["data"] == [["", *cells]]
-    assert "* best" not in done.stdout  # each is alone in its task
+    assert "\nbest " not in done.stdout  # each is alone in its task
     end = done.stdout[done.stdout.rindex("GLUE, sweep: experiment") :]
     assert all(f" {one} " in end for one in cells)
     compared = expkit(module="expkit.compare")
