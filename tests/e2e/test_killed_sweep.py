@@ -21,7 +21,7 @@ COMMAND = (
     *("train.max_steps=8", "train.eval_every=3", "tracking.log_model=false"),
     *("checkpoint.every_steps=1", "precision=fp32", "model.dropout=0.1"),
 )
-MOMENTS = 10
+MOMENTS = 6
 ON_A_FRESH_STORE = 3  # of them; the others start with the tables made, which takes longest
 
 History = dict[str, dict[str, list[tuple[int, str]]]]
