@@ -219,6 +219,20 @@ def hydra() -> Iterator[tuple[ConfigLoader, DictConfig]]:
         yield loader, master
 
 
+def launched(project: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A process group of its own with `python -m expkit`, which a test can kill; only errors are kept."""
+    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "expkit", *arguments],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**own, "OMP_NUM_THREADS": "1"},
+    )
+
+
 def runs_of(project: Path) -> list["Run"]:
     """The runs in the project's store, the newest first."""
     from mlflow import MlflowClient  # after its telemetry has been switched off

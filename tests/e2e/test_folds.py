@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from mlflow.entities import Run
 from sklearn.metrics import accuracy_score, f1_score
 
-from conftest import Command, runs_of
+from conftest import Command, launched, runs_of
 from expkit.tracking.past import KIND
 
 SIZE = (
@@ -155,16 +154,8 @@ def test_what_does_not_fit_together(
 
 
 def start(project: Path, *more: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "expkit", "-m", "optimizer=adamw,sgd", *SIZE, "data.folds=5"]
-    return subprocess.Popen(
-        [*command, "train.max_steps=6", "checkpoint.every_steps=1", *more],
-        cwd=project,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    grid = ("-m", "optimizer=adamw,sgd", *SIZE, "data.folds=5")
+    return launched(project, *grid, "train.max_steps=6", "checkpoint.every_steps=1", *more)
 
 
 @pytest.mark.slow

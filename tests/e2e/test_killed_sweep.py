@@ -5,19 +5,18 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
-from conftest import TINY
+from conftest import TINY, launched
 
 pytestmark = pytest.mark.slow
 
 COMMAND = (
-    *(sys.executable, "-m", "expkit", "-m", "seed=1,2", *TINY, "train.log_every=3"),
+    *("-m", "seed=1,2", *TINY, "train.log_every=3"),
     *("train.max_steps=8", "train.eval_every=3", "tracking.log_model=false"),
     *("checkpoint.every_steps=1", "precision=fp32", "model.dropout=0.1"),
 )
@@ -29,16 +28,7 @@ History = dict[str, dict[str, list[tuple[int, str]]]]
 
 def start(project: Path, *more: str) -> "subprocess.Popen[str]":
     (project / "outputs").mkdir(exist_ok=True)
-    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.Popen(
-        [*COMMAND, *more],
-        cwd=project,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**own, "OMP_NUM_THREADS": "1"},
-    )
+    return launched(project, *COMMAND, *more)
 
 
 def finish(project: Path) -> History:

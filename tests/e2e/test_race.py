@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import mlflow.artifacts
 import pytest
 from mlflow.entities import Run
 
-from conftest import Command, runs_of
+from conftest import Command, launched, runs_of
 from expkit.tracking.past import KIND
 
 RACE = (
@@ -97,13 +96,4 @@ def test_killed_twice_and_resumed_a_race_ends_alike(
 
 
 def start(project: Path) -> "subprocess.Popen[str]":
-    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "expkit", *RACE, "optimizer.lr=1e-2,2e-2,1e-9", "resume=auto"],
-        cwd=project,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**own, "OMP_NUM_THREADS": "1"},
-    )
+    return launched(project, *RACE, "optimizer.lr=1e-2,2e-2,1e-9", "resume=auto")
