@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.metrics.pictures import draw_plainly
     from expkit.terminal.display import say, tell
     from expkit.tracking.jobs import select
-    from expkit.tracking.verdicts import rivals_of, verdicts_of, words_of
+    from expkit.tracking.verdicts import rivals_of, standings_of, verdicts_of, words_of
 
     if options.plot:
         plot.require_picture(options.plot)
@@ -87,8 +87,7 @@ def run(options: argparse.Namespace) -> bool:
             text = report.markdown(groups, jobs, metrics, best, lines, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
-            known = {run_id: s for each in judged for run_id, s in each.standings().items()}
-            draw_plainly(partial(plot.draw, groups, known), options.plot)
+            draw_plainly(partial(plot.draw, groups, standings_of(judged)), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):

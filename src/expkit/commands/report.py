@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> bool:
     from expkit.terminal.display import say
     from expkit.terminal.quiet import hush
     from expkit.tracking.jobs import select
-    from expkit.tracking.note import _text
+    from expkit.tracking.note import in_markdown
     from expkit.tracking.paper import parts_of
 
     hush()
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> bool:
         raise UserError(f"{options.sweep}: is a single run; expkit report takes a sweep")
     parts = parts_of(selection, frozenset(options.trust))
     pages = Environment(loader=PackageLoader("expkit", "commands"), autoescape=select_autoescape())
-    pages.filters["markdown"] = _text
+    pages.filters["markdown"] = in_markdown
     files = [options.out / name for name in ("index.html", "tables.md")]
     for file in files:
         if file.is_file() and not file.read_bytes().startswith(MARK.encode()):

@@ -150,13 +150,21 @@ class Differences:
         real: (m,).
         by_examples: (m,), the variance that draws of the examples cause, without I_i and I_j.
         by_seeds: (m,), the variance that draws of the seeds cause.
-        drawn: (m, B), the differences in the draws, less the real one, over the standard error of the draw.
+        changes: (m, B), the differences in the draws less the real one.
+        uncertainty: (B,), see `Losses`.
     """
 
     real: Array
     by_examples: Array
     by_seeds: Array
-    drawn: Array
+    changes: Array
+    uncertainty: Array
+
+    @property
+    def drawn(self) -> Array:
+        """Return the changes over the standard errors that the draws would have estimated (m, B)."""
+        by_seeds = self.by_seeds[:, None] * self.uncertainty
+        return _ratio(self.changes, np.sqrt(self.by_examples[:, None] + by_seeds))
 
     @property
     def error(self) -> Array:
@@ -181,9 +189,8 @@ def differences(losses: Losses, i: int, others: Sequence[int] | Array) -> Differ
     by_seeds = own * losses.shared[i, i] + other * losses.shared[others, others]
     by_seeds = by_seeds - 2 * np.sqrt(own * other) * losses.shared[i, others]
     by_seeds = np.where(others == i, 0.0, np.maximum(by_seeds, 0))
-    error = np.sqrt(by_examples[:, None] + by_seeds[:, None] * losses.uncertainty)
     real = losses.means[i] - losses.means[others]
-    return Differences(real, by_examples, by_seeds, _ratio(examples + seeds, error))
+    return Differences(real, by_examples, by_seeds, examples + seeds, losses.uncertainty)
 
 
 def _ratio(difference: Array, error: Array) -> Array:

@@ -230,9 +230,8 @@ def _scored(
     for weights in draws(examples, resamples, np.random.default_rng(seed)):
         drawn.append(scores(weights))
         rest = (weights == 0).astype(float)
-        left_out.append(
-            np.where(rest.any(axis=1), scores(rest), np.nan)
-        )  # of a draw of all, nothing is left
+        # A draw of all examples leaves nothing out, and nothing has no score.
+        left_out.append(np.where(rest.any(axis=1), scores(rest), np.nan))
     real = scores(np.ones((1, examples)))[:, 0]
     ends = np.cumsum([len(each.runs) for each in candidates])[:-1]
     parts = (np.split(part, ends) for part in (real, np.hstack(drawn), np.hstack(left_out)))

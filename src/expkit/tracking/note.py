@@ -107,19 +107,19 @@ def note_of_run(
     value = row[place] if row else "nan"
     reference = row[-1] if row and set_of(objective) == VALIDATION else ""  # of that split alone
     scored = with_direction(f"{final_of(objective)} {value}", direction_of(config))
-    beside = f"; {_text(header[-1])} {reference}" if reference else ""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    data, model = _text(names["data"]), _text(names["model"])
+    beside = f"; {in_markdown(header[-1])} {reference}" if reference else ""
+    cells = [[in_markdown(cell) for cell in row] for row in rows]
+    data, model = in_markdown(names["data"]), in_markdown(names["model"])
     loaded = f"""\
 mlflow.pyfunc.load_model("runs:/{run_id}/model")  # predict takes a list of texts
 mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")"""
     parts = [
-        f"**{_text(scored)}**{beside}",
+        f"**{in_markdown(scored)}**{beside}",
         _code(command),
         _code(loaded, "python") if has_model else "",
         _table(["metric", "final (validation)", *header[2:]], cells, "metrics", SCORES_LIMIT),
-        _text(" ".join(f"{remark}." for remark in remarks)),
-        f"Data: {data}. Model: {model}, now in {_text(str(folder))}",
+        in_markdown(" ".join(f"{remark}." for remark in remarks)),
+        f"Data: {data}. Model: {model}, now in {in_markdown(str(folder))}",
         _code(f"python -m expkit.predict {run_id} --text ...") if has_model else "",
     ]
     return "\n\n".join(filter(None, parts))
@@ -127,7 +127,7 @@ mlflow.transformers.load_model("runs:/{run_id}/model", return_type="components")
 
 def note_of_failure(why: str, what_next: str, command: str) -> str:
     """Describe a run that has not finished: why, what to do, and the command unless it is empty."""
-    first = f"**{_text(shortened(why, LINE_LIMIT))}**"
+    first = f"**{in_markdown(shortened(why, LINE_LIMIT))}**"
     return "\n\n".join(filter(None, [first, what_next, _code(command)]))
 
 
@@ -178,14 +178,22 @@ def note_of(
     mark = "may be the best" if verdict and len(marked) > 1 else "best"
     cells = []
     for row, (value, time) in zip(rows, shown, strict=True):
-        name = f"[{_text(row.name)}]({address(row.run_id)})" if row.run_id else _text(row.name)
-        state = row.state.lower() + (f": {_text(row.error[:ERROR_LIMIT])}" if row.error else "")
-        result = f"**{_text(value)}** {mark}" if row.run_id in marked else _text(value)
+        name = (
+            f"[{in_markdown(row.name)}]({address(row.run_id)})"
+            if row.run_id
+            else in_markdown(row.name)
+        )
+        state = row.state.lower() + (
+            f": {in_markdown(row.error[:ERROR_LIMIT])}" if row.error else ""
+        )
+        result = f"**{in_markdown(value)}** {mark}" if row.run_id in marked else in_markdown(value)
         cells.append([name, result, state, time])
-    header = ["job", _text(title), "state", "time"]
+    header = ["job", in_markdown(title), "state", "time"]
     table = _table(header, cells, "jobs are in sweep/jobs.json", NOTE_LIMIT)
-    lines = [f"**{_text(line)}**" if not n else _text(line) for n, line in enumerate(verdict)]
-    lines += [f"Best: {_text(line)}" for line in verdicts(best)]
+    lines = [
+        f"**{in_markdown(line)}**" if not n else in_markdown(line) for n, line in enumerate(verdict)
+    ]
+    lines += [f"Best: {in_markdown(line)}" for line in verdicts(best)]
     if len(best) == 1 and best[0].run_id:
         lines[-1] += f" – [how to load it and get predictions]({address(best[0].run_id)})"
     # The links come first, because those under the shade at the end of the visible part cannot be clicked.
@@ -201,7 +209,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], what: str, room
     return "\n".join([first, "|:--" * len(header) + "|", *lines[:fitting], *more])
 
 
-def _text(text: str) -> str:
+def in_markdown(text: str) -> str:
     """Return the text on one line, with escapes where Markdown would end a cell or start a link."""
     return " ".join(re.sub(r"[\\|\[\]*_`<>~&]", r"\\\g<0>", text).splitlines())
 

@@ -27,7 +27,7 @@ from expkit.tracking.jobs import Selection
 from expkit.tracking.logged import ENVIRONMENT, artifact_of
 from expkit.tracking.past import DATA_CONTEXT, OVERRIDES, tag_of
 from expkit.tracking.store import connect
-from expkit.tracking.verdicts import Judged, rivals_of, runs_of, verdicts_of, words_of
+from expkit.tracking.verdicts import Judged, rivals_of, runs_of, standings_of, verdicts_of, words_of
 
 MOST_SHOWN = 12  # configurations beside each other
 # Title, sentences, pictures as SVG, tables and commands of a section.
@@ -100,7 +100,7 @@ def _data(groups: Sequence[Group], runs: Runs) -> Part:
 
 
 def _verdict(groups: Sequence[Group], judged: Sequence[Judged], words: Sequence[str]) -> Part:
-    standings = {run: of for each in judged for run, of in each.standings().items()}
+    standings = standings_of(judged)
     rows = []
     for s in standings.values():
         interval = f"{signed(s.low)} to {signed(s.high)}" if s.low < s.high else ""

@@ -125,9 +125,11 @@ def _opened(
         except BaseException:
             client.set_terminated(run_id, "FAILED")
             raise
+    continued = earlier.data.tags.get(past.CONTINUES) if earlier else None
     if parent and not can_go_on(run.folder):
         parent.hand_over(client, run)
-    if continued := client.get_run(run.id).data.tags.get(past.CONTINUES):
+        continued = parent.id
+    if continued:
         run.remark = f"\n\nContinues run {continued}."
     if file := job_context().announce_in:
         Path(file).write_text(run.id, encoding="utf-8")

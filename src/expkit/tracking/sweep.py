@@ -33,7 +33,7 @@ from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
-from expkit.tracking.verdicts import Judged, Runs, judged, verdicts_of
+from expkit.tracking.verdicts import Judged, Runs, judged, standings_of, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
 
@@ -165,8 +165,7 @@ class SweepRun:
         with TemporaryDirectory() as folder:
             file = Path(folder, "verdict.png")
             groups = [group for each in judged for group in each.groups.values()]
-            known = {run_id: s for each in judged for run_id, s in each.standings().items()}
-            if drawn(partial(plot.draw, groups, known), file):
+            if drawn(partial(plot.draw, groups, standings_of(judged)), file):
                 self._client.log_artifact(self.id, str(file), "sweep")
 
     def artifact(self, run_id: str, path: str) -> Path | None:

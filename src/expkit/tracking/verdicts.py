@@ -32,7 +32,9 @@ from expkit.tracking.store import connect
 
 # For each seed of a configuration, the id of its run, or the ids of the runs of all folds.
 Runs = Sequence[Sequence[str]]
-Scorer = tuple[str, str, Any]  # the name of a metric, one of its scores, and its settings
+Scorer = tuple[
+    str, str, Any, Any
+]  # a metric's name, one of its scores, its settings, and the metric
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def rivals_of(
     left = [group for group in groups if any(job.run_id in race["left"] for job in group.jobs)]
     names = ", ".join(group.name for group in left)
     return left, race["level"], [f"the race has left {names} of {len(groups)}; see sweep/race.json"]
+
+
+def standings_of(judged: Sequence[Judged]) -> dict[str, Standing]:
+    """Return the standing of each group that was judged by the id of its first run."""
+    return {run_id: known for each in judged for run_id, known in each.standings().items()}
 
 
 def words_of(judged: Sequence[Judged]) -> list[str]:
@@ -169,7 +176,7 @@ def judged(
                 raise NoVerdict(
                     f"run {ids[0]} cannot be compared with the others: {error}"
                 ) from None
-            scored.append(statistics_of(Metrics({scorer[0]: scorer[2]})[scorer[0]], outcomes))
+            scored.append(statistics_of(scorer[3], outcomes))
             seeds.append(int(members[0].config.seed))
         candidates.append(Candidate(name, seeds, scored))
     assert scorer
@@ -182,10 +189,11 @@ def _scorer(run: LoggedRun, of_set: str, objective: str, trusted: frozenset[str]
     for outcomes in _kept(run, of_set):
         for name in outcomes.metrics:
             settings = run.metrics()[name]
-            statistics = statistics_of(Metrics({name: settings})[name], outcomes)
+            metric = Metrics({name: settings})[name]
+            statistics = statistics_of(metric, outcomes)
             for score in statistics.resampled(np.ones((1, len(statistics)))):
                 if key_of(f"{objective.partition('/')[0]}/{score}") == objective:
-                    return name, score, settings
+                    return name, score, settings, metric
     raise NoVerdict(
         f"{objective} is no score of the metrics of the task, which are known for each example"
     )
