@@ -24,7 +24,12 @@ def __getattr__(name: str) -> Any:
     """Import what Python users call when they first name it, because torch and MLflow take seconds."""
     if name not in __all__:
         raise AttributeError(f"module 'expkit' has no attribute {name!r}")
+    import warnings
     from importlib import import_module
 
     module = "expkit.terminal.errors" if name.endswith("Error") else "expkit.api"
-    return getattr(import_module(module), name)
+    with (
+        warnings.catch_warnings()
+    ):  # tqdm, which libraries import, would like widgets in a notebook
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return getattr(import_module(module), name)

@@ -14,8 +14,15 @@ from rich.text import Text
 
 from expkit.terminal.secrets import redacted
 
-# Plain text in notebooks too, where rich would make a piece of HTML of each line.
-console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False)
+IN_NOTEBOOK = Console().is_jupyter
+# In a notebook plain text, of which rich would make a piece of HTML for each line.
+console = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    force_jupyter=False,
+    force_terminal=False if IN_NOTEBOOK else None,
+)
 
 _recorders: list[list[str]] = []
 
@@ -57,7 +64,7 @@ class Progress:
         self._total = total
         self._output: Any = None  # of the notebook's cell, which shows the bar
         self._drawn = -math.inf  # when it was drawn there
-        if Console().is_jupyter:
+        if IN_NOTEBOOK:
             from IPython.display import display
 
             self._output = display({"text/plain": ""}, raw=True, display_id=True)
@@ -102,7 +109,7 @@ class Progress:
     def _draw(self, every: float) -> None:
         """Draw the bar in the notebook, if it is older than `every` seconds."""
         if self._output is not None and time.monotonic() - self._drawn > every:
-            page = Console(file=io.StringIO(), width=100, force_jupyter=False)
+            page = Console(file=io.StringIO(), width=100, force_jupyter=False, force_terminal=False)
             page.print(self._bar.get_renderable())
             self._output.update({"text/plain": page.file.getvalue().rstrip()}, raw=True)  # type: ignore[attr-defined]
             self._drawn = time.monotonic()
