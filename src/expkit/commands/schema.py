@@ -5,34 +5,32 @@ They go into the folder `conf/.schema` of the project, and follow from the signa
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from math import isfinite
+from math import inf
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from omegaconf._utils import get_yaml_loader
 
 from expkit.config.checks import COMPLETED
 from expkit.config.composition import SECTIONS
-from expkit.config.constraints import Range
-from expkit.config.meanings import VARIES, Meanings, documented, meanings_in
 from expkit.config.project import conf_dir, project_root
-from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root
-from expkit.config.signatures import signature_of
-from expkit.config.targets import TargetError
+from expkit.config.schema import COMPONENT_GROUPS, GROUPS, sections
+from expkit.config.signatures import Signature, signature_of
+from expkit.config.targets import find
 from expkit.config.values import LISTS, MAPPINGS, UNIONS
+from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 
 Schema = dict[str, Any]
 TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
-BOUNDS = {"above": "exclusiveMinimum", "below": "exclusiveMaximum"}  # others are named alike
-HAS_TARGET = {"type": "object", "required": ["_target_"]}
-LATER = {
-    "anyOf": [
-        {"pattern": r"\$\{|^\?\?\?$", "type": "string"},
-        {"allOf": [HAS_TARGET, {"$ref": "#/definitions/any"}]},
-    ]
-}
-NESTED = {"not": {"required": ["defaults"]}}  # a file has defaults, and no mapping in it
+BOUNDS = {"above": "exclusiveMinimum", "below": "exclusiveMaximum"}  # others have the same name
+TARGET = {"type": "object", "required": ["_target_"]}
+HYDRA = {"_target_": str, "_partial_": bool}
+VARIES = "???"  # the files do not agree on a default value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,8 +40,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> bool:
     """Write the schemas of the project in which the command was typed."""
-    from expkit.terminal.display import say
-
     conf = project_root() / "conf"
     if not conf.is_dir():
         raise UserError(f"{conf}: no such folder; schemas are for the config files of a project")
@@ -52,103 +48,107 @@ def run(options: argparse.Namespace) -> bool:
 
 
 def write(conf: Path) -> list[Path]:
-    """Write `conf/.schema`: a file for each group, and config.json for files that set keys of several groups.
+    """Write a file for each group, and config.json for yaml files that set keys of several groups.
 
     Raises:
         UserError: a file in `conf` is no yaml.
     """
-    folder = conf / ".schema"
-    folder.mkdir(exist_ok=True)
-    files = {folder / f"{name}.json": schema for name, schema in schemas(conf).items()}
-    for file, schema in files.items():
-        text = json.dumps(schema, indent=1, ensure_ascii=False)
-        file.write_text(f"{text}\n", encoding="utf-8")
-    return list(files)
-
-
-def schemas(conf: Path) -> dict[str, Schema]:
-    """`config`, the schema of the whole configuration with all definitions, and references to those of the groups."""
-    files: dict[Path, str] = {}
-    options: dict[str, list[str | None]] = {f"hydra/{section}": [] for section in SECTIONS}
+    files: dict[str, dict[Path, str]] = defaultdict(dict)  # by group, names of its options
     for folder in dict.fromkeys((conf_dir().resolve(), conf.resolve())):
-        for file in sorted(folder.rglob("*.yaml"), key=lambda file: (file.parent != folder, file)):
+        for file in sorted(folder.rglob("*.yaml")):
             parts = file.relative_to(folder).with_suffix("").parts
             depth = min(len(parts) - 1, 1 + (parts[0] == "hydra"))
-            files[file] = group = "/".join(parts[:depth])
-            options.setdefault(group, [None]).append("/".join(parts[depth:]))
-    del options[""]
-    meanings, places = meanings_in(files)
-    components = {target: _component(target, at, meanings) for target, at in places.items()}
-    groups = {}
-    for group in options:
-        mine = [target for target, at in places.items() if at == group]
-        if not mine:
-            continue  # recipes
-        groups[group.replace("/", ".")] = {
-            "type": "object",
-            "properties": {"_target_": {"anyOf": [{"enum": mine}, {"type": "string"}]}},
-            "if": HAS_TARGET,
-            "then": _ref("known"),
-            "else": {"anyOf": list(map(_ref, mine))},
-        }
-    sections = {name: _section(name, kind, meanings) for name, kind in GROUPS.items()}
-    whole = _section("", Root, meanings)
-    nested = {name: {"allOf": [_ref(name), NESTED]} for name in (*GROUPS, *COMPONENT_GROUPS)}
-    hydra = {section: _ref(f"hydra/{section}") for section in ("launcher", "sweeper")}
-    whole["properties"] |= {**nested, "hydra": {"type": "object", "properties": hydra}}
-    whole["definitions"] = {
-        "later": LATER,
-        "any": {"if": HAS_TARGET, "then": {"allOf": [_ref("known"), NESTED]}},
-        "known": {"allOf": [_when(target) for target in components]},
-        "defaults": _defaults(options),
-        **groups,
-        **sections,
-        **components,
-    }
-    files = {name: {"$ref": f"config.json#/definitions/{name}"} for name in (*groups, *sections)}
-    return {"config": whole, **files}
+            files[".".join(parts[:depth])][file] = "/".join(parts[depth:])
+    try:
+        schemas = {"config": _whole(files)}
+    except yaml.YAMLError as error:
+        raise UserError(str(error)) from None
+    for group in schemas["config"]["definitions"].keys() & {*GROUPS, *files}:
+        schemas[group] = {"$ref": f"config.json#/definitions/{group}"}
+    (conf / ".schema").mkdir(exist_ok=True)
+    for name, schema in schemas.items():
+        text = json.dumps(schema, indent=1, ensure_ascii=False)
+        (conf / ".schema" / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    return [conf / ".schema" / f"{name}.json" for name in schemas]
+
+
+def _whole(files: Mapping[str, Mapping[Path, str]]) -> Schema:
+    """The schema of the whole configuration; groups and components are definitions in it."""
+    places: dict[str, str] = {}
+    keys: dict[str, dict[str, Schema]] = defaultdict(lambda: defaultdict(dict))
+    for group in sorted(files):  # "" comes first, with config.yaml
+        for place, owner, name, value, comment in (
+            k for f in files[group] for k in _read(f, group)
+        ):
+            places.setdefault(owner, place)
+            known = keys[owner][name]
+            if comment:
+                known.setdefault("description", comment)
+            if place.startswith(group):  # a task or a recipe sets keys of other groups, too
+                known["default"] = value if known.setdefault("default", value) == value else VARIES
+    targets = [owner for owner, place in places.items() if owner != place]
+    made = {name: _mapping(name, name, kinds, keys) for name, _, kinds in sections({})}
+    for target in targets:
+        signature = (signature_of(target) if find(target) else None) or Signature(
+            {}, takes_any=True
+        )
+        made[target] = _mapping(target, places[target], signature.kinds, keys, signature)
+    for group in files:
+        if mine := [target for target in targets if places[target] == group]:
+            names = {"_target_": {"anyOf": [{"enum": mine}, {"type": "string"}]}}
+            chosen = {"if": TARGET, "then": _ref("known"), "else": {"anyOf": list(map(_ref, mine))}}
+            made[group] = {"type": "object", "properties": names, **chosen}
+    when = [{"if": {"properties": {"_target_": {"const": t}}}, "then": _ref(t)} for t in targets]
+    made |= {"known": {"allOf": when}, "any": {"if": TARGET, "then": _ref("known")}}
+    later = [{"type": "string", "pattern": r"\$\{|^\?\?\?$"}, {**TARGET, "allOf": [_ref("any")]}]
+    made |= {"later": {"anyOf": later}, "defaults": _defaults(files)}
+    whole = made.pop("")
+    whole["properties"] |= {name: _ref(name) for name in (*GROUPS, *COMPONENT_GROUPS)}
+    whole["properties"]["hydra"] = {"type": "object"}
+    return {**whole, "definitions": made}
+
+
+def _read(file: Path, group: str) -> Iterator[tuple[str, str, str, Any, str]]:
+    """(place of a mapping, its target or else its place, a key, its value, the comment beside it)"""
+    text = file.read_text(encoding="utf-8")
+    lines, loader = text.splitlines(), get_yaml_loader()(text)
+    loader.name = str(file)
+
+    def walk(place: str, node: yaml.Node | None) -> Iterator[tuple[str, str, str, Any, str]]:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        owner = next((value.value for key, value in pairs if key.value == "_target_"), place)
+        for key, value in pairs:
+            end = value.end_mark if value.end_mark.line == key.end_mark.line else key.end_mark
+            comment = lines[end.line][end.column :].partition("# ")[2]
+            yield place, owner, key.value, loader.construct_object(value, deep=True), comment
+            yield from walk(f"{place}.{key.value}".removeprefix("."), value)
+
+    return walk("" if text.startswith("# @package _global_") else group, loader.get_single_node())
 
 
 def _ref(name: str) -> Schema:
-    return {"$ref": f"#/definitions/{name.replace('/', '.')}"}
+    return {"$ref": f"#/definitions/{name}"}
 
 
-def _when(target: str) -> Schema:
-    return {"if": {"properties": {"_target_": {"const": target}}}, "then": _ref(target)}
-
-
-def _section(name: str, section: type, meanings: Meanings) -> Schema:
-    kinds = get_type_hints(section, include_extras=True)
-    return {"description": section.__doc__, **_mapping(kinds, name, meanings[name], meanings)}
-
-
-def _component(target: str, at: str, meanings: Meanings) -> Schema:
-    """What a component takes: anything, if its source cannot tell."""
-    try:
-        signature = signature_of(target)
-    except TargetError:
-        signature = None
-    kinds = dict(signature.kinds) if signature else {}
-    for given in [*list(kinds)[:1], *COMPLETED[at]] if at in COMPLETED else ():
-        kinds.pop(given, None)
-    is_open = not signature or signature.takes_any
-    kinds = {**dict.fromkeys(meanings[target] if is_open else (), Any), **kinds}
-    known = {key: {"description": text} for key, text in documented(target).items()}
-    made = _mapping(
-        {"_target_": str, "_partial_": bool, **kinds}, at, {**known, **meanings[target]}, meanings
-    )
-    return {**made, "additionalProperties": is_open}
-
-
-def _mapping(kinds: Mapping[str, Any], at: str, keys: Any, meanings: Meanings) -> Schema:
-    """A mapping with these keys and no others, which lies at a place of the configuration."""
+def _mapping(
+    owner: str, place: str, kinds: Mapping[str, Any], keys: Any, of: Signature | None = None
+) -> Schema:
+    """A section, or a component with the signature `of`."""
+    if of:
+        given = (*list(kinds)[:1], *COMPLETED[place]) if place in COMPLETED else ()
+        others = dict.fromkeys(keys[owner] if of.takes_any else (), Any)
+        kinds = {k: v for k, v in {**others, **HYDRA, **kinds}.items() if k not in given}
     properties = {"defaults": _ref("defaults")}
     for name, kind in kinds.items():
-        known = {k: v for k, v in keys.get(name, {}).items() if v != VARIES}
+        known = {k: v for k, v in keys[owner][name].items() if v != VARIES}
         properties[name] = {**_value(kind), **known}
-        if inner := meanings.get(f"{at}.{name}"):  # as data.csv
+        if inner := keys.get(f"{place}.{name}"):  # such as data.csv
             properties[name]["properties"] = inner
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": bool(of and of.takes_any),
+    }
 
 
 def _value(kind: Any) -> Schema:
@@ -157,16 +157,11 @@ def _value(kind: Any) -> Schema:
 
 
 def _kinds(kind: Any) -> Iterator[Schema]:
-    """The alternatives of a type; {} for one that is not judged."""
+    """The alternatives of a type; {} stands for anything."""
     origin, arguments = get_origin(kind) or kind, get_args(kind)
     if origin is Annotated:
-        ranges = [vars(rule) for rule in arguments[1:] if isinstance(rule, Range)]
-        bounds = {
-            BOUNDS.get(name, name): bound
-            for each in ranges
-            for name, bound in each.items()
-            if bound is not None and isfinite(bound)
-        }
+        ranges = [item for rule in arguments[1:] for item in vars(rule).items()]
+        bounds = {BOUNDS.get(name, name): v for name, v in ranges if v not in (None, inf)}
         yield from ({**schema, **bounds} for schema in _kinds(arguments[0]))
     elif origin in UNIONS:
         yield from (schema for part in arguments for schema in _kinds(part))
@@ -174,29 +169,25 @@ def _kinds(kind: Any) -> Iterator[Schema]:
         yield {"enum": list(arguments)}
     elif origin in MAPPINGS:
         yield {"type": "object", "additionalProperties": _value((*arguments, Any, Any)[1])}
-    elif origin is tuple and ... not in (arguments or (...,)):
-        items, size = list(map(_value, arguments)), len(arguments)
-        yield {"type": "array", "items": items, "minItems": size, "maxItems": size}
     elif origin in (*LISTS, tuple):
-        yield {"type": "array", "items": _value((*arguments, Any)[0])}
+        parts = [part for part in arguments if part is not ...]
+        yield {"type": "array", "items": {"anyOf": list(map(_value, parts or [Any]))}}
     else:
         yield {"type": TYPES[origin]} if origin in TYPES else {}
 
 
-def _defaults(options: Mapping[str, list[str | None]]) -> Schema:
+def _defaults(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     """A defaults list: each entry is a text, or a group with one or several of its options."""
-    values: dict[str, Schema] = {}
-    for group, names in options.items():
-        several = {"type": "array", "items": {"enum": names}}
-        values[group] = {"anyOf": [{"enum": names}, several, _ref("later")]}
-        if group.startswith("hydra/"):
-            values[group] = {}  # Hydra and its plugins have options of their own
+    entries: dict[str, Schema] = {f"hydra/({'|'.join(SECTIONS)})": {}}  # plugins have options, too
+    for group in (group for group in files if "." not in group):
+        one = {"enum": list(files[group].values())}
+        entries[group] = {"anyOf": [one, {"type": ["null", "array"]}, _ref("later")]}
     entry = {
-        "type": "object",
-        "properties": {f"override /{group}": value for group, value in values.items()},
+        "properties": {f"override /{group}": {} for group in entries},
         "patternProperties": {
-            f"^((optional|override) )*/?{g}(@.+)?$": v for g, v in values.items()
+            f"^((optional|override) )*/?{k}(@.+)?$": v for k, v in entries.items()
         },
         "additionalProperties": False,
     }
-    return {"type": "array", "items": {"anyOf": [{"type": "string"}, entry]}}
+    items = {"if": {"type": "object"}, "then": entry, "else": {"type": "string"}}
+    return {"type": "array", "items": items}
