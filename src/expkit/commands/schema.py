@@ -4,7 +4,9 @@ They go into the folder `conf/.schema` of the project, and follow from the signa
 """
 
 import argparse
+import ast
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from math import inf
@@ -26,10 +28,11 @@ from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 
 Schema = dict[str, Any]
+Keys = dict[str, dict[str, Schema]]  # descriptions and default values, by the owner of a key
 TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 BOUNDS = {"above": "exclusiveMinimum", "below": "exclusiveMaximum"}  # others have the same name
 TARGET = {"type": "object", "required": ["_target_"]}
-HYDRA = {"_target_": str, "_partial_": bool}
+DOCUMENTED = ast.FunctionDef | ast.ClassDef
 VARIES = "???"  # the files do not agree on a default value
 
 
@@ -74,31 +77,19 @@ def write(conf: Path) -> list[Path]:
 
 def _whole(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     """The schema of the whole configuration; groups and components are definitions in it."""
-    places: dict[str, str] = {}
-    keys: dict[str, dict[str, Schema]] = defaultdict(lambda: defaultdict(dict))
+    places: dict[str, str] = {}  # where each component was found
+    keys: Keys = defaultdict(lambda: defaultdict(dict))
     for group in sorted(files):  # "" comes first, with config.yaml
-        for place, owner, name, value, comment in (
-            k for f in files[group] for k in _read(f, group)
-        ):
-            places.setdefault(owner, place)
-            known = keys[owner][name]
-            if comment:
-                known.setdefault("description", comment)
-            if place.startswith(group):  # a task or a recipe sets keys of other groups, too
-                known["default"] = value if known.setdefault("default", value) == value else VARIES
-    targets = [owner for owner, place in places.items() if owner != place]
-    made = {name: _mapping(name, name, kinds, keys) for name, _, kinds in sections({})}
-    for target in targets:
-        signature = (signature_of(target) if find(target) else None) or Signature(
-            {}, takes_any=True
-        )
-        made[target] = _mapping(target, places[target], signature.kinds, keys, signature)
+        for file in files[group]:
+            _read(file, group, keys, places)
+    made = {name: _mapping(name, kinds, keys) for name, _, kinds in sections({})}
+    made |= {target: _component(target, place, keys) for target, place in places.items()}
     for group in files:
-        if mine := [target for target in targets if places[target] == group]:
+        if mine := [target for target, place in places.items() if place == group]:
             names = {"_target_": {"anyOf": [{"enum": mine}, {"type": "string"}]}}
             chosen = {"if": TARGET, "then": _ref("known"), "else": {"anyOf": list(map(_ref, mine))}}
             made[group] = {"type": "object", "properties": names, **chosen}
-    when = [{"if": {"properties": {"_target_": {"const": t}}}, "then": _ref(t)} for t in targets]
+    when = [{"if": {"properties": {"_target_": {"const": t}}}, "then": _ref(t)} for t in places]
     made |= {"known": {"allOf": when}, "any": {"if": TARGET, "then": _ref("known")}}
     later = [{"type": "string", "pattern": r"\$\{|^\?\?\?$"}, {**TARGET, "allOf": [_ref("any")]}]
     made |= {"later": {"anyOf": later}, "defaults": _defaults(files)}
@@ -108,47 +99,56 @@ def _whole(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     return {**whole, "definitions": made}
 
 
-def _read(file: Path, group: str) -> Iterator[tuple[str, str, str, Any, str]]:
-    """(place of a mapping, its target or else its place, a key, its value, the comment beside it)"""
+def _read(file: Path, group: str, keys: Keys, places: dict[str, str]) -> None:
+    """Collect the keys of each mapping in a file, which belong to its target or else to its place."""
     text = file.read_text(encoding="utf-8")
     lines, loader = text.splitlines(), get_yaml_loader()(text)
     loader.name = str(file)
 
-    def walk(place: str, node: yaml.Node | None) -> Iterator[tuple[str, str, str, Any, str]]:
+    def walk(node: yaml.Node | None, place: str, owner: str) -> None:
         pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        owner = next((value.value for key, value in pairs if key.value == "_target_"), place)
+        for target in (value.value for key, value in pairs if key.value == "_target_"):
+            places.setdefault(owner := target, place)
         for key, value in pairs:
+            known, made = keys[owner][key.value], loader.construct_object(value, deep=True)
             end = value.end_mark if value.end_mark.line == key.end_mark.line else key.end_mark
-            comment = lines[end.line][end.column :].partition("# ")[2]
-            yield place, owner, key.value, loader.construct_object(value, deep=True), comment
-            yield from walk(f"{place}.{key.value}".removeprefix("."), value)
+            if comment := lines[end.line][end.column :].partition("# ")[2]:
+                known.setdefault("description", comment)
+            if place.startswith(group):  # a task or a recipe sets keys of other groups, too
+                known["default"] = made if known.setdefault("default", made) == made else VARIES
+            walk(value, *(f"{at}.{key.value}".removeprefix(".") for at in (place, owner)))
 
-    return walk("" if text.startswith("# @package _global_") else group, loader.get_single_node())
+    prefix = "" if text.startswith("# @package _global_") else group
+    walk(loader.get_single_node(), prefix, prefix)
 
 
 def _ref(name: str) -> Schema:
     return {"$ref": f"#/definitions/{name}"}
 
 
-def _mapping(
-    owner: str, place: str, kinds: Mapping[str, Any], keys: Any, of: Signature | None = None
-) -> Schema:
-    """A section, or a component with the signature `of`."""
-    if of:
-        given = (*list(kinds)[:1], *COMPLETED[place]) if place in COMPLETED else ()
-        others = dict.fromkeys(keys[owner] if of.takes_any else (), Any)
-        kinds = {k: v for k, v in {**others, **HYDRA, **kinds}.items() if k not in given}
+def _component(target: str, place: str, keys: Keys) -> Schema:
+    """What a component takes; anything if its source cannot tell."""
+    found = find(target)
+    signature = (signature_of(target) if found else None) or Signature({}, takes_any=True)
+    text = ast.get_docstring(found[1]) if found and isinstance(found[1], DOCUMENTED) else ""
+    entries = (text or "").partition("Args:\n")[2].partition("\n\n")[0]
+    for name, meaning in re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", entries, re.M):
+        keys[target][name].setdefault("description", " ".join(meaning.split()))
+    given = (*list(signature.kinds)[:1], *COMPLETED[place]) if place in COMPLETED else ()
+    others = dict.fromkeys(keys[target] if signature.takes_any else (), Any)
+    kinds = {**others, "_target_": str, "_partial_": bool, **signature.kinds}
+    return _mapping(
+        target, {k: v for k, v in kinds.items() if k not in given}, keys, signature.takes_any
+    )
+
+
+def _mapping(owner: str, kinds: Mapping[str, Any], keys: Keys, is_open: bool = False) -> Schema:
     properties = {"defaults": _ref("defaults")}
     for name, kind in kinds.items():
         known = {k: v for k, v in keys[owner][name].items() if v != VARIES}
-        properties[name] = {**_value(kind), **known}
-        if inner := keys.get(f"{place}.{name}"):  # such as data.csv
-            properties[name]["properties"] = inner
-    return {
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": bool(of and of.takes_any),
-    }
+        inner = {"properties": keys[f"{owner}.{name}"]} if f"{owner}.{name}" in keys else {}
+        properties[name] = {**_value(kind), **known, **inner}
+    return {"type": "object", "properties": properties, "additionalProperties": is_open}
 
 
 def _value(kind: Any) -> Schema:
