@@ -62,7 +62,7 @@ def page(conf: Path) -> str:
         "Recipes set keys of several groups.",
         *options(conf, "experiment", None),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def components(conf: Path, group: str, targets: list[str], known: Any) -> Iterator[str]:
@@ -74,7 +74,11 @@ def components(conf: Path, group: str, targets: list[str], known: Any) -> Iterat
     if shared:
         yield SHARED
         yield table(shared)
+    if bare := [f"`{target}`" for target in targets if group == "" and not found[target]]:
+        yield f"Without keys: {', '.join(bare)}."
     for target, keys in found.items():
+        if not group and not keys:
+            continue
         yield f"### `{target}`"
         yield from options(conf, group, target)
         yield table([row for row in keys if row not in shared])
@@ -122,7 +126,8 @@ def rows(schema: Any, prefix: str = "") -> Iterator[Row]:
         default = shown(value["default"]) if "default" in value else ""
         types = list(dict.fromkeys(filter(None, map(type_of, kinds))))
         bounds = ", ".join(dict.fromkeys(filter(None, map(range_of, kinds))))
-        yield f"`{prefix}{key}`", " or ".join(types), bounds, default, value["description"]
+        meaning = re.sub(r"([_*])", r"\\\1", value["description"]).replace("<", "&lt;")
+        yield f"`{prefix}{key}`", " or ".join(types), bounds, default, meaning
         if "additionalProperties" not in str(value.get("properties")):
             yield from rows(value, f"{key}.") if "properties" in value else ()
 

@@ -52,6 +52,7 @@ def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None
         "reproduce",
         "rescore",
         "report",
+        "schema",
         "sync",
         "ui",
     }

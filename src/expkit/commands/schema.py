@@ -179,8 +179,8 @@ def _kinds(kind: Any) -> Iterator[Schema]:
 def _defaults(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     """A defaults list: each entry is a text, or a group with one or several of its options."""
     entries: dict[str, Schema] = {f"hydra/({'|'.join(SECTIONS)})": {}}  # plugins have options, too
-    for group in (group for group in files if "." not in group):
-        one = {"enum": list(files[group].values())}
+    for group in (name for name in files if name and "." not in name):
+        one = {"enum": list(dict.fromkeys(files[group].values()))}
         entries[group] = {"anyOf": [one, {"type": ["null", "array"]}, _ref("later")]}
     entry = {
         "properties": {f"override /{group}": {} for group in entries},
