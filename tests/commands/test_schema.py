@@ -181,6 +181,9 @@ def test_the_schemas_of_a_project_know_its_components(
     assert errors(conf, "config.json", "defaults: [override /optimizer: mine]") == []
     assert errors(conf, "config.json", "optimizer: {power: 3}") == []
     definitions = json.loads((conf / ".schema" / "config.json").read_text())["definitions"]
+    # A language server looks at `properties` first, and at the patterns only for other keys.
+    entry = definitions["defaults"]["items"]["then"]["properties"]["override /optimizer"]
+    assert entry["anyOf"][0] == {"enum": ["adam", "adamw", "sgd", "mine"]}
     keys = definitions["own_sgd.Mine"]["properties"]
     assert keys["power"]["description"] == "of the gradient, at least one."
     assert (keys["power"]["default"], keys["how"]["description"]) == (2, "a or b")

@@ -32,7 +32,6 @@ Keys = dict[str, dict[str, Schema]]  # descriptions and default values, by the o
 TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", NoneType: "null"}
 BOUNDS = {"above": "exclusiveMinimum", "below": "exclusiveMaximum"}  # others have the same name
 TARGET = {"type": "object", "required": ["_target_"]}
-DOCUMENTED = ast.FunctionDef | ast.ClassDef
 VARIES = "???"  # the files do not agree on a default value
 
 
@@ -94,8 +93,7 @@ def _whole(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     later = [{"type": "string", "pattern": r"\$\{|^\?\?\?$"}, {**TARGET, "allOf": [_ref("any")]}]
     made |= {"later": {"anyOf": later}, "defaults": _defaults(files)}
     whole = made.pop("")
-    whole["properties"] |= {name: _ref(name) for name in (*GROUPS, *COMPONENT_GROUPS)}
-    whole["properties"]["hydra"] = {"type": "object"}
+    whole["properties"] |= {n: _ref(n) for n in (*GROUPS, *COMPONENT_GROUPS)} | {"hydra": {}}
     return {**whole, "definitions": made}
 
 
@@ -128,18 +126,17 @@ def _ref(name: str) -> Schema:
 
 def _component(target: str, place: str, keys: Keys) -> Schema:
     """What a component takes; anything if its source cannot tell."""
-    found = find(target)
-    signature = (signature_of(target) if found else None) or Signature({}, takes_any=True)
-    text = ast.get_docstring(found[1]) if found and isinstance(found[1], DOCUMENTED) else ""
+    _, node = find(target) or (None, None)
+    signature = (signature_of(target) if node else None) or Signature({}, takes_any=True)
+    text = ast.get_docstring(node) if isinstance(node, ast.FunctionDef | ast.ClassDef) else ""
     entries = (text or "").partition("Args:\n")[2].partition("\n\n")[0]
     for name, meaning in re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", entries, re.M):
         keys[target][name].setdefault("description", " ".join(meaning.split()))
     given = (*list(signature.kinds)[:1], *COMPLETED[place]) if place in COMPLETED else ()
     others = dict.fromkeys(keys[target] if signature.takes_any else (), Any)
     kinds = {**others, "_target_": str, "_partial_": bool, **signature.kinds}
-    return _mapping(
-        target, {k: v for k, v in kinds.items() if k not in given}, keys, signature.takes_any
-    )
+    kinds = {name: kind for name, kind in kinds.items() if name not in given}
+    return _mapping(target, kinds, keys, signature.takes_any)
 
 
 def _mapping(owner: str, kinds: Mapping[str, Any], keys: Keys, is_open: bool = False) -> Schema:
@@ -178,16 +175,15 @@ def _kinds(kind: Any) -> Iterator[Schema]:
 
 def _defaults(files: Mapping[str, Mapping[Path, str]]) -> Schema:
     """A defaults list: each entry is a text, or a group with one or several of its options."""
-    entries: dict[str, Schema] = {f"hydra/({'|'.join(SECTIONS)})": {}}  # plugins have options, too
+    entries: dict[str, Schema] = {f"hydra/{name}": {} for name in SECTIONS}  # plugins have options
     for group in (name for name in files if name and "." not in name):
         one = {"enum": list(dict.fromkeys(files[group].values()))}
         entries[group] = {"anyOf": [one, {"type": ["null", "array"]}, _ref("later")]}
+    pattern = "^((optional|override) )*/?{}(@.+)?$".format
     entry = {
-        "properties": {f"override /{group}": {} for group in entries},
-        "patternProperties": {
-            f"^((optional|override) )*/?{k}(@.+)?$": v for k, v in entries.items()
-        },
+        "properties": {f"override /{group}": value for group, value in entries.items()},
+        "patternProperties": {pattern(group): value for group, value in entries.items()},
         "additionalProperties": False,
     }
-    items = {"if": {"type": "object"}, "then": entry, "else": {"type": "string"}}
-    return {"type": "array", "items": items}
+    choice = {"if": {"type": "object"}, "then": entry, "else": {"type": "string"}}
+    return {"type": "array", "items": choice}
