@@ -11,7 +11,8 @@ from rich.text import Text
 
 from expkit.terminal.secrets import redacted
 
-console = Console(highlight=False, markup=False, emoji=False)
+# Plain text in notebooks too, where rich would make a piece of HTML of each line.
+console = Console(highlight=False, markup=False, emoji=False, force_jupyter=False)
 
 _recorders: list[list[str]] = []
 
