@@ -46,9 +46,7 @@ STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 # Registered at import, because the jobs of a sweep may be resolved in other processes.
 OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
 # Relative to the working directory, so that a run can be reproduced where the project lies elsewhere.
-OmegaConf.register_new_resolver(
-    "in_project", lambda path: relpath(project_root() / path), replace=True
-)
+OmegaConf.register_new_resolver("in_project", lambda path: relpath(project_root() / path))
 
 # Set when Hydra has composed and the work begins: from then on an exception is no bad input.
 work_has_begun = Event()

@@ -54,10 +54,9 @@ def take_over(root: str | None) -> None:
 
 def own_conf() -> Path | None:
     """The folder `conf` of the user's project; None if there is none, or in a checkout of expkit."""
-    root = project_root()
-    return (
-        root / "conf" if (root / "conf").is_dir() and not (root / "src/expkit").is_dir() else None
-    )
+    conf = project_root() / "conf"
+    is_ours = (conf.parent / "src" / "expkit").is_dir()
+    return conf if conf.is_dir() and not is_ours else None
 
 
 def output_dir() -> Path:

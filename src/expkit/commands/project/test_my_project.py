@@ -1,5 +1,3 @@
-"""`make test` runs this by Python's unittest."""
-
 import unittest
 
 from my_project import Cost

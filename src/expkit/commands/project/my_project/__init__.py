@@ -15,14 +15,13 @@ class Focal(TextClassification):
     """Learns most from what it gets wrong: the focal loss of https://arxiv.org/abs/1708.02002, with gamma 2."""
 
     def loss(self, model: torch.nn.Module, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """The sum over the batch, and the logits."""
         logits = self.logits(model, batch)
         losses = cross_entropy(logits.float(), batch["labels"], reduction="none")
         return ((1 - torch.exp(-losses)) ** 2 * losses).sum(), logits
 
 
 class Cost(LabelMetric):
-    """What an example costs: 1 for a false alarm, `missed` for a complaint that is not found."""
+    """What an example costs: 1 for a false alarm, `missed` for a complaint, which is label 1, that is not found."""
 
     direction = "minimize"
 
@@ -31,6 +30,5 @@ class Cost(LabelMetric):
         self._missed = missed
 
     def statistics(self, predictions: Sequence[int], references: Sequence[int]) -> Statistics:
-        """The cost of each example; label 1 is a complaint."""
         costs = np.where(np.equal(references, 1), self._missed, 1.0)
         return mean("cost", costs * np.not_equal(predictions, references))
