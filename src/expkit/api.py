@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit import app
 from expkit.commands import compare, predict
-from expkit.comparison.report import all_cells
+from expkit.comparison.report import Grid, all_cells, grid
 from expkit.config.project import conf_dir, decided_once, run_folder
 from expkit.config.trust import trusted_by, typed_value
 from expkit.data.given import Given, file_of
@@ -67,10 +67,10 @@ def run(
     """
 
     def task(cfg: DictConfig) -> Any:
-        if cfg.dry_run:
-            raise UserError("dry_run=true: leaves no run; type python -m expkit dry_run=true")
         app.work_has_begun.set()
         try:
+            if cfg.dry_run:
+                raise UserError("dry_run=true: leaves no run; type python -m expkit dry_run=true")
             return app.single(cfg)
         except Exception as error:  # raised below, as Hydra would print the overrides with it
             return error
@@ -160,12 +160,15 @@ def compare_runs(
         found = compare.compared(options)
         differences = compare.differences_of(found, options)
     header, *rows = all_cells(found.groups, found.jobs)
-    table = pd.DataFrame(rows, columns=header)
-    best = [group in found.best for group in found.groups]
-    table.insert(0, "best", [*best, *[False] * (len(rows) - len(best))])
     columns = ["metric", "first", "second", "difference", "low", "high", "p"]
     cells = [[getattr(d, name) for name in columns] for d in differences]
-    return Comparison(table, list(found.lines), pd.DataFrame(cells, columns=columns))
+    shown = grid(found.groups, found.metrics, found.best) if found.groups else Grid((), (), ())
+    return Comparison(
+        pd.DataFrame(rows, columns=header),
+        list(found.lines),
+        pd.DataFrame(cells, columns=columns),
+        pd.DataFrame([*shown.rows], columns=[*shown.columns]),
+    )
 
 
 @dataclass(frozen=True)
@@ -315,37 +318,38 @@ class Comparison:
     """What a comparison has found.
 
     Args:
-        table: a row for each configuration: what differs, means and deviations over seeds; `best` marks those
-            that cannot be told from the best.
+        table: a row for each configuration, with what differs, and means and deviations over seeds in full precision.
         verdict: sentences that say which are better, and how certain that is.
-        differences: of two runs, or of configurations over all folds: each metric with the 95 % interval.
+        differences: of two runs, or of configurations over all folds: each metric with its 95 % interval.
+        shown: the table as `expkit compare` prints it; a star marks what cannot be told from the best.
     """
 
     table: pd.DataFrame
     verdict: list[str]
     differences: pd.DataFrame
+    shown: pd.DataFrame
 
-    @cached_property
-    def text(self) -> str:
-        """The table, the verdict and the differences as text."""
-        shown = [
-            c for c in self.table if not str(c).startswith(("eval/", "baseline/")) and c != "runs"
-        ]
-        parts = [self.table[shown].to_string(index=False), *self.verdict]
-        if len(self.differences):
-            parts.append(self.differences.to_string(index=False))
-        return "\n".join(parts)
+    def _parts(self) -> list[pd.DataFrame]:
+        return [self.shown, *([self.differences] if len(self.differences) else [])]
 
     def __repr__(self) -> str:
-        return self.text
+        """Return the tables and the verdict as text."""
+        return "\n".join([*(p.to_string(index=False) for p in self._parts()), *self.verdict])
+
+    def _repr_html_(self) -> str:
+        """Return the same for notebooks."""
+        lines = "".join(f"<li>{escape(line)}</li>" for line in self.verdict)
+        return "".join([*(p.to_html(index=False) for p in self._parts()), f"<ul>{lines}</ul>"])
 
 
 def _with_data(overrides: Sequence[str], data: Mapping[str, Given | None]) -> list[str]:
+    if wrong := [o for o in overrides if not isinstance(o, str)]:
+        raise UserError(f"{wrong[0]!r:.80}: is no override; write 'key=value'")
     given = {name: one for name, one in data.items() if one is not None}
     typed = {typed_value(override)[0] for override in overrides}
     for name in given:
-        if wrong := typed & {"data", f"data.{name}_file"}:
-            raise UserError(f"{name}: gives the data, and so does {wrong.pop()}=...; leave out one")
+        if twice := typed & {"data", f"data.{name}_file"}:
+            raise UserError(f"{name}: gives the data, and so does {twice.pop()}=...; leave out one")
     files = [f"data.{name}_file={quoted(file_of(name, one))}" for name, one in given.items()]
     return [*overrides, *(["data=files"] if files else []), *files]
 
@@ -353,8 +357,6 @@ def _with_data(overrides: Sequence[str], data: Mapping[str, Given | None]) -> li
 @contextmanager
 def _composing(overrides: Sequence[str]) -> Iterator[tuple[Hydra, list[str]]]:
     """Let Hydra begin as on the command line; it shows errors with the overrides."""
-    if wrong := [o for o in overrides if not isinstance(o, str)]:
-        raise UserError(f"{wrong[0]!r}: is no override; write 'key=value'")
     with untouched(), app.composing(overrides):
         version.setbase("1.3")
         try:

@@ -50,10 +50,10 @@ def run(options: argparse.Namespace) -> bool:
 def _package(name: str) -> str:
     """The name of the project's package, with underscores for dashes, which Python does not take."""
     package = name.replace("-", "_")
-    used = {*PACKAGES, "data", "outputs", *(path.stem for path in TEMPLATE.iterdir())}
-    is_used = is_library(package) or package.lower() in used - {"my_project"}
+    used = {*PACKAGES, "data", "outputs", *(path.stem.lower() for path in TEMPLATE.iterdir())}
     is_name = package.isidentifier() and name.isascii() and name.strip("-_") == name
-    if is_name and not is_used and not iskeyword(package):
+    is_free = is_name and not is_library(package) and package.lower() not in used - {"my_project"}
+    if is_free and not iskeyword(package):
         return package
     allowed = "letters, digits and dashes, such as my-project, and no name that something else has"
     raise UserError(f"{name!r}: is no name for a project; allowed: {allowed}")

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pandas as pd
 import pyarrow as pa
-from datasets import Dataset
+from datasets import Dataset, Features
 
 from expkit.config.fingerprint import digest_of_content
 from expkit.config.project import output_dir
@@ -47,15 +47,16 @@ def file_of(name: str, given: Given) -> str:
 def _table(name: str, given: object) -> pa.Table:
     try:
         if isinstance(given, Dataset):
-            table = given.with_format("arrow")[:]
+            table = given.with_format("arrow")[:].replace_schema_metadata()
+            if given.features == Features.from_arrow_schema(table.schema):
+                return _plain(table)
             return table.cast(given.features.arrow_schema)  # which has the names of class labels
         if isinstance(given, pd.DataFrame):
             if wrong := [column for column in given if not isinstance(column, str)]:
                 raise DataError(
                     f"{name}: the column {wrong[0]!r} of the DataFrame has no text as its name"
                 )
-            table = pa.Table.from_pandas(given, preserve_index=False).replace_schema_metadata()
-            return table.cast(pa.schema([(f.name, _plain(f.type)) for f in table.schema]))
+            return _plain(pa.Table.from_pandas(given, preserve_index=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"{name}: cannot be kept: {reason(error)}") from None
     kind = type(given)
@@ -64,8 +65,8 @@ def _table(name: str, given: object) -> pa.Table:
     )
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type that the same values have from any DataFrame: text, whether categorical or not."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.string() if pa.types.is_large_string(kind) else kind
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with the types that the same values have from any DataFrame: text, whether categorical or not."""
+    types = [f.type.value_type if pa.types.is_dictionary(f.type) else f.type for f in table.schema]
+    types = [pa.string() if pa.types.is_large_string(kind) else kind for kind in types]
+    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
