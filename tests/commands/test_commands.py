@@ -47,6 +47,7 @@ def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None
     known = {
         "compare",
         "evaluate",
+        "init",
         "inspect",
         "predict",
         "reproduce",

@@ -66,7 +66,7 @@ def test_its_options_come_before_those_of_expkit(own: Path) -> None:
 
 
 def test_its_recipes_choose_launchers_and_sweepers(own: Path, expkit: Command) -> None:
-    done = expkit("-m", "--cfg", "hydra", "experiment=race", "seed=1,2")
+    done = expkit("--cfg", "hydra", "experiment=race")
     assert done.returncode == 0, done.stderr
     for part in ("JoblibLauncher", "n_jobs: 2", "RaceSweeper"):
         assert part in done.stdout
