@@ -81,7 +81,7 @@ def test_a_new_project_runs_and_sweeps(place: Path, typed: Shell) -> None:
     recipe.write_text(
         "# @package _global_\ndefaults:\n  - first\n  - override /model: tiny_bert\n"
         "  - override /hydra/launcher: joblib\n"
-        "train:\n  max_steps: 2\nhydra:\n  launcher:\n    n_jobs: 2\n  sweeper:\n    params:\n      seed: 1,2\n"
+        "precision: fp32\ntrain:\n  max_steps: 2\nhydra:\n  launcher:\n    n_jobs: 2\n  sweeper:\n    params:\n      seed: 1,2\n"
     )
     printed = typed("../../venv/bin/expkit -m experiment=both", "film-critic/data")
     assert "2 jobs" in printed

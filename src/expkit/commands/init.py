@@ -17,8 +17,7 @@ TEMPLATE = Path(__file__).with_name("project")
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(description=__doc__)
-    about = "a new or an empty folder; its name is that of the project"
-    parser.add_argument("folder", type=Path, help=about)
+    parser.add_argument("folder", type=Path, help="new or empty; its name is the project's")
     return parser
 
 
