@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from expkit import app, commands
+from expkit import commands
 from expkit.processes.exits import exit_codes
 from expkit.terminal.errors import ConfigError, nearest
 
@@ -27,6 +27,8 @@ def main() -> None:
         if word.isidentifier():
             allowed = nearest(word, known)
             raise ConfigError(f"{word}: neither a command ({allowed}) nor an override: key=value")
+    from expkit import app  # imports Hydra, which commands may not need
+
     app.main()
 
 

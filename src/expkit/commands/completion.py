@@ -1,0 +1,97 @@
+"""Print what lets a shell complete commands, options, groups and keys; for ~/.bashrc or ~/.zshrc.
+
+Example (this machine): eval "$(expkit completion bash)"
+"""
+
+import argparse
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Literal, get_args, get_origin
+
+from expkit.commands import summaries
+
+# The function asks `expkit completion` for words, and those that are complete end with a space. If there are none,
+# the shell completes names of files. $2 is what bash replaces: it may begin after a = or a :, as COMP_WORDBREAKS
+# says. The bash of macOS lacks mapfile. zsh understands the function with its own bashcompinit.
+ZSH = "autoload -Uz compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit"
+FUNCTION = """_expkit() {
+    local REPLY; COMPREPLY=()
+    while IFS= read -r; do COMPREPLY+=("$REPLY"); done < <(
+        COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_WORD="$2" "$1" completion bash 2>/dev/null)
+}
+complete -o nospace -o default -F _expkit expkit"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("shell", choices=("bash", "zsh"))
+    return parser
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Print the function for the shell, or what it asks for: the words that may stand at the end of COMP_LINE."""
+    line = os.environ.get("COMP_LINE")
+    if line is None:
+        print(*[ZSH] * (options.shell == "zsh"), FUNCTION, sep="\n")
+        return True
+    *words, word = re.split(r"(?<!\\)\s+", line.replace("'", "").replace('"', ""))
+    kept = word.removesuffix(os.environ["COMP_WORD"])
+    for found in _candidates(words[1:], word):
+        if found.startswith(word):
+            text = found.removeprefix(kept)
+            print(shlex.quote(text.rstrip()) + " " * text.endswith(" "))
+    return True
+
+
+def _candidates(words: Sequence[str], word: str) -> list[str]:
+    """What may follow the words; some of it does not begin as `word` does."""
+    from hydra._internal.utils import get_args_parser
+
+    known = summaries()
+    command = f"expkit.commands.{words[0]}" if words and words[0] in known else None
+    parser = import_module(command).parser() if command else get_args_parser()
+    options = parser._option_string_actions
+    if word.startswith("-"):
+        return [f"{option} " for option in options]
+    places = parser._get_positional_actions()
+    if before := next((each for each in reversed(words) if each in options), None):
+        nargs = options[before].nargs
+        if nargs in ("+", "*") or (nargs != 0 and words[-1] == before):
+            places = [options[before]]
+    choices = [*(known if not words else ()), *(c for place in places for c in place.choices or ())]
+    takes_overrides = any(place.dest == "overrides" for place in places)
+    return [*(f"{c} " for c in choices), *(_overrides(words, word) if takes_overrides else ())]
+
+
+def _overrides(words: Sequence[str], word: str) -> list[str]:
+    """Groups, their options and keys as Hydra's own completion finds them, and the words that a key takes."""
+    from hydra import initialize_config_dir
+    from hydra._internal.core_plugins.bash_completion import BashCompletion
+    from hydra.core.global_hydra import GlobalHydra
+
+    from expkit.config.project import conf_dir
+    from expkit.config.schema import sections
+
+    key, equals, _ = word.partition("=")
+    group, _, name = key.rpartition(".")
+    kind = {at: kinds for at, _, kinds in sections({})}.get(group, {}).get(name)
+    parts = (kind, *get_args(kind))
+    choices = [c for part in parts if get_origin(part) is Literal for c in get_args(part)]
+    if equals and (choices := choices or ["true", "false"] * (bool in parts)):
+        return [f"{key}={choice} " for choice in choices]
+    flags = [each for each in words if each in ("-m", "--multirun")]
+    typed = [each for each in words if re.match(r"~|\+*[\w/@.]+=", each)]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        hydra = BashCompletion(GlobalHydra.instance().config_loader())
+        for given in (typed, []):  # without what was typed before, if it does not fit
+            with suppress(Exception):
+                found = hydra._query("config", " ".join([*flags, *given, word]))
+                # A group that has folders too comes without a sign: in `hydra` are groups, elsewhere are options.
+                ends = ["/" if each == "hydra" else "= "[equals == "="] for each in found]
+                return [f + end * (f[-1] not in "=./") for f, end in zip(found, ends, strict=True)]
+    return []
