@@ -1,6 +1,6 @@
-"""Print what lets a shell complete commands, options, groups and keys; for ~/.bashrc or ~/.zshrc.
+"""Print what lets a shell complete commands, options, groups and keys.
 
-Example (this machine): eval "$(expkit completion bash)"
+A line of ~/.bashrc switches it on: eval "$(expkit completion bash)"; and the same with zsh in ~/.zshrc.
 """
 
 import argparse
@@ -14,9 +14,8 @@ from typing import Literal, get_args, get_origin
 
 from expkit.commands import summaries
 
-# The function asks `expkit completion` for words, and those that are complete end with a space. If there are none,
-# the shell completes names of files. $2 is what bash replaces: it may begin after a = or a :, as COMP_WORDBREAKS
-# says. The bash of macOS lacks mapfile. zsh understands the function with its own bashcompinit.
+# The function asks this command for words, which end with a space if they are complete; without any, the shell takes
+# names of files. $2 is what bash replaces, which may begin after a = (COMP_WORDBREAKS). macOS has a bash without mapfile.
 ZSH = "autoload -Uz compinit bashcompinit; (( $+functions[compdef] )) || compinit; bashcompinit"
 FUNCTION = """_expkit() {
     local REPLY; COMPREPLY=()
@@ -35,8 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> bool:
     """Print the function for the shell, or what it asks for: the words that may stand at the end of COMP_LINE."""
-    line = os.environ.get("COMP_LINE")
-    if line is None:
+    if (line := os.environ.get("COMP_LINE")) is None:
         print(*[ZSH] * (options.shell == "zsh"), FUNCTION, sep="\n")
         return True
     *words, word = re.split(r"(?<!\\)\s+", line.replace("'", "").replace('"', ""))
@@ -80,18 +78,15 @@ def _overrides(words: Sequence[str], word: str) -> list[str]:
     key, equals, _ = word.partition("=")
     group, _, name = key.rpartition(".")
     kind = {at: kinds for at, _, kinds in sections({})}.get(group, {}).get(name)
-    parts = (kind, *get_args(kind))
-    choices = [c for part in parts if get_origin(part) is Literal for c in get_args(part)]
-    if equals and (choices := choices or ["true", "false"] * (bool in parts)):
-        return [f"{key}={choice} " for choice in choices]
-    flags = [each for each in words if each in ("-m", "--multirun")]
+    if equals and get_origin(kind) is Literal:
+        return [f"{key}={choice} " for choice in get_args(kind)]
     typed = [each for each in words if re.match(r"~|\+*[\w/@.]+=", each)]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         hydra = BashCompletion(GlobalHydra.instance().config_loader())
         for given in (typed, []):  # without what was typed before, if it does not fit
             with suppress(Exception):
-                found = hydra._query("config", " ".join([*flags, *given, word]))
-                # A group that has folders too comes without a sign: in `hydra` are groups, elsewhere are options.
-                ends = ["/" if each == "hydra" else "= "[equals == "="] for each in found]
-                return [f + end * (f[-1] not in "=./") for f, end in zip(found, ends, strict=True)]
+                found = hydra._query("config", " ".join(["-m", *given, word]))
+                # Hydra leaves out the sign after a group that has folders too.
+                signs = [" " if equals else "/" if each == "hydra" else "=" for each in found]
+                return [f + s * (f[-1] not in "=./") for f, s in zip(found, signs, strict=True)]
     return []

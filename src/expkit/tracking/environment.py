@@ -9,13 +9,17 @@ import torch
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from expkit.config.project import project_root
+from expkit.processes.group import device
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
 
 def environment() -> dict[str, str]:
     """Return versions, hardware and, if the project has one, the git commit of this process."""
-    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    kind = device().type
+    accelerator = (
+        torch.cuda.get_device_name(0) if kind == "cuda" else {"cpu": "none"}.get(kind, kind)
+    )
     found = {
         **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
         "version.python": platform.python_version(),
