@@ -18,8 +18,6 @@ from expkit.processes.cores import cores
 from expkit.terminal.errors import UserError, reason
 from expkit.terminal.secrets import redacted, without_password
 
-COUNTED = 1000  # runs, at most
-
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
@@ -28,18 +26,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> bool:
     """Print the table, and return whether all is there that a run needs."""
-    works, parts = True, [_machine, _outputs, _store, _surroundings]
-    rows: list[tuple[str, str]] = []
-    for part in parts:
-        try:
-            rows += part().items()
-        except Exception as error:  # whatever a broken library does when it is imported
-            works = False
-            rows.append((f"BROKEN: {part.__name__[1:]}", reason(error)))
+    works = True
     print("| what | here |\n|---|---|")
-    for row in rows:
-        shown = (" ".join(redacted(cell).replace("|", "\\|").split()) for cell in row)
-        print(f"| {' | '.join(shown)} |".replace(str(Path.home()), "~"))
+    for part in (_machine, _store, _surroundings, _extras):
+        try:
+            rows = part()
+        except Exception as error:  # whatever a broken library does when it is imported
+            works, rows = False, {f"BROKEN: {part.__name__[1:]}": reason(error)}
+        for row in rows.items():
+            shown = (" ".join(redacted(cell).replace("|", "\\|").split()) for cell in row)
+            print(f"| {' | '.join(shown)} |".replace(str(Path.home()), "~"), flush=True)
     return works
 
 
@@ -50,26 +46,18 @@ def _machine() -> dict[str, str]:
     from expkit.tracking.environment import environment
     from expkit.training.precision import has_fast_bf16
 
-    files = (output_dir() / "cache" / "precision").glob("*.json")
-    rates = [file.read_text() for file in sorted(files, key=lambda file: file.stat().st_mtime)]
-    measured = f"samples/s of the last model: {rates[-1]}" if rates else "a run measures it"
-    auto = f"the faster of fp32 and bf16 ({measured})" if has_fast_bf16() else "fp32"
-    kind, formats, gpu = device().type, "auto, fp32, bf16", "none"
+    files = sorted(
+        (output_dir() / "cache/precision").glob("*.json"), key=lambda f: f.stat().st_mtime
+    )
+    rates = f"samples/s: {files[-1].read_text()}" if files else "a run measures it"
+    auto = f"the faster of fp32 and bf16 ({rates})" if has_fast_bf16() else "fp32"
+    kind, formats = device().type, "auto, fp32, bf16"
+    found = {"system": platform.platform(), **environment(), "device": f"{kind}, {cores()} cores"}
     if kind == "cuda":
-        memory = torch.cuda.get_device_properties().total_memory / 2**30
-        formats, gpu = f"{formats}, fp16, tf32", f"{memory:.0f} GiB, CUDA {torch.version.cuda}"
-    return {
-        "system": f"{platform.platform()}, {cores()} cores for this process",
-        **environment(),
-        "device": f"{kind}, memory of its own: {gpu}",
-        "precision": f"allowed: {formats}; auto takes {auto}",
-    }
-
-
-def _outputs() -> dict[str, str]:
-    require_outputs()
-    there = next(path for path in (output_dir(), *output_dir().parents) if path.exists())
-    return {"outputs": f"{output_dir()}, {shutil.disk_usage(there).free / 2**30:.0f} GiB free"}
+        formats += ", fp16, tf32"
+        memory = torch.cuda.mem_get_info()[1] / 2**30
+        found["device"] += f", CUDA {torch.version.cuda}, {memory:.0f} GiB on the GPU"
+    return {**found, "precision": f"auto takes {auto}; allowed: {formats}"}
 
 
 def _store() -> dict[str, str]:
@@ -78,32 +66,33 @@ def _store() -> dict[str, str]:
     uri, runs = tracking_uri(None), "no runs yet"
     if not (file := sqlite_file(uri)) or file.exists():
         client = connect(None)
-        found = client.search_runs(experiment_ids(client), max_results=COUNTED)
-        runs = f"{len(found)} runs{' or more' * (len(found) == COUNTED)}"
+        found = client.search_runs(experiment_ids(client), max_results=1000)
+        runs = f"{len(found)}{' or more' * bool(found.token)} runs"
     return {"store": f"{without_password(uri)}, {runs}"}
 
 
+def _extras() -> dict[str, str]:
+    extras = metadata("expkit").get_all("Provides-Extra") or ()
+    return {f"extra {extra}": _missing(extra) or "complete" for extra in extras}
+
+
 def _surroundings() -> dict[str, str]:
-    missing = {
-        extra: _missing(extra) for extra in metadata("expkit").get_all("Provides-Extra") or ()
-    }
+    require_outputs()
     if why := [*problems(), *filter(None, [_missing("")])]:
         raise UserError("; ".join(why))
+    there = next(path for path in (output_dir(), *output_dir().parents) if path.exists())
+    free = f"{shutil.disk_usage(there).free / 2**30:.0f} GiB free"
     hub = f"HF_HUB_OFFLINE={os.environ.get('HF_HUB_OFFLINE', '')}"
-    return {
-        "hub": hub,
-        **{f"extra {extra}": lacks or "complete" for extra, lacks in missing.items()},
-    }
+    return {"outputs": f"{output_dir()}, {free}", "hub": hub}
 
 
 def _missing(extra: str) -> str:
     """What an extra of expkit lacks and how to get it, or an empty text; "" is expkit itself."""
     lacks = []
     for need in map(Requirement, requires("expkit") or ()):
+        versions = [each.version for each in distributions(name=need.name)]
         asked = need.marker.evaluate({"extra": extra}) if need.marker else not extra
-        if asked and not any(
-            need.specifier.contains(each.version) for each in distributions(name=need.name)
-        ):
+        if asked and not any(map(need.specifier.contains, versions)):
             lacks.append(f"{need.name}{need.specifier}")
     how = f"pip install 'expkit[{extra}]'".replace("[]", "")
     return f"lacks {', '.join(lacks)}: {how}" if lacks else ""
