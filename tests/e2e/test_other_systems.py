@@ -44,10 +44,9 @@ def test_nothing_is_used_that_other_systems_lack(project: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    small = (*SMALL_TASKS["text_classification"], "train.max_steps=2")
+    small = (*SMALL_TASKS["text_classification"], "train.max_steps=2", "precision=auto")
     expkit("-m", *small, "seed=1,2")
-    expkit(*small, "seed=3", "precision=auto")
-    finished = [run.info.run_id for run in runs_of(project) if run.info.status == "FINISHED"]
-    assert len(finished) == 4  # with that of the sweep
-    texts = ("--text", "One.", "Two.")
-    assert "label" in expkit("predict", runs_of(project)[0].info.run_id, *texts)
+    runs = runs_of(project)
+    assert [run.info.status for run in runs] == ["FINISHED"] * 3  # with that of the sweep
+    assert "label" in expkit("predict", runs[0].info.run_id, "--text", "One.", "Two.")
+    assert "/mlflow.db, 3 runs |" in expkit("doctor")

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> bool:
     *words, word = re.split(r"(?<!\\)\s+", line.replace("'", "").replace('"', ""))
     kept = word.removesuffix(os.environ["COMP_WORD"])
     for found in _candidates(words[1:], word):
-        if found.startswith(word):
+        if found.startswith(word) and found != word:
             text = found.removeprefix(kept)
             print(shlex.quote(text.rstrip()) + " " * text.endswith(" "))
     return True
@@ -85,8 +85,8 @@ def _overrides(words: Sequence[str], word: str) -> list[str]:
         hydra = BashCompletion(GlobalHydra.instance().config_loader())
         for given in (typed, []):  # without what was typed before, if it does not fit
             with suppress(Exception):
-                found = hydra._query("config", " ".join(["-m", *given, word]))
-                # Hydra leaves out the sign after a group that has folders too.
-                signs = [" " if equals else "/" if each == "hydra" else "=" for each in found]
-                return [f + s * (f[-1] not in "=./") for f, s in zip(found, signs, strict=True)]
+                if found := hydra._query("config", " ".join(["-m", *given, word])):
+                    # Hydra leaves out the sign after a group that has folders too.
+                    signs = [" " if equals else "/" if each == "hydra" else "=" for each in found]
+                    return [f + s * (f[-1] not in "=./") for f, s in zip(found, signs, strict=True)]
     return []
