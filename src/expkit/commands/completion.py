@@ -48,11 +48,11 @@ def run(options: argparse.Namespace) -> bool:
 
 def _candidates(words: Sequence[str], word: str) -> list[str]:
     """What may follow the words; some of it does not begin as `word` does."""
-    from hydra._internal.utils import get_args_parser
-
     known = summaries()
-    command = f"expkit.commands.{words[0]}" if words and words[0] in known else None
-    parser = import_module(command).parser() if command else get_args_parser()
+    if words and words[0] in known:
+        parser = import_module(f"expkit.commands.{words[0]}").parser()
+    else:
+        parser = import_module("hydra._internal.utils").get_args_parser()
     options = parser._option_string_actions
     if word.startswith("-"):
         return [f"{option} " for option in options]
