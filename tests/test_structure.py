@@ -22,6 +22,8 @@ LAYERS = (
     "sweeps",
     "commands",
     "app",
+    "untouched",
+    "api",
 )
 
 
