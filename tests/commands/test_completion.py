@@ -96,7 +96,7 @@ def test_bash_breaks_words_at_an_equals_sign_or_does_not(
     assert words == [f"{offered}all_linear ", f"{offered}attention "]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow)])
 def test_a_tab_in_a_terminal(shell: str, project: Path) -> None:
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")

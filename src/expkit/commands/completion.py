@@ -37,12 +37,11 @@ def run(options: argparse.Namespace) -> bool:
     if (line := os.environ.get("COMP_LINE")) is None:
         print(*[ZSH] * (options.shell == "zsh"), FUNCTION, sep="\n")
         return True
-    *words, word = re.split(r"(?<!\\)\s+", line.replace("'", "").replace('"', ""))
-    kept = word.removesuffix(os.environ["COMP_WORD"])
+    *words, word = re.split(r"(?<!\\)\s+", re.sub("['\"]", "", line))
+    kept = len(word.removesuffix(os.environ["COMP_WORD"]))
     for found in _candidates(words[1:], word):
         if found.startswith(word) and found != word:
-            text = found.removeprefix(kept)
-            print(shlex.quote(text.rstrip()) + " " * text.endswith(" "))
+            print(shlex.quote(found[kept:].rstrip()) + " " * found.endswith(" "))
     return True
 
 
@@ -61,9 +60,9 @@ def _candidates(words: Sequence[str], word: str) -> list[str]:
         nargs = options[before].nargs
         if nargs in ("+", "*") or (nargs != 0 and words[-1] == before):
             places = [options[before]]
-    choices = [*(known if not words else ()), *(c for place in places for c in place.choices or ())]
-    takes_overrides = any(place.dest == "overrides" for place in places)
-    return [*(f"{c} " for c in choices), *(_overrides(words, word) if takes_overrides else ())]
+    found = [f"{choice} " for place in places for choice in place.choices or ()]
+    found += [f"{name} " for name in known if not words]
+    return found + (_overrides(words, word) if any(p.dest == "overrides" for p in places) else [])
 
 
 def _overrides(words: Sequence[str], word: str) -> list[str]:

@@ -21,15 +21,13 @@ def require(wanted: str) -> None:
 
 
 def has_fast_bf16() -> bool:
-    """Whether the hardware multiplies bf16: GPUs, and CPUs with AMX tiles or AVX-512 BF16.
+    """Whether the hardware multiplies bf16 fast: GPUs of CUDA, and CPUs with AMX tiles or AVX-512 BF16.
 
     Other CPUs only emulate it.
     """
-    if (kind := device().type) == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return kind == "cpu" and (
-        torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    )
+    if device().type != "cpu":
+        return device().type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager
