@@ -18,6 +18,8 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from conftest import TINY, composed, encoded_by
+from expkit.answering.decoding import most_probable, outside
+from expkit.answering.windows import cut
 from expkit.commands import predict
 from expkit.config.checks import check
 from expkit.config.components import make
@@ -27,8 +29,6 @@ from expkit.metrics.local import CONFIDENCES, LocalMetric
 from expkit.metrics.statistics import Statistics, mean
 from expkit.metrics.tagging import SeqEval
 from expkit.models.scratch import TinyBert
-from expkit.tasks.tagging.decoding import most_probable, outside
-from expkit.tasks.tagging.windows import cut
 from expkit.tasks.token_classification import TokenClassification
 from expkit.terminal.errors import DataError, UserError
 from expkit.training.evaluation import EvalSet, evaluate
@@ -203,7 +203,7 @@ def test_a_word_that_is_not_scored_is_noticed(
     splits = data(sentence(WORDS, TAGS), sentence(["\u200b", *WORDS], ["O", *TAGS]))
     tagger = ready(splits, max_length=max_length, stride=2)
     encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
-    monkeypatch.setattr("expkit.tasks.tagging.windows.cut", without_a_word)
+    monkeypatch.setattr("expkit.answering.windows.cut", without_a_word)
     with pytest.raises(AssertionError, match=r"sentence 0: a word is lost"):
         encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
 

@@ -121,7 +121,7 @@ def test_a_project_that_was_moved_still_sends_what_waits(
     with open_run(SETTINGS, "a run", {}, resume="never") as run:
         run.start()
         run.log_config({"seed": 1}, {"seed": 1})
-        run.log_model(run.folder / "model", "fill-mask", None)
+        run.log_model(run.folder / "model", pipeline="fill-mask", example=None)
         (run.folder / "adapter").mkdir()
         run.log_folder(run.folder / "adapter", "adapter")
         client.delete_run(run.id)

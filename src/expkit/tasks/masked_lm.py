@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import MASK, filled
 from expkit.config.constraints import above, at_least
 from expkit.data.languages import primary_subtag
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
@@ -28,8 +29,6 @@ from expkit.terminal.errors import DataError, UserError
 if TYPE_CHECKING:
     import evaluate
 
-MASK = "[MASK]"  # in texts for `predict`, whatever the tokenizer's own mask token is
-TOP = 5  # answers for each mask
 REPORTED_BLOCKS = 200
 TEXTS_AT_ONCE = 1000
 
@@ -264,37 +263,13 @@ class MaskedLM(Task):
         Raises:
             UserError: no text, a text without a mask, or one with a mask that would be cut off.
         """
-        return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
-
-    def _fill(self, model: PreTrainedModel, tokenizer: Tokenizer, text: str) -> list[Record]:
-        inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
-        masks = inputs["input_ids"][0] == tokenizer.mask_token_id
+        texts = [record[self.columns[0]] for record in records]
         with torch.inference_mode():
-            probabilities = model(**inputs).logits[0, masks].float().softmax(-1)
-        return [
-            {
-                "mask": number,
-                "word": tokenizer.decode([int(i)]).strip(),
-                "probability": round(float(p), 4),
-            }
-            for number, row in enumerate(probabilities, start=1)
-            for p, i in zip(*row.topk(TOP), strict=True)
-        ]
+            return filled(model, tokenizer, texts, **self.serving())
 
-    def _inputs(self, tokenizer: Tokenizer, text: str) -> BatchEncoding:
-        """Token ids (1, length) of a text, cut to the size of a block."""
-        whole = tokenizer(text, verbose=False)["input_ids"]
-        masks = whole.count(tokenizer.mask_token_id)
-        if not masks:
-            raise UserError(f"{text!r}: has no {MASK} to fill")
-        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.max_length)
-        lost = masks - int((inputs["input_ids"] == tokenizer.mask_token_id).sum())
-        if lost:
-            raise UserError(
-                f"{text!r:.60}: has {len(whole)} tokens, more than task.block_size="
-                f"{self.max_length}, so that {lost} of {masks} {MASK} would be cut off"
-            )
-        return inputs
+    def serving(self) -> dict[str, Any]:
+        """The size of a block."""
+        return {"max_length": self.max_length}
 
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""

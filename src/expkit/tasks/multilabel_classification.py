@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig
 
+from expkit.answering.answers import labels
 from expkit.config.constraints import at_least
 from expkit.data.labels import LabelSets, label_of
 from expkit.data.splits import Record, Split, Splits
@@ -18,7 +19,6 @@ from expkit.data.steps import Batch
 from expkit.metrics.local import CONFIDENCES, PROBABILITIES
 from expkit.metrics.outcomes import Report
 from expkit.tasks.confusion import draw_by_label
-from expkit.tasks.decisions import Decision
 from expkit.tasks.interface import Scores, Seen, Tokenizer
 from expkit.tasks.reliability import reliability
 from expkit.tasks.text_classification import TextClassification
@@ -149,9 +149,4 @@ class MultilabelClassification(TextClassification):
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
         """The names of the labels; perhaps the probabilities of all labels, not rounded."""
-        names, decision = config.id2label.values(), Decision.of(config)
-        probabilities = decision.probabilities(prediction, has_several=True)
-        row: Record = {"labels": list(compress(names, decision.labels(probabilities, True)))}
-        if self.shows_probabilities:
-            row["probabilities"] = dict(zip(names, probabilities.tolist(), strict=True))
-        return row
+        return labels(prediction, config, self.shows_probabilities)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import number
 from expkit.config.constraints import at_least
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -168,8 +169,12 @@ class TextRegression(Task):
         return {self._label_column: facts, **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: float, config: PretrainedConfig) -> Record:
-        """The number, to a ten-thousandth of the spread of the targets or better."""
-        return {"prediction": round(prediction, 4 - math.floor(math.log10(config.target_scale)))}
+        """The number, rounded."""
+        return number([prediction], config)
+
+    def serving(self) -> dict[str, Any]:
+        """Nothing that the model's config does not say."""
+        return {}
 
 
 def _last_layer(model: PreTrainedModel) -> nn.Linear:

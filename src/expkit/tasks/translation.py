@@ -12,6 +12,7 @@ from babel import Locale
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import require_text, translated
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -79,10 +80,10 @@ class Translation(CrossEntropyTask):
         for split in splits.named().values():
             sources, targets = self._texts(split, self._source), self._texts(split, self._target)
             for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
-                _require_text(source, f"{split.where(i)}: {self._source}")
+                require_text(source, f"{split.where(i)}: {self._source}")
                 references = target if isinstance(target, list) and target else [target]
                 for reference in references:
-                    _require_text(reference, f"{split.where(i)}: {self._target}")
+                    require_text(reference, f"{split.where(i)}: {self._target}")
 
     def _texts(self, split: Split, language: str) -> Iterator[Any]:
         """What the records hold in one language. Raises DataError if one of them has nothing."""
@@ -265,30 +266,24 @@ class Translation(CrossEntropyTask):
         """Texts in the source language, flat or nested as in training."""
         sources = self._sources(split)
         for i, source in enumerate(sources):
-            _require_text(source, f"{split.where(i)}: {self._source}")
+            require_text(source, f"{split.where(i)}: {self._source}")
         return [{self._source: source} for source in sources]
 
     def answer(
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """The translation of each record."""
-        prefix = self._prefix(model.config, tokenizer)
-        texts = [prefix + record[self._source] for record in records]
-        inputs = tokenizer(texts, padding=True, return_tensors="pt", **self._cut).to(model.device)
+        texts = [record[self._source] for record in records]
         with torch.inference_mode():
-            made = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
-        return [[{"translation": text}] for text in made]
+            return translated(model, tokenizer, texts, **self.serving())
+
+    def serving(self) -> dict[str, Any]:
+        """How texts are cut, and translations generated."""
+        return {"max_length": self.max_length, "generation": self._generation}
 
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""
         return self._sources(split)[0]
-
-
-def _require_text(value: Any, place: str) -> None:
-    if not isinstance(value, str):
-        raise DataError(f"{place}={value!r:.60} is no text")
-    if not value.strip():
-        raise DataError(f"{place}={value!r:.60} is empty; there is nothing to translate")
 
 
 def _english_name(language: str) -> str | None:

@@ -183,12 +183,10 @@ class Run:
         path = str(folder.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
-    def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
-        """Log the model in a folder as one that MLflow can load and serve."""
+    def log_model(self, folder: Path, **served: Any) -> None:
+        """Log the model in a folder as one that MLflow can load and serve; see `tracking.model.log_model`."""
         path = str(folder.relative_to(self.folder))
-        self._outbox.put(
-            {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
-        )
+        self._outbox.put({"kind": "model", "folder": path, **served})
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Send what is left, and the state in which the run ended; raise what MLflow has refused.

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import ByT5Tokenizer
 
+from expkit.answering.windows import cut, windows, word_spans
 from expkit.models.scratch import TinyBert
-from expkit.tasks.tagging.windows import cut, windows, word_spans
 from expkit.terminal.errors import UserError
 
 TOKENIZER = TinyBert(100, 8, 1, 1, 0.0).tokenizer(["John lives in"])
