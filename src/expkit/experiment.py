@@ -178,10 +178,8 @@ def conclude(
     baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
     tracked.log({f"baseline/{name}": value for name, value in baseline.items()})
     if config["tracking"]["log_model"]:
-        task = prepared.task
-        example, serving = task.input_example(prepared.splits.validation), task.serving()
-        serving = serving if serving is None else {"column": task.columns[0], **serving}
-        tracked.log_model(exported.folder, pipeline=task.pipeline, example=example, serving=serving)
+        example = prepared.task.input_example(prepared.splits.validation)
+        tracked.log_model(exported.folder, prepared.task, example)
     table = score_table({s: result.metrics for s, result in results.items()}, baseline)
     remarks = prepared.task.remarks()
     tracked.describe(

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import tags
-from .errors import UserError
+from . import UserError, tags
 
 Span = tuple[int, int]  # first character, and the one after the last
 

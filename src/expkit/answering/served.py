@@ -1,6 +1,5 @@
 """Serve a model of one of expkit's own tasks: what `mlflow.pyfunc.load_model` and `mlflow models serve` load."""
 
-from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -10,45 +9,30 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.types.schema import Array, ColSpec, Map, Object, Property, Schema
 
-from .answers import Row, classified, entities, filled, translated
-from .errors import UserError
+from . import UserError
+from .answers import ANSWERS, MULTILABEL, Row
 
 AT_ONCE = 64  # records in a batch
-# By the pipeline that a task names: what answers, and the rows of an answer, of which there may be any number.
-ANSWERS: dict[str, Callable[..., list[list[Row]]]] = {
-    "text-classification": classified,
-    "token-classification": entities,
-    "fill-mask": filled,
-    "translation": translated,
-}
+# The types of the rows of an answer, of which there may be any number.
 ROWS = {
-    "token-classification": {
-        "type": "string",
-        "text": "string",
-        "start": "long",
-        "end": "long",
-        "probability": "double",
-    },
-    "fill-mask": {"mask": "long", "word": "string", "probability": "double"},
+    "token-classification": "type:string text:string start:long end:long probability:double",
+    "fill-mask": "mask:long word:string probability:double",
 }
+# Those of the only row.
 COLUMNS: dict[str, dict[str, Any]] = {
     "translation": {"translation": "string"},
     "regression": {"prediction": "double"},
-    "multi_label_classification": {"labels": Array("string"), "probabilities": Map("double")},
-    "single_label_classification": {
-        "label": "string",
-        "probability": "double",
-        "probabilities": Map("double"),
-    },
+    MULTILABEL: {"labels": Array("string"), **(PROBABILITIES := {"probabilities": Map("double")})},
+    "": {"label": "string", "probability": "double", **PROBABILITIES},
 }
 
 
 def outputs(pipeline: str, problem_type: str | None) -> Schema:
     """The types of what `Served.predict` returns."""
     if pipeline in ROWS:
-        properties = [Property(name, kind) for name, kind in ROWS[pipeline].items()]
+        properties = [Property(*column.split(":")) for column in ROWS[pipeline].split()]
         return Schema([ColSpec(Array(Object(properties)))])
-    columns = COLUMNS.get(pipeline) or COLUMNS[problem_type or "single_label_classification"]
+    columns = COLUMNS.get(pipeline) or COLUMNS.get(problem_type or "") or COLUMNS[""]
     return Schema([ColSpec(kind, name) for name, kind in columns.items()])
 
 

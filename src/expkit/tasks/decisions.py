@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax
 
-from expkit.answering.decision import KEY, Decision
+from expkit.answering.answers import KEY, Decision
 from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.metrics.multilabel import MultiLabel
 from expkit.metrics.outcomes import digest, taken_by

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.answering.answers import tokenized
+from expkit.answering.answers import ANSWERS, tokenized
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.local import LABELS, needs_of
@@ -45,6 +45,8 @@ class Task(ABC):
 
     short_name: str = ""  # in names of runs; empty: the name of the class
     pipeline: str = ""  # how the model is served: one of `expkit.tasks.serving.SERVED`
+    # Further arguments of the function in answering/answers.py that serves the model; None: MLflow's pipeline does.
+    serving: dict[str, Any] | None = None
     # Whether `answer` may have more or fewer rows than one for a record.
     has_several_rows: bool = False
     # Whether `shown` has `probabilities`, of each label by its name; None: the task has none. `predict
@@ -278,6 +280,10 @@ class Task(ABC):
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """Rows of a table for each record without labels: a label, entities, words, a translation."""
+        if self.serving:
+            asked = [record[self.columns[0]] for record in records]
+            with torch.inference_mode():
+                return ANSWERS[self.pipeline](model, tokenizer, asked, **self.serving)
         texts = [[record[name] for record in records] for name in self.columns]
         places = (f"{record!r:.60}" for record in records)
         inputs = tokenized(texts, tokenizer, model.config, places)
@@ -293,10 +299,6 @@ class Task(ABC):
     def shown(self, prediction: Any, config: PretrainedConfig) -> Record:
         """A prediction as the row of a table."""
         return {"prediction": prediction}
-
-    def serving(self) -> dict[str, Any] | None:
-        """The arguments of the function in expkit/answering that serves the model; None: MLflow's pipeline does."""
-        return None
 
     def finish(self, model: PreTrainedModel) -> None:  # noqa: B027 - most models are right as they are
         """Change a trained model, before it is saved, so that it gives what the pipeline shall give.

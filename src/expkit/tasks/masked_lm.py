@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.answering.answers import MASK, filled
+from expkit.answering.answers import MASK
 from expkit.config.constraints import above, at_least
 from expkit.data.languages import primary_subtag
-from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
+from expkit.data.splits import CHUNK, Columns, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import segmenter, word_spans
 from expkit.metrics.outcomes import Outcomes, Report, digest
@@ -65,6 +65,7 @@ class MaskedLM(Task):
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         super().__init__([text_column], block_size, metrics)
+        self.serving = {"max_length": block_size}
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
         self._language = language
@@ -254,22 +255,6 @@ class MaskedLM(Task):
         """Texts and characters."""
         characters = sum(map(len, self.texts(split)))
         return {"texts": f"{len(split):,} with {characters:,} characters"}
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The most probable words for each mask of each text.
-
-        Raises:
-            UserError: no text, a text without a mask, or one with a mask that would be cut off.
-        """
-        texts = [record[self.columns[0]] for record in records]
-        with torch.inference_mode():
-            return filled(model, tokenizer, texts, **self.serving())
-
-    def serving(self) -> dict[str, Any]:
-        """The size of a block."""
-        return {"max_length": self.max_length}
 
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""

@@ -10,8 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.answering.answers import label
-from expkit.answering.decision import KEY
+from expkit.answering.answers import KEY, label
 from expkit.config.constraints import above, at_least
 from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
@@ -51,6 +50,7 @@ class TextClassification(CrossEntropyTask):
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    serving = {}  # noqa: RUF012 - nothing that the model's config does not say
     problem_type = "single_label_classification"
     shows_probabilities: bool = False
     has_several = False  # labels of one example
@@ -208,10 +208,6 @@ class TextClassification(CrossEntropyTask):
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
         """The predicted label, with its probability; perhaps those of all labels, not rounded."""
         return label(prediction, config, self.shows_probabilities)
-
-    def serving(self) -> dict[str, Any]:
-        """Nothing that the model's config does not say."""
-        return {}
 
 
 def _configure(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

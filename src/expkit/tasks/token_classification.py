@@ -13,7 +13,6 @@ from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
 from expkit.answering import tags
-from expkit.answering.answers import entities
 from expkit.answering.decoding import decoded, outside
 from expkit.answering.located_words import located
 from expkit.answering.windows import Window, windows
@@ -76,6 +75,7 @@ class TokenClassification(CrossEntropyTask):
                 f"task.stride={stride}: must be at most half of task.max_length={max_length}"
             )
         super().__init__([tokens_column], max_length, metrics, label_smoothing, class_weights)
+        self.serving = {"max_length": max_length, "stride": stride, "decoding": decoding}
         self._tags_column = tags_column
         self._data = TaggedColumns(tokens_column, tags_column, labels or ())
         self._label_all_tokens = label_all_tokens
@@ -304,25 +304,6 @@ class TokenClassification(CrossEntropyTask):
             except UserError as error:
                 raise DataError(f"{split.where(i)}: {name}={error}") from None
         return [{name: sentence} for sentence in sentences]
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The entities of each record: type, text, character offsets, mean probability of their tags.
-
-        Offsets count in the text, or in the words with spaces between them if a record holds words.
-        """
-        asked = [record[self.columns[0]] for record in records]
-        with torch.inference_mode():
-            return entities(model, tokenizer, asked, **self.serving())
-
-    def serving(self) -> dict[str, Any]:
-        """How long sentences are cut, and tags decoded."""
-        return {
-            "max_length": self.max_length,
-            "stride": self._stride,
-            "decoding": self._decoding,
-        }
 
     def input_example(self, split: Split) -> Any:
         """A sentence."""

@@ -12,7 +12,7 @@ from babel import Locale
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
 
-from expkit.answering.answers import require_text, translated
+from expkit.answering.answers import require_text
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -74,6 +74,7 @@ class Translation(CrossEntropyTask):
         self._target = target_lang
         self._given_prefix = source_prefix
         self._generation = generation_settings(num_beams, max_new_tokens, length_penalty)
+        self.serving = {"max_length": max_length, "generation": self._generation}
 
     def setup(self, splits: Splits) -> None:
         """Check that every record has a source and a target, and that neither is empty."""
@@ -268,18 +269,6 @@ class Translation(CrossEntropyTask):
         for i, source in enumerate(sources):
             require_text(source, f"{split.where(i)}: {self._source}")
         return [{self._source: source} for source in sources]
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The translation of each record."""
-        texts = [record[self._source] for record in records]
-        with torch.inference_mode():
-            return translated(model, tokenizer, texts, **self.serving())
-
-    def serving(self) -> dict[str, Any]:
-        """How texts are cut, and translations generated."""
-        return {"max_length": self.max_length, "generation": self._generation}
 
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from expkit.answering.errors import DataError as DataError
-from expkit.answering.errors import UserError
+from expkit.answering import DataError as DataError
+from expkit.answering import UserError
 
 
 class ConfigError(UserError):

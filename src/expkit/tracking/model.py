@@ -17,8 +17,7 @@ from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
 from expkit import answering
-from expkit.answering.answers import MULTILABEL
-from expkit.answering.decision import KEY
+from expkit.answering.answers import KEY, MULTILABEL
 from expkit.answering.served import outputs
 from expkit.terminal.errors import UserError
 

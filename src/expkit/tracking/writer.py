@@ -183,9 +183,12 @@ class Run:
         path = str(folder.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
-    def log_model(self, folder: Path, **served: Any) -> None:
-        """Log the model in a folder as one that MLflow can load and serve; see `tracking.model.log_model`."""
-        path = str(folder.relative_to(self.folder))
+    def log_model(self, folder: Path, task: Any, example: Any) -> None:
+        """Log the model in a folder as one that MLflow can load and serve."""
+        path, serving = str(folder.relative_to(self.folder)), task.serving
+        if serving is not None:
+            serving = {"column": task.columns[0], **serving}
+        served = {"pipeline": task.pipeline, "example": example, "serving": serving}
         self._outbox.put({"kind": "model", "folder": path, **served})
 
     def close(self, status: str, error: BaseException | None = None) -> None:
