@@ -42,6 +42,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
     yield from _names(plain["tracking"]["experiment"], plain["run_name"])
+    yield from _register(plain["tracking"])
     resume = plain["resume"]
     if resume not in ("never", "auto") and not RUN_ID.fullmatch(resume):
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
@@ -272,6 +273,30 @@ def _names(experiment: str, run: str | None) -> Iterator[str]:
         if len(name) > limit:
             shown = shortened(name, 100)
             yield f"{key}={shown!r}: has {len(name):,} characters; at most {limit} are allowed"
+
+
+def _register(tracking: Mapping[str, Any]) -> Iterator[str]:
+    """The rules are MLflow's own, but it would state them only after training."""
+    if (asked := tracking.get("register")) is None:
+        return
+    name, at, alias = asked.partition("@")
+    key = f"tracking.register={shortened(asked, 100)!r}"
+    if not tracking["log_model"]:
+        yield f"{key}: tracking.log_model=false leaves no model to register; set it to true"
+    if (
+        not name.strip()
+        or set("/:") & set(name)
+        or name == "."
+        or name[:2] == ".."
+        or len(name) > 256
+    ):
+        yield f"{key}: expected a name without / and :, and perhaps an alias, such as mrpc@champion"
+    is_version = alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias)
+    if at and (is_version or not re.fullmatch(r"[\w-]{1,255}", alias)):
+        yield (
+            f"{key}: {alias!r} is no alias; expected letters, digits, _ and -, but neither latest nor v1, "
+            "which stand for versions"
+        )
 
 
 def given_address(uri: str | None) -> tuple[str, str | None]:

@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Param
 
 from expkit.config.project import output_dir, run_folder
+from expkit.terminal.display import say
+from expkit.tracking.registry import register
 
 Entry = dict[str, Any]  # the entry's kind, and the arguments of the function for it in KINDS
 
@@ -75,6 +77,11 @@ def _model(client: MlflowClient, run_id: str, folder: str, **settings: Any) -> N
         log_model(run_id, str(run_folder(run_id) / folder), **settings)
 
 
+def _register(client: MlflowClient, run_id: str, name: str, alias: str) -> None:
+    version = register(client, run_id, name, alias)
+    say(f"registered {name}{'@' * bool(alias)}{alias}, version {version}")
+
+
 def _end(client: MlflowClient, run_id: str, status: str, time: int) -> None:
     client.set_terminated(run_id, status, end_time=time)
 
@@ -85,5 +92,6 @@ KINDS: dict[str, Callable[..., None]] = {
     "inputs": _inputs,
     "artifact": _artifact,
     "model": _model,
+    "register": _register,
     "end": _end,
 }

@@ -20,8 +20,7 @@ from expkit import answering
 from expkit.answering.answers import KEY, MULTILABEL
 from expkit.answering.served import outputs
 from expkit.terminal.errors import UserError
-
-CARD = "README.md"  # in the folder of the model
+from expkit.tracking.card import CARD
 
 REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece", "scipy", "pandas")
 

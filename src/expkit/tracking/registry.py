@@ -1,0 +1,39 @@
+"""Register logged models in MLflow, as versions of a name, and perhaps under an alias."""
+
+from contextlib import suppress
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from expkit.processes.context import job_context
+from expkit.terminal.errors import UserError
+
+
+def target_of(asked: str) -> tuple[str, str]:
+    """Return name and alias of `name@alias`; no alias in a job of a sweep, which gives it to its best job at its end."""
+    name, _, alias = asked.partition("@")
+    return name, "" if job_context().sweep else alias
+
+
+def register(client: MlflowClient, run_id: str, name: str, alias: str) -> str:
+    """Make the model of a run a version of `name`, unless it is one, and give it the alias; returns the version.
+
+    Raises:
+        UserError: the run has logged no model.
+    """
+    run = client.get_run(run_id)
+    if not run.outputs or not run.outputs.model_outputs:
+        raise UserError(f"tracking.register={name}: run {run_id} has logged no model to register")
+    model = run.outputs.model_outputs[-1].model_id
+    with suppress(MlflowException):  # the name exists; if not, the next request fails too
+        client.create_registered_model(name)
+    versions = client.search_model_versions(f"run_id = '{run_id}'")
+    there = [v.version for v in versions if v.name == name and v.model_id == model]
+    made = (
+        there[0]
+        if there
+        else client.create_model_version(name, f"models:/{model}", run_id, model_id=model).version
+    )
+    if alias:
+        client.set_registered_model_alias(name, alias, made)
+    return str(made)
