@@ -19,6 +19,10 @@ from expkit.terminal.errors import UserError, nearest, shortened
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 LONGEST = {"tracking.experiment": 500, "run_name": 250}  # characters that MLflow's tables take
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
+# A name and perhaps an alias, by the rules of MLflow, which would state them only after training.
+REGISTERED = re.compile(
+    r"(?!\.\.|\.(@|$))(?=\s*[^\s@])[^/:@]{1,256}(@(?!(latest|v\d+)$)[\w-]{1,255})?", re.I
+)
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -276,26 +280,13 @@ def _names(experiment: str, run: str | None) -> Iterator[str]:
 
 
 def _register(tracking: Mapping[str, Any]) -> Iterator[str]:
-    """The rules are MLflow's own, but it would state them only after training."""
-    if (asked := tracking.get("register")) is None:
-        return
-    name, at, alias = asked.partition("@")
-    key = f"tracking.register={shortened(asked, 100)!r}"
-    if not tracking["log_model"]:
-        yield f"{key}: tracking.log_model=false leaves no model to register; set it to true"
-    if (
-        not name.strip()
-        or set("/:") & set(name)
-        or name == "."
-        or name[:2] == ".."
-        or len(name) > 256
-    ):
-        yield f"{key}: expected a name without / and :, and perhaps an alias, such as mrpc@champion"
-    is_version = alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias)
-    if at and (is_version or not re.fullmatch(r"[\w-]{1,255}", alias)):
+    asked = tracking.get("register")
+    if asked is not None and not tracking["log_model"]:
+        yield f"tracking.register={asked}: tracking.log_model=false leaves no model to register; set it to true"
+    if asked is not None and not REGISTERED.fullmatch(asked):
         yield (
-            f"{key}: {alias!r} is no alias; expected letters, digits, _ and -, but neither latest nor v1, "
-            "which stand for versions"
+            f"tracking.register={asked!r:.600}: expected a name without / and :, and perhaps an alias of letters, "
+            "digits, _ and -, such as mrpc@champion; MLflow keeps the aliases latest, v1, v2, ... for itself"
         )
 
 

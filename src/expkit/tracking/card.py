@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader
 
 from expkit.comparison.bootstrap import Interval, interval
 from expkit.comparison.paired import statistics_of
+from expkit.data.inspection import lines
 from expkit.metrics.statistics import Statistics
 from expkit.terminal.display import number
 from expkit.terminal.secrets import redacted
@@ -16,9 +17,9 @@ from expkit.tracking.environment import environment
 from expkit.tracking.note import Scores, in_markdown
 
 CARD = "README.md"  # in the folder of the model
-DRAWS = 1_000  # fewer of many examples, so that a card takes no more than a moment
-LEAST_DRAWS, MOST_DRAWN = 200, 1_000_000
+DRAWS = 500
 FOLDERS = re.compile(r"(?<![\w:/.])[~/][^\s'\",=]*/")  # that a path of this machine begins with
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 def card_of(
@@ -33,72 +34,52 @@ def card_of(
     """Return the card of a run that has been scored; it holds no secret and no folder of this machine.
 
     Args:
-        results: the `Evaluation` of each split; of what is no split, there is no interval.
+        results: the `Evaluation` of each split; there is no interval for what is no split.
         table: what `score_table` returns.
     """
-    task, report, found = prepared.task, prepared.report, environment()
-    intervals = {
-        name: _intervals(task, result.predictions, prepared.eval_sets[name])
-        for name, result in results.items()
-        if name in prepared.eval_sets
-    }
-    limits = [*task.remarks()]
-    for name, split in report.items():
-        counts = {"stand in train": split.get("in_train"), "stand there twice": split["repeated"]}
-        said = [f"{c['count']:,} {what}" for what, c in counts.items() if c and c["count"]]
-        if reach := split["tokens"]["at_limit"]:
-            said.append(f"{reach:,} reach the limit of {task.max_length} tokens, or are cut there")
-        if split["labels"] is not None and said:
-            limits.append(f"of the {split['examples']:,} examples in {name}, {', '.join(said)}")
-    header, rows = table
-    shown = [
-        [row[0], *(_with(intervals.get(split, {}).get(row[0]), cell) for split, cell in zip(header[1:], row[1:], strict=True))]
-        for row in rows
-    ]  # fmt: skip
+    (header, rows), task, found = table, prepared.task, environment()
+    shown = [{**dict(zip(header, row, strict=True))} for row in rows]
+    for name, data in prepared.eval_sets.items():
+        known = _intervals(task, results[name].predictions, data)
+        for row in shown:
+            if (of := known.get(row["metric"])) and of.low is not None and of.high is not None:
+                row[name] += f" ({number(of.low)} to {number(of.high)})"
     page = Environment(loader=PackageLoader("expkit", "tracking")).get_template("card.md")
+    front = yaml.safe_dump(_front(config, task, results, names), allow_unicode=True)
     made = page.render(
-        front=yaml.safe_dump(_front(config, task, results, names), sort_keys=False, allow_unicode=True),
-        splits=prepared.splits.named(),
+        front=front,
+        config=config,
+        task=task,
+        names=names,
+        run_id=run_id,
+        prepared=prepared,
         header=header,
-        rows=[[in_markdown(cell) for cell in row] for row in shown],
-        versions={k.partition(".")[2]: v for k, v in found.items() if k.startswith("version.")},
-        commit=found.get("mlflow.source.git.commit", ""),
-        model=type(prepared.training.model).__name__,
-        precision=prepared.training.precision,
-        auto_class=task.head().auto_class,
-        example='[{"text": "...", "text_pair": "..."}]' if len(task.columns) > 1 else '["..."]',
-        texts=" ".join(f'"{name} ..."' for name in task.columns),
-        run_id=run_id, config=config, names=names, command=command, limits=limits,
+        rows=[[in_markdown(cell) for cell in row.values()] for row in shown],
+        versions=", ".join(f"{k[8:]} {v}" for k, v in found.items() if k.startswith("version.")),
+        commit=found.get("mlflow.source.git.commit"),
+        command=command,
+        limits=[*task.remarks(), *(line.removeprefix("WARNING: ") for line in lines(prepared.report))],
     )  # fmt: skip
     return redacted(FOLDERS.sub("", made))
 
 
 def _intervals(task: Any, predictions: list[Any], data: Any) -> dict[str, Interval]:
-    """The middle 95 % of bootstrap draws of the examples, for the scores that are decided by sums over examples."""
+    """The middle 95 % of bootstrap draws of the examples; other metrics would be computed anew for each draw."""
     found: dict[str, Interval] = {}
     for outcomes in task.outcomes(predictions, data.split, data.encoded):
         for name in outcomes.metrics:
             made = statistics_of(task.metrics[name], outcomes)
-            if isinstance(made, Statistics):  # others would be computed for each draw
-                draws = max(LEAST_DRAWS, min(DRAWS, MOST_DRAWN // max(len(made), 1)))
-                found |= interval(made, draws, seed=0)
+            found |= interval(made, DRAWS, seed=0) if isinstance(made, Statistics) else {}
     return found
-
-
-def _with(bounds: Interval | None, cell: str) -> str:
-    known = bounds is not None and bounds.low is not None and bounds.high is not None
-    return f"{cell} [{number(bounds.low)}, {number(bounds.high)}]" if known and cell else cell  # type: ignore[union-attr, arg-type]
 
 
 def _front(
     config: Mapping[str, Any], task: Any, results: Mapping[str, Any], names: Mapping[str, str]
 ) -> dict[str, Any]:
     """What sites read: https://huggingface.co/docs/hub/model-cards."""
-    said, data = config["task"], config["data"]
-    languages = [said[key] for key in ("language", "source_lang", "target_lang") if said.get(key)]
-    hub = {"base_model": config["model"].get("path"), "datasets": data.get("path")}
-    on_hub = {k: v for k, v in hub.items() if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(v))}
-    scores = [
+    languages = [config["task"].get(key) for key in ("language", "source_lang", "target_lang")]
+    hub = {"base_model": config["model"].get("path"), "datasets": config["data"].get("path")}
+    scores: list[dict[str, Any]] = [
         {
             "task": {"type": task.pipeline},
             "dataset": {"name": names["data"], "type": names["data"], "split": split},
@@ -107,11 +88,10 @@ def _front(
         for split, result in results.items()
     ]
     return {
-        **({"language": languages} if languages else {}),
         "library_name": "transformers",
         "pipeline_tag": task.pipeline,
         "tags": ["expkit", names["task"], *(["lora"] if config["lora"]["target_modules"] else [])],
-        **on_hub,
-        "metrics": list(task.metrics),
+        **({"language": known} if (known := [code for code in languages if code]) else {}),
+        **{key: path for key, path in hub.items() if HUB_NAME.fullmatch(str(path))},
         "model-index": [{"name": f"{names['model']} {names['task']}", "results": scores}],
     }
