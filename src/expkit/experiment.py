@@ -187,9 +187,8 @@ def conclude(
             card = card_of(tracked.id, config, prepared, results, table, names, command)
             (exported.folder / CARD).write_text(card, encoding="utf-8")
         example = prepared.task.input_example(prepared.splits.validation)
-        tracked.log_model(exported.folder, prepared.task, example)
-        if asked := config["tracking"].get("register"):
-            tracked.register(asked)
+        name = config["tracking"].get("register")
+        tracked.log_model(exported.folder, prepared.task, example, name)
     remarks = prepared.task.remarks()
     tracked.describe(
         note_of_run(tracked.id, config, table, names, command, exported.folder, remarks)

@@ -434,10 +434,11 @@ def valid(windowed: Prepared) -> Iterator[TokenClassification]:
     """The same, decoded as sentences; and confidences are asked for."""
     tagger = windowed.task
     assert isinstance(tagger, TokenClassification)
-    before, tagger._decoding = tagger.metrics, "valid"
-    tagger.metrics = {**before, "confidence": MeanConfidence()}
+    before = tagger.metrics, tagger._decoding, tagger.serving
+    tagger.metrics = {**tagger.metrics, "confidence": MeanConfidence()}
+    tagger._decoding, tagger.serving = "valid", {**(tagger.serving or {}), "decoding": "valid"}
     yield tagger
-    tagger.metrics, tagger._decoding = before, "argmax"
+    tagger.metrics, tagger._decoding, tagger.serving = before
 
 
 class MeanConfidence(LocalMetric):

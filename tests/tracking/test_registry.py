@@ -193,7 +193,8 @@ def test_a_run_registers_its_model_with_a_card(
     other = run(composed(*options, "resume=auto", "tracking.register=more"), {}, typed=options)
     assert other.run_id == run_id
     assert client.get_registered_model("more").latest_versions[0].run_id == run_id
-    assert register(client, run_id, "pairs", "champion") == "1"
+    register(client, run_id, "pairs", "champion")
+    assert client.get_model_version_by_alias("pairs", "champion").version == version.version
 
 
 @pytest.mark.slow

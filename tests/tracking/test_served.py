@@ -46,7 +46,8 @@ TEXTS = {
 }
 WITHOUT_EXPKIT = """
 import json, sys, mlflow, torch
-from transformers import *
+from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 loads, text, task, loads_from = json.loads(sys.argv[1])
 served, pipeline, components, model = loads
 answered = eval(served).predict([text])

@@ -33,31 +33,27 @@ def card_of(
 ) -> str:
     """Return the card of a run that has been scored; it holds no secret and no folder of this machine.
 
-    Args:
-        results: the `Evaluation` of each split; there is no interval for what is no split.
-        table: what `score_table` returns.
+    `results` are the `Evaluation` of each split, and `table` is what `score_table` makes of them.
     """
     (header, rows), task, found = table, prepared.task, environment()
-    shown = [{**dict(zip(header, row, strict=True))} for row in rows]
+    shown = [dict(zip(header, row, strict=True)) for row in rows]
     for name, data in prepared.eval_sets.items():
         known = _intervals(task, results[name].predictions, data)
         for row in shown:
             if (of := known.get(row["metric"])) and of.low is not None and of.high is not None:
                 row[name] += f" ({number(of.low)} to {number(of.high)})"
     page = Environment(loader=PackageLoader("expkit", "tracking")).get_template("card.md")
-    front = yaml.safe_dump(_front(config, task, results, names), allow_unicode=True)
+    is_pair = len(task.columns) > 1
+    given = {"config": config, "prepared": prepared, "names": names, "run_id": run_id}
     made = page.render(
-        front=front,
-        config=config,
-        task=task,
-        names=names,
-        run_id=run_id,
-        prepared=prepared,
+        given,
+        front=yaml.safe_dump(_front(config, task, results, names), allow_unicode=True),
+        command=command,
+        example=[{"text": "...", "text_pair": "..."}] if is_pair else ["..."],
         header=header,
         rows=[[in_markdown(cell) for cell in row.values()] for row in shown],
         versions=", ".join(f"{k[8:]} {v}" for k, v in found.items() if k.startswith("version.")),
         commit=found.get("mlflow.source.git.commit"),
-        command=command,
         limits=[*task.remarks(), *(line.removeprefix("WARNING: ") for line in lines(prepared.report))],
     )  # fmt: skip
     return redacted(FOLDERS.sub("", made))

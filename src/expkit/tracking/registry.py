@@ -6,17 +6,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from expkit.processes.context import job_context
+from expkit.terminal.display import say
 from expkit.terminal.errors import UserError
 
 
 def target_of(asked: str) -> tuple[str, str]:
-    """Return name and alias of `name@alias`; no alias in a job of a sweep, which gives it to its best job at its end."""
+    """Return name and alias of `name@alias`; no alias in a job, as its sweep gives that to the best one."""
     name, _, alias = asked.partition("@")
     return name, "" if job_context().sweep else alias
 
 
-def register(client: MlflowClient, run_id: str, name: str, alias: str) -> str:
-    """Make the model of a run a version of `name`, unless it is one, and give it the alias; returns the version.
+def register(client: MlflowClient, run_id: str, name: str, alias: str) -> None:
+    """Make the model of a run a version of `name`, unless it is one, and give it the alias.
 
     Raises:
         UserError: the run has logged no model.
@@ -27,13 +28,10 @@ def register(client: MlflowClient, run_id: str, name: str, alias: str) -> str:
     model = run.outputs.model_outputs[-1].model_id
     with suppress(MlflowException):  # the name exists; if not, the next request fails too
         client.create_registered_model(name)
-    versions = client.search_model_versions(f"run_id = '{run_id}'")
-    there = [v.version for v in versions if v.name == name and v.model_id == model]
-    made = (
-        there[0]
-        if there
-        else client.create_model_version(name, f"models:/{model}", run_id, model_id=model).version
-    )
+    made = client.search_model_versions(f"run_id = '{run_id}'")
+    made = [version for version in made if (version.name, version.model_id) == (name, model)]
+    made = made or [client.create_model_version(name, f"models:/{model}", run_id, model_id=model)]
     if alias:
-        client.set_registered_model_alias(name, alias, made)
-    return str(made)
+        client.set_registered_model_alias(name, alias, made[0].version)
+    said = f"{name}@{alias}" if alias else name
+    say(f"registered {said}, version {made[0].version}: {run.info.run_name}")

@@ -177,11 +177,10 @@ class SweepRun:
         return artifact_of(self._client.get_run(run_id), path)
 
     def _give_alias(self, best: Sequence[Row]) -> None:
-        """Give the alias of the registered model to the best job; the jobs have registered their models without it."""
+        """Give the alias to the best job; the jobs have registered their models without it."""
         name, _, alias = self._register.partition("@")
         if alias and len(best) == 1 and not best[0].runs:
-            version = register(self._client, best[0].run_id, name, alias)
-            say(f"registered {name}@{alias}, version {version}: {best[0].name}")
+            register(self._client, best[0].run_id, name, alias)
         elif alias and best:
             say(
                 f"{name}@{alias} stays as it is: {len(best)} jobs are best, or one with several folds"

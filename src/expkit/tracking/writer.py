@@ -187,18 +187,14 @@ class Run:
         path = str(folder.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
-    def log_model(self, folder: Path, task: Any, example: Any) -> None:
-        """Log the model in a folder as one that MLflow can load and serve."""
+    def log_model(self, folder: Path, task: Any, example: Any, register: str | None = None) -> None:
+        """Log the model in a folder as one that MLflow can load and serve; perhaps `register` it as `name@alias`."""
         path, serving = str(folder.relative_to(self.folder)), task.serving
         if serving is not None:
             serving = {"column": task.columns[0], **serving}
         served = {"pipeline": task.pipeline, "example": example, "serving": serving}
-        self._outbox.put({"kind": "model", "folder": path, **served})
-
-    def register(self, asked: str) -> None:
-        """Make the logged model a version of a registered one: `name` or `name@alias`."""
-        name, alias = target_of(asked)
-        self._outbox.put({"kind": "register", "name": name, "alias": alias})
+        name = {"register_as": target_of(register)} if register else {}
+        self._outbox.put({"kind": "model", "folder": path, **served, **name})
 
     def watch_system(self) -> None:
         """Log the use of the machine until the run is closed. A run that goes on counts on."""
