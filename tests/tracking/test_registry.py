@@ -26,8 +26,10 @@ from expkit.experiment import run
 from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking import card
 from expkit.tracking.logged import logged_run
+from expkit.tracking.note import Row
 from expkit.tracking.registry import register
 from expkit.tracking.run import open_run
+from expkit.tracking.sweep import SweepRun
 from expkit.tracking.writer import CPU
 
 NAMES = (
@@ -99,15 +101,6 @@ def test_what_cannot_be_registered_is_refused_before_training(
         check(composed(*TINY, *options), options)
 
 
-def test_a_run_without_a_model_registers_nothing(project: Path) -> None:
-    with open_run({"uri": None, "experiment": "a"}, "a", {}, resume="never") as opened:
-        opened.start()
-    client = MlflowClient()
-    with pytest.raises(UserError, match="has logged no model to register"):
-        register(client, opened.id, "a", "")
-    assert not client.search_registered_models()
-
-
 def test_the_system_is_watched_until_a_run_is_closed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +121,9 @@ def test_the_system_is_watched_until_a_run_is_closed(
         again.start(None)
         again.watch_system()
     assert [m.step for m in client.get_metric_history(opened.id, CPU)] == [*range(len(steps) + 1)]
+    with pytest.raises(UserError, match="has logged no model to register"):
+        register(client, opened.id, "a", "")
+    assert not client.search_registered_models()
 
 
 @pytest.mark.slow
@@ -184,9 +180,11 @@ def test_a_run_registers_its_model_with_a_card(
     assert scores["test", "f1"] == metrics["test/f1"]
     assert data.pipeline_tag == "text-classification"
     assert "lora" in data.tags
-    (low, high) = re.search(r"accuracy \| [\d.]+ \((\S+) to (\S+)\)", text)[1:]  # type: ignore[index]
-    assert float(low) <= metrics["final/accuracy"] <= float(high)
-    assert float(low) < float(high)
+    bounds = re.search(r"accuracy \| [\d.]+ \((\S+) to (\S+)\)", text)
+    assert bounds is not None
+    low, high = map(float, bounds.groups())
+    assert low <= metrics["final/accuracy"] <= high
+    assert low < high
     assert run_id in text
     assert "test: inputs that stand in train" in text
 
@@ -198,7 +196,9 @@ def test_a_run_registers_its_model_with_a_card(
 
 
 @pytest.mark.slow
-def test_the_best_job_of_a_sweep_gets_the_alias(expkit: Command, project: Path) -> None:
+def test_the_best_job_of_a_sweep_gets_the_alias(
+    expkit: Command, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lrs = "optimizer.lr=1e-2,1e-9"
     few = (*TINY, "data.sizes.train=128", "train.max_steps=16", "tracking.register=mrpc@champion")
     done = expkit("-m", lrs, "objective=eval/loss", *few)
@@ -211,5 +211,10 @@ def test_the_best_job_of_a_sweep_gets_the_alias(expkit: Command, project: Path) 
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
     assert "registered mrpc@champion, version" in done.stdout
 
-    expkit("-m", "objective=eval/accuracy", "optimizer.lr=1e-9,2e-9", *few)
+    rows = [
+        Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id)
+        for name, run_id in zip("ab", runs, strict=False)
+    ]
+    SweepRun(client, "", "", "", False, frozenset(), "mrpc@champion")._give_alias(rows)
+    assert "mrpc@champion stays as it is" in capsys.readouterr().out
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
