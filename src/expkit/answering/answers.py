@@ -1,14 +1,15 @@
 """What models answer to texts: labels, numbers, entities, words and translations, as rows of a table."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, softmax
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
+from transformers import PreTrainedModel as Model
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from . import DataError, UserError
@@ -18,6 +19,7 @@ from .windows import windows
 
 Array = np.ndarray
 Row = dict[str, Any]
+Texts = Sequence[str]
 
 KEY = "decision"  # in the config of an exported model
 MASK = "[MASK]"  # in texts, whatever the tokenizer's own mask token is
@@ -61,10 +63,7 @@ class Decision:
 
 
 def tokenized(
-    texts: Sequence[Sequence[str]],
-    tokenizer: Tokenizer,
-    config: PretrainedConfig,
-    places: Iterable[str],
+    texts: Sequence[Texts], tokenizer: Tokenizer, config: PretrainedConfig, places: Iterable[str]
 ) -> Any:
     """Model inputs without padding; a text without a token gets the one that begins or ends texts.
 
@@ -98,9 +97,7 @@ def tokenized(
     return inputs
 
 
-def classified(
-    model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Sequence[str]]
-) -> list[list[Row]]:
+def classified(model: Model, tokenizer: Tokenizer, records: Sequence[Texts]) -> list[list[Row]]:
     """The label, the labels or the number of each record, which is a text or a pair of texts."""
     columns = [list(column) for column in zip(*records, strict=True)]
     places = (f"{record!r:.60}" for record in records)
@@ -138,10 +135,9 @@ def number(values: Sequence[float], config: PretrainedConfig) -> Row:
 
 
 def entities(
-    model: PreTrainedModel,
+    model: Model,
     tokenizer: Tokenizer,
     records: Sequence[Any],
-    *,
     max_length: int,
     stride: int,
     decoding: str,
@@ -172,9 +168,7 @@ def entities(
     return answers
 
 
-def filled(
-    model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[str], *, max_length: int
-) -> list[list[Row]]:
+def filled(model: Model, tokenizer: Tokenizer, records: Texts, max_length: int) -> list[list[Row]]:
     """The most probable words for each `[MASK]` of each text.
 
     Raises:
@@ -183,7 +177,7 @@ def filled(
     return [_filled(model, tokenizer, text, max_length) for text in records]
 
 
-def _filled(model: PreTrainedModel, tokenizer: Tokenizer, text: str, max_length: int) -> list[Row]:
+def _filled(model: Model, tokenizer: Tokenizer, text: str, max_length: int) -> list[Row]:
     text = text.replace(MASK, tokenizer.mask_token)
     whole = tokenizer(text, verbose=False)["input_ids"]
     count = whole.count(tokenizer.mask_token_id)
@@ -198,23 +192,15 @@ def _filled(model: PreTrainedModel, tokenizer: Tokenizer, text: str, max_length:
         )
     logits = model(**inputs.to(model.device)).logits[0, masks.to(model.device)]
     return [
-        {
-            "mask": mask,
-            "word": tokenizer.decode([int(i)]).strip(),
-            "probability": round(float(p), DIGITS),
-        }
+        {"mask": mask, "word": word, "probability": round(float(p), DIGITS)}
         for mask, row in enumerate(logits.float().softmax(-1), start=1)
         for p, i in zip(*row.topk(TOP), strict=True)
+        for word in [tokenizer.decode([int(i)]).strip()]
     ]
 
 
 def translated(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    records: Sequence[str],
-    *,
-    max_length: int,
-    generation: Mapping[str, Any],
+    model: Model, tokenizer: Tokenizer, records: Texts, max_length: int, generation: dict[str, Any]
 ) -> list[list[Row]]:
     """The translation of each text. Raises UserError for one without any."""
     for text in records:

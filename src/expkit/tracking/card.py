@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,14 +12,17 @@ from jinja2 import Environment, PackageLoader
 from expkit.comparison.bootstrap import Interval, interval
 from expkit.comparison.paired import statistics_of
 from expkit.data.inspection import lines
-from expkit.metrics.statistics import Statistics
 from expkit.terminal.display import number
 from expkit.terminal.secrets import redacted
 from expkit.tracking.environment import environment
 from expkit.tracking.note import Scores, in_markdown
 
 CARD = "README.md"  # in the folder of the model
-DRAWS = 500
+LEAST_DRAWS, MOST_DRAWS, DRAWN = (
+    200,
+    1_000,
+    500_000,
+)  # of one example or another, to take 0.2 s at most
 FOLDERS = re.compile(r"(?<![\w:/.])[~/][^\s'\",=]*/")  # that a path of this machine begins with
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -38,7 +43,11 @@ def card_of(
     (header, rows), task, found = table, prepared.task, environment()
     shown = [dict(zip(header, row, strict=True)) for row in rows]
     for name, data in prepared.eval_sets.items():
-        known = _intervals(task, results[name].predictions, data)
+        known: dict[str, Interval] = {}
+        with suppress(
+            Exception
+        ):  # of a metric of the user's own: a card must not cost a run that has been scored
+            known = _intervals(task, results[name].predictions, data)
         for row in shown:
             if (of := known.get(row["metric"])) and of.low is not None and of.high is not None:
                 row[name] += f" ({number(of.low)} to {number(of.high)})"
@@ -61,11 +70,16 @@ def card_of(
 
 def _intervals(task: Any, predictions: list[Any], data: Any) -> dict[str, Interval]:
     """The middle 95 % of bootstrap draws of the examples; other metrics would be computed anew for each draw."""
+    made = [
+        statistics_of(task.metrics[name], outcomes)
+        for outcomes in task.outcomes(predictions, data.split, data.encoded)
+        for name in outcomes.metrics
+        if hasattr(task.metrics[name], "statistics")
+    ]
     found: dict[str, Interval] = {}
-    for outcomes in task.outcomes(predictions, data.split, data.encoded):
-        for name in outcomes.metrics:
-            made = statistics_of(task.metrics[name], outcomes)
-            found |= interval(made, DRAWS, seed=0) if isinstance(made, Statistics) else {}
+    for n in {len(metric) for metric in made}:  # a sentence without words may be missing at the end
+        draws = max(LEAST_DRAWS, min(MOST_DRAWS, DRAWN // n))
+        found |= interval([metric for metric in made if len(metric) == n], draws, seed=0)
     return found
 
 
@@ -74,7 +88,8 @@ def _front(
 ) -> dict[str, Any]:
     """What sites read: https://huggingface.co/docs/hub/model-cards."""
     languages = [config["task"].get(key) for key in ("language", "source_lang", "target_lang")]
-    hub = {"base_model": config["model"].get("path"), "datasets": config["data"].get("path")}
+    paths = {"base_model": config["model"].get("path"), "datasets": config["data"].get("path")}
+    hub = {k: p for k, p in paths.items() if HUB_NAME.fullmatch(str(p)) and not Path(p).exists()}
     scores: list[dict[str, Any]] = [
         {
             "task": {"type": task.pipeline},
@@ -88,6 +103,6 @@ def _front(
         "pipeline_tag": task.pipeline,
         "tags": ["expkit", names["task"], *(["lora"] if config["lora"]["target_modules"] else [])],
         **({"language": known} if (known := [code for code in languages if code]) else {}),
-        **{key: path for key, path in hub.items() if HUB_NAME.fullmatch(str(path))},
+        **hub,
         "model-index": [{"name": f"{names['model']} {names['task']}", "results": scores}],
     }

@@ -9,12 +9,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
 class Monitor(SystemMetricsMonitor):
-    """Measures in MLflow's thread, but logs through the outbox, which keeps what a server that is away does not take.
-
-    Args:
-        log: takes metrics and their step.
-        step: that of the first measurement.
-    """
+    """Measures in MLflow's thread, but logs to the outbox from `step` on, as MLflow's way ends when a server is away."""
 
     def __init__(self, run_id: str, log: Callable[[dict[str, Any], int], None], step: int) -> None:
         super().__init__(run_id)
