@@ -188,7 +188,9 @@ def test_a_run_registers_its_model_with_a_card(
     assert run_id in text
     assert "test: inputs that stand in train" in text
 
-    other = run(composed(*options, "resume=auto", "tracking.register=more"), {}, typed=options)
+    cfg = composed(*options, "resume=auto", "tracking.register=more")
+    check(cfg, [])
+    other = run(cfg, {}, typed=options)
     assert other.run_id == run_id
     assert client.get_registered_model("more").latest_versions[0].run_id == run_id
     register(client, run_id, "pairs", "champion")

@@ -61,7 +61,7 @@ if task == "multilabel_classification":
 if task == "translation":
     print(json.dumps(answered["translation"].tolist()))
 names = mlflow.models.Model.load(loads_from).signature.outputs.input_names()
-assert names == (list(answered.columns) if hasattr(answered, "columns") else []), names
+assert names == (list(answered.columns) if hasattr(answered, "columns") else [0]), names
 components = eval(components)
 texts = text if isinstance(text, dict) else {"text": text}
 ids = components["tokenizer"](**texts, return_tensors="pt")
@@ -193,12 +193,13 @@ def near(one: Any, other: Any) -> bool:
 def records_of(cfg: DictConfig, task: Task) -> list[dict[str, str]]:
     """What to ask, in the columns of the task: also an empty text, and one that is too long."""
     names, split = task.columns, make(cfg, "data").validation
-    texts = {name: list(split.column(name)) for name in names}
+    nested = task.pipeline == "translation"
+    texts = {name: list(task.asked(split) if nested else split.column(name)) for name in names}
     if task.pipeline == "token-classification":
         texts = {name: list(map(" ".join, sentences)) for name, sentences in texts.items()}
     if task.pipeline == "fill-mask":
         texts = {name: [f"[MASK] {text}" for text in of] for name, of in texts.items()}
-    elif task.pipeline != "translation":
+    elif not nested:
         texts[names[0]][0] = ""
     texts[names[0]][1] += " and so on" * 200
     return [dict(zip(names, row, strict=True)) for row in zip(*texts.values(), strict=True)]
