@@ -23,6 +23,8 @@ LAYERS = (
     "sweeps",
     "commands",
     "app",
+    "untouched",
+    "api",
 )
 
 

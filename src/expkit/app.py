@@ -8,6 +8,8 @@ import gc
 import os
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hydra
@@ -22,6 +24,7 @@ from expkit.config.texts import as_typed
 from expkit.config.typed_in import check_where_typed
 from expkit.processes.exits import BAD_INPUT, FAILED, exit_codes, watch_output
 from expkit.processes.interrupts import end_on_signals
+from expkit.processes.outcome import Outcome
 from expkit.processes.ranks import count, misdescribed
 from expkit.sweeps.job import carry_out, job
 from expkit.terminal.display import say
@@ -43,23 +46,30 @@ def main() -> None:
         sys.exit(BAD_INPUT)
     with exit_codes():
         end_on_signals()
-        watch_composition()
         run_hydra = hydra.main(
             version_base="1.3", config_path=str(conf_dir()), config_name="config"
         )
-        try:
-            with decided_once():
-                run_hydra(task)()
-        except UserError:
+        with composing(sys.argv[1:]):
+            run_hydra(task)()
+
+
+@contextmanager
+def composing(arguments: Sequence[str]) -> Iterator[None]:
+    """Check what Hydra composes in the block, and raise a UserError for what it cannot compose."""
+    watch_composition()
+    try:
+        with decided_once():
+            yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:
+            require_outputs()
+            raise UserError(f"{error.filename}: {error.strerror}") from error
+        if work_has_begun.is_set():
             raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.filename:
-                require_outputs()
-                raise UserError(f"{error.filename}: {error.strerror}") from error
-            if work_has_begun.is_set():
-                raise
-            # Hydra raises exceptions of many kinds while it composes.
-            raise ConfigError([explain(error, sys.argv[1:])]) from error
+        # Hydra raises exceptions of many kinds while it composes.
+        raise ConfigError([explain(error, arguments)]) from error
 
 
 def task(cfg: DictConfig) -> Any:
@@ -69,11 +79,12 @@ def task(cfg: DictConfig) -> Any:
         return job(cfg)
     # Hydra lets SystemExit pass; for other exceptions it prints the overrides, and passwords in them.
     with exit_codes():
-        return single(cfg)
+        single(cfg)
+    return None
 
 
-def single(cfg: DictConfig) -> None:
-    """One run, or a dry run.
+def single(cfg: DictConfig) -> Outcome | None:
+    """One run, or a dry run, which has no outcome.
 
     Raises:
         UserError: the run cannot be done.
@@ -95,18 +106,19 @@ def single(cfg: DictConfig) -> None:
     if cfg.dry_run:
         from expkit.dry_run import dry_run
 
-        return dry_run(cfg)
+        dry_run(cfg)
+        return None
     choices = dict(hydra_config.runtime.choices)
     typed = as_typed(hydra_config.overrides.task)
     if cfg.launch.processes > processes:
-        if carry_out(cfg, choices, typed).state == "failed":
+        outcome = carry_out(cfg, choices, typed)
+        if outcome.state == "failed":
             raise SystemExit(FAILED)
-        return None
+        return outcome
     # Objects made before training live on; collecting garbage there wastes a sixth of the start-up time.
     gc.disable()
     from expkit.experiment import run
     from expkit.processes.group import joined
 
     with joined():
-        run(cfg, choices, typed=typed)
-    return None
+        return run(cfg, choices, typed=typed)

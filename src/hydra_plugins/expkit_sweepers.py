@@ -36,7 +36,7 @@ class _Sweeper(BasicSweeper):
 class GridSweeper(_Sweeper):
     """Runs all combinations of the given values as one sweep."""
 
-    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
+    def sweep(self, arguments: list[str], work: Callable[..., str] | None = None) -> Any:
         """Run the jobs; Hydra calls this with the overrides of the command line."""
         from expkit.config.texts import TextParser
         from expkit.sweeps.grid import sweep
@@ -55,7 +55,7 @@ class RaceSweeper(GridSweeper):
         super().__init__(**options)
         self.options = {"max_seeds": max_seeds, "margin": margin}
 
-    def sweep(self, arguments: list[str], work: Callable[..., None] | None = None) -> Any:
+    def sweep(self, arguments: list[str], work: Callable[..., str] | None = None) -> Any:
         """Run the rounds; Hydra calls this with the overrides of the command line."""
         from expkit.sweeps.race import race
 

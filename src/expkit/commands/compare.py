@@ -6,18 +6,22 @@ also tests two runs example by example, on the validation split or the one that 
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expkit.commands import add_trust
 from expkit.metrics.result import FINAL, VALIDATION
+from expkit.terminal.display import say, table, tell
 from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     from expkit.comparison.bootstrap import Difference
     from expkit.comparison.groups import ComparedRun, Group
     from expkit.metrics.outcomes import Outcomes
+    from expkit.tracking.jobs import Selection
+    from expkit.tracking.verdicts import Judged
 
 Scored = tuple["list[Outcomes]", dict[str, Any]]  # outcomes, and the settings of their metrics
 
@@ -45,17 +49,25 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Print the table, and write the files that were asked for."""
-    from expkit.comparison import glue, plot, report
-    from expkit.comparison.groups import grouped, metrics_to_show, require_scored
-    from expkit.metrics.pictures import draw_plainly
-    from expkit.terminal.display import say, tell
-    from expkit.tracking.jobs import select
-    from expkit.tracking.verdicts import rivals_of, standings_of, verdicts_of, words_of
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison has found: the groups of runs, what to show of them, and the verdicts on them."""
 
-    if options.plot:
-        plot.require_picture(options.plot)
+    selection: "Selection"
+    jobs: "Sequence[ComparedRun]"
+    groups: "Sequence[Group]"
+    metrics: Sequence[str]
+    best: "Sequence[Group]"
+    verdicts: "Sequence[Judged]"
+    lines: Sequence[str]
+
+
+def compared(options: argparse.Namespace) -> Compared:
+    """Find the runs to compare, group them, and judge the groups. Raises UserError."""
+    from expkit.comparison.groups import grouped, metrics_to_show, require_scored
+    from expkit.tracking.jobs import select
+    from expkit.tracking.verdicts import rivals_of, verdicts_of, words_of
+
     selection = select(options.ids)
     jobs, group = selection.jobs, FINAL
     if options.set != VALIDATION:
@@ -68,26 +80,43 @@ def run(options: argparse.Namespace) -> bool:
     judged = verdicts_of(rivals, frozenset(options.trust), level=level, **how)
     best = [group for each in judged for group in each.surviving()]
     best = best or ([*rivals] if words else [])
-    lines = [*words, *words_of(judged)]
-    report.show(selection.title, groups, jobs, metrics, best, lines)
-    for title, (columns, rows) in selection.glue.items():
+    return Compared(selection, jobs, groups, metrics, best, judged, [*words, *words_of(judged)])
+
+
+def differences_of(found: Compared, options: argparse.Namespace) -> "list[Difference]":
+    """Print the paired bootstrap of two runs, or of the best configuration and each other one over all folds."""
+    has_folds = any(job.fold for group in found.groups for job in group.jobs)
+    if options.set != VALIDATION or not has_folds:
+        return _bootstrap(found.jobs, options) if found.selection.pair else []
+    try:
+        return _over_folds(found.groups, options)
+    except UserError as error:  # such as a task without metrics; the table above stays
+        tell(f"the folds cannot be scored together: {error}")
+        return []
+
+
+def run(options: argparse.Namespace) -> bool:
+    """Print the table, and write the files that were asked for."""
+    from expkit.comparison import glue, plot, report
+    from expkit.metrics.pictures import draw_plainly
+    from expkit.tracking.verdicts import standings_of
+
+    if options.plot:
+        plot.require_picture(options.plot)
+    found = compared(options)
+    groups, jobs, shown = found.groups, found.jobs, (found.metrics, found.best, found.lines)
+    report.show(found.selection.title, groups, jobs, *shown)
+    for title, (columns, rows) in found.selection.glue.items():
         glue.show(title, columns, rows)
-    if options.set == VALIDATION and any(job.fold for of_one in groups for job in of_one.jobs):
-        try:
-            differences = _over_folds(groups, options)
-        except UserError as error:  # such as a task without metrics; the table above stays
-            tell(f"the folds cannot be scored together: {error}")
-            differences = []
-    else:
-        differences = _bootstrap(jobs, options) if selection.pair else []
+    differences = differences_of(found, options)
     try:
         if options.csv:
             report.write_csv(options.csv, groups, jobs)
         if options.markdown:
-            text = report.markdown(groups, jobs, metrics, best, lines, differences)
+            text = report.markdown(groups, jobs, *shown, differences)
             options.markdown.write_text(text, encoding="utf-8")
         if options.plot and groups:
-            draw_plainly(partial(plot.draw, groups, standings_of(judged)), options.plot)
+            draw_plainly(partial(plot.draw, groups, standings_of(found.verdicts)), options.plot)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     for file in filter(None, (options.csv, options.markdown, options.plot if groups else None)):
@@ -116,7 +145,6 @@ def _over_folds(groups: "Sequence[Group]", options: argparse.Namespace) -> "list
     from expkit.comparison.folds import complete, pooled, records_of, scores_of
     from expkit.comparison.paired import DifferentExamples
     from expkit.comparison.report import fold_cells
-    from expkit.terminal.display import table, tell
 
     records = []
     made: dict[str, tuple[dict[Any, list[Outcomes]], dict[str, Any]]] = {}
@@ -178,7 +206,6 @@ def _differences(
     from expkit.comparison import report
     from expkit.comparison.bootstrap import paired_bootstrap
     from expkit.comparison.paired import statistics_pairs
-    from expkit.terminal.display import table, tell
 
     pairs, left_out = statistics_pairs(first[0], second[0], (first[1], second[1]))
     for reason in left_out:

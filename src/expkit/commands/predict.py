@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from expkit.data.splits import Record, Split
     from expkit.data.writing import Answered
     from expkit.tasks.interface import Task
+    from expkit.tracking.logged import LoggedRun
 
 EXAMPLES, TOKENS = 64, 8_192  # in a batch, at most
 # Texts of a part of the data are sorted by length; it has at most so many, and so many tokens.
@@ -71,7 +72,6 @@ def run(options: argparse.Namespace) -> bool:
 
     Returns whether all of them could be printed.
     """
-    from expkit.config.components import make_task
     from expkit.config.data_files import problems_of
     from expkit.data import writing
     from expkit.data.files import Reading, read
@@ -87,34 +87,47 @@ def run(options: argparse.Namespace) -> bool:
         writing.require_new(options.out)
     run = logged_run(options.run_id)
     hush()
-    run.require_trusted("task", frozenset(options.trust))
-    task = make_task(run.config)
+    task = task_of(run, frozenset(options.trust), "--probabilities" * options.probabilities)
     model_uri = run.model_uri()  # a run without a model is refused before the file is read
-    if options.probabilities:
-        if task.shows_probabilities is None:
-            raise UserError(
-                f"--probabilities: {type(task).__name__} predicts no labels, so there are no probabilities of them"
-            )
-        task.shows_probabilities = True
     if options.text:
         asked = _typed(task.columns, options.text)
-        model, tokenizer = _loaded(model_uri, task, options.precision)
+        model, tokenizer = loaded(model_uri, task, options.precision)
         with inference(model, options.precision):
             _show(" | ".join(options.text), task.answer(model, tokenizer, [asked])[0])
         return True
     split = read(options.file, reading=Reading.of(run.config.data))
     for part in _parts(split, task):
         task.inputs(part)  # a bad line at the end of a long file ends the command before the work
-    model, tokenizer = _loaded(model_uri, task, options.precision)
+    model, tokenizer = loaded(model_uri, task, options.precision)
     with inference(model, options.precision):
-        answered = _answered(task, model, tokenizer, split, options.out is not None)
+        answers = answered(task, model, tokenizer, split, options.out is not None)
         if not options.out:
-            return _print(answered, task)
-        writing.save(options.out, answered, task.has_several_rows)
+            return _print(answers, task)
+        writing.save(options.out, answers, task.has_several_rows)
     return True
 
 
-def _loaded(uri: str, task: "Task", precision: str) -> tuple[Any, Any]:
+def task_of(run: "LoggedRun", trusted: frozenset[str], probabilities: str) -> "Task":
+    """Make the task of a run, which answers with the probability of every label if the name of that option is given.
+
+    Raises:
+        UserError: the task comes from a package that is not trusted, or predicts no labels.
+    """
+    from expkit.config.components import make_task
+
+    run.require_trusted("task", trusted)
+    task = make_task(run.config)
+    if probabilities:
+        if task.shows_probabilities is None:
+            raise UserError(
+                f"{probabilities}: {type(task).__name__} predicts no labels, so there are no probabilities of them"
+            )
+        task.shows_probabilities = True
+    return task
+
+
+def loaded(uri: str, task: "Task", precision: str) -> tuple[Any, Any]:
+    """Load the model and the tokenizer at an address, onto the device of this process."""
     import torch
 
     from expkit.tracking.model import load_model
@@ -134,11 +147,11 @@ def _show(title: str, rows: "list[Record]") -> None:
     table(title, list(rows[0]) if rows else ["nothing found"], cells)
 
 
-def _print(answered: "Iterator[Answered]", task: "Task") -> bool:
+def _print(answers: "Iterator[Answered]", task: "Task") -> bool:
     from expkit.data.writing import as_json
 
-    for part, answers in answered:
-        for record, rows in zip(task.inputs(part), answers, strict=True):
+    for part, of_part in answers:
+        for record, rows in zip(task.inputs(part), of_part, strict=True):
             print(as_json({**record, "predictions": rows}))
         sys.stdout.flush()
         if 1 in streams.failed:  # standard output takes no more: `| head`, or a full disk
@@ -155,7 +168,7 @@ def _parts(split: "Split", task: "Task") -> "Iterator[Split]":
         start, end = end, end + most
 
 
-def _answered(
+def answered(
     task: "Task", model: Any, tokenizer: Any, split: "Split", has_bar: bool
 ) -> "Iterator[Answered]":
     """Answer one part after the other, with a bar on standard error if that is a terminal."""

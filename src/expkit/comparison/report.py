@@ -1,7 +1,7 @@
 """Show groups as a table in the terminal, in Markdown and in CSV."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,24 +72,28 @@ def show(
 
 
 def write_csv(file: Path, groups: Sequence[Group], jobs: Sequence[ComparedRun]) -> None:
-    """Write all metrics in full precision; a job that did not finish is a row with its state."""
+    """Write `all_cells` to a file."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([*all_cells(groups, jobs)])
+
+
+def all_cells(groups: Sequence[Group], jobs: Sequence[ComparedRun]) -> Iterator[list[Any]]:
+    """Yield a header, and rows of all metrics in full precision; a job that did not finish is a row with its state."""
     keys = list(groups[0].differing) if groups else []
     metrics = sorted({m for group in groups for job in group.jobs for m in job.metrics})
     metrics = [name for name in metrics if not name.startswith("train/")]
     header = [*keys, "state", "n", "runs", "objective", "error"]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*header, *(name for m in metrics for name in (m, f"{m} sd"))])
-        for group in groups:
-            runs = " ".join(job.run_id for job in group.jobs)
-            scores = [v for m in metrics for v in (group.mean(m), group.deviation(m))]
-            outcome = [FINISHED, len(group.jobs), runs, group.objective, ""]
-            writer.writerow([*group.differing.values(), *outcome, *scores])
-        for job in jobs:
-            if job.state != FINISHED:
-                differing = [job.chosen.get(key, job.params.get(key, "")) for key in keys]
-                outcome = [job.state, 1, job.run_id, job.objective, job.error]
-                writer.writerow([*differing, *outcome, *[None] * 2 * len(metrics)])
+    yield [*header, *(name for m in metrics for name in (m, f"{m} sd"))]
+    for group in groups:
+        runs = " ".join(job.run_id for job in group.jobs)
+        scores = [v for m in metrics for v in (group.mean(m), group.deviation(m))]
+        outcome = [FINISHED, len(group.jobs), runs, group.objective, ""]
+        yield [*group.differing.values(), *outcome, *scores]
+    for job in jobs:
+        if job.state != FINISHED:
+            differing = [job.chosen.get(key, job.params.get(key, "")) for key in keys]
+            outcome = [job.state, 1, job.run_id, job.objective, job.error]
+            yield [*differing, *outcome, *[None] * 2 * len(metrics)]
 
 
 def markdown(

@@ -46,7 +46,7 @@ def save(file: Path, parts: Iterator[Answered], has_several_rows: bool) -> None:
                     for record, rows in zip(table.to_pylist(), answers, strict=True):
                         stream.write(as_json({**record, "predictions": rows}).encode() + b"\n")
                     continue
-                table = _widened(table, answers, has_several_rows, file.suffix == ".csv")
+                table = widened(table, answers, has_several_rows, file.suffix == ".csv")
                 if not writer:
                     schema = table.schema
                     writer = closed.enter_context(TABLES[file.suffix](stream, schema))
@@ -64,7 +64,7 @@ def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _widened(
+def widened(
     table: pa.Table, answers: list[list[Record]], has_several_rows: bool, is_csv: bool
 ) -> pa.Table:
     """The table with columns for the predictions; in CSV, lists and objects are JSON text."""

@@ -39,8 +39,8 @@ def sweep(
     launcher: Launcher,
     combinations: Sequence[Sequence[str]],
     max_batch_size: int | None,
-) -> None:
-    """Run all jobs under one parent run, and print a table of how each one ended.
+) -> str:
+    """Run all jobs under one parent run, print a table of how each one ended, and return the id of the parent.
 
     Raises:
         ConfigError: a job's configuration is wrong; no job was started.
@@ -73,6 +73,7 @@ def sweep(
         left = [row for row in rows if row.state != "FINISHED"]
         if left:
             raise UserError(f"{len(left)} of {len(rows)} jobs have not finished")
+    return opened.id
 
 
 def typed(master: DictConfig) -> list[str]:

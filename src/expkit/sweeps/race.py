@@ -92,8 +92,8 @@ def race(
     max_batch_size: int | None,
     max_seeds: int,
     margin: float | None,
-) -> None:
-    """Run a race under one parent run, and print what became of each configuration.
+) -> str:
+    """Run a race under one parent run, print what became of each configuration, and return the id of the parent.
 
     Raises:
         ConfigError: something is wrong with the race; no job was started.
@@ -114,6 +114,7 @@ def race(
         # All rounds have as many threads, because their number decides the last bits of the results.
         hand_over(master, opened.id, threads(launcher, min(size, len(rivals))))
         _hold(opened, launcher, size, rivals, margin)
+    return opened.id
 
 
 def _hold(

@@ -1,8 +1,11 @@
 """Prints lines and tables, and shows the progress bar."""
 
+import io
 import math
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich import progress
 from rich.console import Console
@@ -11,7 +14,15 @@ from rich.text import Text
 
 from expkit.terminal.secrets import redacted
 
-console = Console(highlight=False, markup=False, emoji=False)
+IN_NOTEBOOK = Console().is_jupyter
+# In a notebook plain text, of which rich would make a piece of HTML for each line.
+console = Console(
+    highlight=False,
+    markup=False,
+    emoji=False,
+    force_jupyter=False,
+    force_terminal=False if IN_NOTEBOOK else None,
+)
 
 _recorders: list[list[str]] = []
 
@@ -47,11 +58,17 @@ def tell(message: str) -> None:
 
 
 class Progress:
-    """The steps that are done, with loss and rate: a bar on a terminal, elsewhere a line now and then."""
+    """The steps that are done, with loss and rate: a bar on a terminal or in a notebook, elsewhere a line now and then."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._is_live = console.is_terminal
+        self._output: Any = None  # of the notebook's cell, which shows the bar
+        self._drawn = -math.inf  # when it was drawn there
+        if IN_NOTEBOOK:
+            from IPython.display import display
+
+            self._output = display({"text/plain": ""}, raw=True, display_id=True)
+        self._is_live = console.is_terminal or self._output is not None
         self._loss = self._rate = float("nan")
         self._next_line = 0.1
         self._bar = progress.Progress(
@@ -63,7 +80,7 @@ class Progress:
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             console=console,
-            disable=not self._is_live,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("train", total=total, loss=self._loss, rate=self._rate)
 
@@ -73,6 +90,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        self._draw(every=0.0)
 
     def show(self, *, loss: float, rate: float) -> None:
         """Set the figures beside the bar."""
@@ -82,10 +100,19 @@ class Progress:
     def advance(self, done: int) -> None:
         """Show that so many steps are done."""
         self._bar.update(self._task, completed=done)
+        self._draw(every=0.2)
         if not self._is_live and done >= self._next_line * self._total and self._rate == self._rate:
             say(f"  step {done}/{self._total}  loss {self._loss:.4f}  {self._rate:.0f} samples/s")
             while self._next_line * self._total <= done:
                 self._next_line += 0.1
+
+    def _draw(self, every: float) -> None:
+        """Draw the bar in the notebook, if it is older than `every` seconds."""
+        if self._output is not None and time.monotonic() - self._drawn > every:
+            page = Console(file=io.StringIO(), width=100, force_jupyter=False, force_terminal=False)
+            page.print(self._bar.get_renderable())
+            self._output.update({"text/plain": page.file.getvalue().rstrip()}, raw=True)  # type: ignore[attr-defined]
+            self._drawn = time.monotonic()
 
     def evaluated(self, done: int, metrics: Mapping[str, float]) -> None:
         """Print one line with the metrics of an evaluation."""

@@ -15,7 +15,16 @@ from expkit.terminal.errors import UserError
 from expkit.tracking.logged import data_digests, evaluated, find_run
 from expkit.tracking.note import Row
 from expkit.tracking.params import config_of
-from expkit.tracking.past import ERROR, FINGERPRINT, KIND, SWEEP, is_sweep, runs_with, tag_of
+from expkit.tracking.past import (
+    ERROR,
+    FINGERPRINT,
+    KIND,
+    MOST_RUNS,
+    SWEEP,
+    is_sweep,
+    runs_with,
+    tag_of,
+)
 from expkit.tracking.store import connect, experiment_ids
 
 TABLE = "sweep/jobs.json"  # an artifact of the parent run of a sweep that has ended
@@ -58,6 +67,13 @@ def select(ids: Sequence[str]) -> Selection:
     pair = len(chosen) == len(jobs) == 2 and not title
     tables = {name: _table(run, GLUE) for name, run in sweeps.items()}
     return Selection(title, list(sweeps.values()), list(jobs.values()), pair, tables)
+
+
+def every_run() -> list[ComparedRun]:
+    """Return all runs of the store that are no sweeps, the newest first."""
+    client = connect(None)
+    found = client.search_runs(experiment_ids(client), max_results=MOST_RUNS)
+    return [_job(run) for run in found if not is_sweep(run)]
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:

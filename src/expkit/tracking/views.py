@@ -59,14 +59,19 @@ def page_of(experiment: str, run_id: str) -> str:
 
 def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> None:
     """Print addresses with their names, and for a store without a server how to start one."""
-    uri = str(client.tracking_uri)
-    host = LOCAL
-    if uri.startswith("http"):
-        host = re.sub(r"(?<=://).*@", "", uri).partition("?")[0].rstrip("/")
-    else:
+    host = host_of(client)
+    if host == LOCAL:
         say(f"{'to view':<{width}}run make ui, then open:")
     for name, address in places.items():
         say(f"{name:<{width}}{host}/{address}")
+
+
+def host_of(client: MlflowClient) -> str:
+    """Return the address of the server, or where `make ui` serves a store that has none."""
+    uri = str(client.tracking_uri)
+    if not uri.startswith("http"):
+        return LOCAL
+    return re.sub(r"(?<=://).*@", "", uri).partition("?")[0].rstrip("/")
 
 
 def announce_run(client: MlflowClient, run_id: str) -> None:

@@ -47,8 +47,8 @@ def search(
     launcher: Launcher,
     arguments: Sequence[str],
     options: dict[str, Any],
-) -> None:
-    """Run trials under one parent run until there are `n_trials`, and print the best.
+) -> str:
+    """Run trials under one parent run until there are `n_trials`, print the best, and return the id of the parent.
 
     Args:
         arguments: overrides, with those of `hydra.sweeper.params` first.
@@ -88,6 +88,7 @@ def search(
         stops = config["sweep"]["on_failure"] == "stop"
         fill(opened, trials, launcher, fixed, n_jobs, context, stops=stops)
         conclude(opened, trials, config)
+    return opened.id
 
 
 def fill(
