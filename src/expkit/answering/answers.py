@@ -103,27 +103,19 @@ def classified(model: Model, tokenizer: Tokenizer, records: Sequence[Texts]) -> 
     places = (f"{record!r:.60}" for record in records)
     inputs = tokenized(columns, tokenizer, model.config, places)
     batch = tokenizer.pad(inputs, return_tensors="pt").to(model.device)
-    kinds: dict[str, Callable[..., Row]] = {"regression": number, MULTILABEL: labels}
-    shown = kinds.get(model.config.problem_type, label)
+    shown = number if model.config.problem_type == "regression" else labelled
     return [[shown(row, model.config)] for row in model(**batch).logits.float().tolist()]
 
 
-def label(logits: Sequence[float], config: PretrainedConfig, shows_all: bool = True) -> Row:
-    """The predicted label with its probability; perhaps the probabilities of all, which are not rounded."""
-    decision = Decision.of(config)
-    every = decision.probabilities(logits, has_several=False)
-    best = int(decision.labels(every, has_several=False))
-    row: Row = {"label": config.id2label[best], "probability": round(float(every[best]), DIGITS)}
-    if shows_all:
-        row["probabilities"] = {config.id2label[i]: float(p) for i, p in enumerate(every)}
-    return row
-
-
-def labels(logits: Sequence[float], config: PretrainedConfig, shows_all: bool = True) -> Row:
-    """The names of all labels that are predicted; perhaps the probabilities of all, which are not rounded."""
-    names, decision = config.id2label.values(), Decision.of(config)
-    every = decision.probabilities(logits, has_several=True)
-    row: Row = {"labels": list(compress(names, decision.labels(every, has_several=True)))}
+def labelled(logits: Sequence[float], config: PretrainedConfig, shows_all: bool = True) -> Row:
+    """The label with its probability, or all labels; perhaps the probabilities of all labels, which are not rounded."""
+    names, decision = [config.id2label[i] for i in range(len(logits))], Decision.of(config)
+    has_several = config.problem_type == MULTILABEL
+    every = decision.probabilities(logits, has_several)
+    found: Any = decision.labels(every, has_several)
+    row: Row = {"labels": list(compress(names, found))} if has_several else {"label": names[found]}
+    if not has_several:
+        row["probability"] = round(float(every[found]), DIGITS)
     if shows_all:
         row["probabilities"] = dict(zip(names, every.tolist(), strict=True))
     return row

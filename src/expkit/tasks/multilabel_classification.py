@@ -9,12 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig
 
-from expkit.answering.answers import labels
 from expkit.config.constraints import at_least
 from expkit.data.labels import LabelSets, label_of
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import Split, Splits
 from expkit.data.steps import Batch
 from expkit.metrics.local import CONFIDENCES, PROBABILITIES
 from expkit.metrics.outcomes import Report
@@ -146,7 +144,3 @@ class MultilabelClassification(TextClassification):
         """The share of examples with each label, the labels of an example, and texts that are cut."""
         mean = f"{len(self._labels.ids(split)) / len(split):.2f}"
         return {**super().describe_split(split, tokenizer), "labels of an example": mean}
-
-    def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The names of the labels; perhaps the probabilities of all labels, not rounded."""
-        return labels(prediction, config, self.shows_probabilities)

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
-from expkit.answering.answers import KEY, label
+from expkit.answering.answers import KEY, labelled
 from expkit.config.constraints import above, at_least
 from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
@@ -206,8 +206,8 @@ class TextClassification(CrossEntropyTask):
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The predicted label, with its probability; perhaps those of all labels, not rounded."""
-        return label(prediction, config, self.shows_probabilities)
+        """The label with its probability, or all labels; perhaps the probabilities of all labels."""
+        return labelled(prediction, config, self.shows_probabilities)
 
 
 def _configure(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

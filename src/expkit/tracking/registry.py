@@ -26,11 +26,12 @@ def register(client: MlflowClient, run_id: str, name: str, alias: str) -> None:
     if not run.outputs or not run.outputs.model_outputs:
         raise UserError(f"tracking.register={name}: run {run_id} has logged no model to register")
     model = run.outputs.model_outputs[-1].model_id
+    source = f"models:/{model}"
     with suppress(MlflowException):  # the name exists; if not, the next request fails too
         client.create_registered_model(name)
     made = client.search_model_versions(f"run_id = '{run_id}'")
-    made = [version for version in made if (version.name, version.model_id) == (name, model)]
-    made = made or [client.create_model_version(name, f"models:/{model}", run_id, model_id=model)]
+    made = [version for version in made if (version.name, version.source) == (name, source)]
+    made = made or [client.create_model_version(name, source, run_id, model_id=model)]
     if alias:
         client.set_registered_model_alias(name, alias, made[0].version)
     said = f"{name}@{alias}" if alias else name
