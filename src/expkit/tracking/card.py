@@ -62,7 +62,7 @@ def card_of(
         header=header,
         rows=[[in_markdown(cell) for cell in row.values()] for row in shown],
         versions=", ".join(f"{k[8:]} {v}" for k, v in found.items() if k.startswith("version.")),
-        commit=found.get("mlflow.source.git.commit"),
+        found=found,
         limits=[*task.remarks(), *(line.removeprefix("WARNING: ") for line in lines(prepared.report))],
     )  # fmt: skip
     return redacted(FOLDERS.sub("", made))
