@@ -267,6 +267,7 @@ def loads_as_the_docs_say(task: str, run_id: str, bin_folder: Path, project: Pat
     folder = folder_of(uri)
     assert type(load_model(uri)[0]).__name__ == type(load_model(folder)[0]).__name__
     card = Path(folder, "README.md").read_text(encoding="utf-8")
+    assert re.search(r"\| [\d.e-]+ \([\d.e-]+ to [\d.e-]+\) \|", card), card
     assert card == (project / f"outputs/runs/{run_id}/model/README.md").read_text(encoding="utf-8")
 
 
