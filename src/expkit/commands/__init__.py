@@ -17,6 +17,9 @@ from expkit.processes.exits import FAILED, exit_codes, watch_output
 
 # Each command stands here once, with an example of what may follow its name.
 MENU = """
+a project of your own:
+  init my-project
+  schema
 before a run:
   inspect data=files data.train_file=train.jsonl data.validation_file=dev.csv
 look at runs:
