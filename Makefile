@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all chaos bench images docs check format ui clean
+.PHONY: help setup run test test-all chaos bench images reference docs check format ui clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ bench: setup ## Compare expkit with ordinary scripts: ratios, a JSON file and a 
 
 images: setup ## Take the pictures of the MLflow UI in docs/images, by Debian's Chromium
 	$(PY) -m pytest tests/e2e/test_ui.py --screenshots docs/images $(ARGS)
+
+reference: setup ## Write the schemas of conf, and the config reference in docs/reference.md
+	$(PY) -m expkit.schema
+	$(PY) -m benchmarks.reference
 
 # A link that leads nowhere, in whatever page, is an error.
 docs: setup ## Build the documentation as a site, in build/site

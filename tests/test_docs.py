@@ -120,7 +120,7 @@ def recorded(shell: str, script: str, folder: Path) -> list[list[str]]:
 def test_every_command_is_right(page: Path, folder: Path) -> None:
     # Hydra looks for `# @package` in the first line, so the name of such a file stands in the second.
     for text, name in re.findall(
-        r"^```\w+\n((?:# @.*?\n)?# (\S+\.\w+)\n.*?)^```", page.read_text(), re.M | re.S
+        r"^```\w+\n((?:# @[^\n]*\n)?# (\S+\.\w+)\n.*?)^```", page.read_text(), re.M | re.S
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)  # which the page says to write
         (folder / name).write_text(text)

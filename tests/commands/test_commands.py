@@ -81,7 +81,7 @@ def test_a_command_is_a_first_word_and_a_module(name: str, project: Path) -> Non
     [
         (
             "comparee",
-            "comparee: neither a command (allowed: compare, completion, doctor, evaluate, inspect, predict, report, reproduce, rescore, sync, ui; did you mean 'compare'?) nor an override",
+            "comparee: neither a command (allowed: compare, completion, doctor, evaluate, init, inspect, predict, report, reproduce, rescore, schema, sync, ui; did you mean 'compare'?) nor an override",
         ),
         ("seed:1", "seed:1: not an override; write key=value"),
     ],

@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from expkit.config.project import decided_once
 from expkit.processes.exits import FAILED, exit_codes, watch_output
 
 # Each command stands here once, with an example of what may follow its name.
 MENU = """
+a project of your own:
+  init my-project
+  schema
 before a run:
   inspect data=files data.train_file=train.jsonl data.validation_file=dev.csv
 look at runs:
@@ -57,7 +61,7 @@ def main(name: str, arguments: Sequence[str] | None = None) -> None:
     `arguments` follow the name of the command; None stands for those of `python -m expkit.NAME`.
     """
     watch_output()
-    with exit_codes(f"expkit.{name}"):
+    with exit_codes(f"expkit.{name}"), decided_once():
         command = import_module(f"expkit.commands.{name}")
         parser = command.parser()
         parser.prog = f"expkit {name}"

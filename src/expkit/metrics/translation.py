@@ -103,7 +103,10 @@ class BLEU(CorpusMetric):
 class ChrF(CorpusMetric):
     """F-score of character 6-grams (Popović, 2015, https://aclanthology.org/W15-3049).
 
-    It needs no words. With `word_order=2` it is chrF++.
+    It needs no words.
+
+    Args:
+        word_order: up to how many words in a row count too; with 2 it is chrF++.
     """
 
     key = "chrf"
