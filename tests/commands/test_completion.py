@@ -79,6 +79,22 @@ def test_what_may_follow(
     assert [word.removeprefix("precision=") for word in words] == offered
 
 
+def test_the_groups_of_the_project_are_offered_too(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "pyproject.toml").touch()
+    (project / "conf" / "optimizer").mkdir(parents=True)
+    (project / "conf" / "optimizer" / "mine.yaml").write_text("defaults: [sgd]\nown: 1\n")
+    for line, offered in {
+        "optimizer=m": ["optimizer=mine "],
+        "optimizer=mine optimizer.o": ["optimizer.own="],
+    }.items():
+        monkeypatch.setenv("COMP_LINE", f"expkit {line}")
+        monkeypatch.setenv("COMP_WORD", line.split()[-1])
+        assert completion.run(argparse.Namespace(shell="bash"))
+        assert capsys.readouterr().out.splitlines() == offered
+
+
 def test_the_first_word_is_a_command_or_an_override_and_torch_stays_away(project: Path) -> None:
     (project / "outputs").rmdir()
     (first,) = in_bash(BREAKS, "expkit ")

@@ -54,10 +54,17 @@ def test_what_is_broken_is_a_row_and_no_password_is_shown(
     assert "secret" not in printed
 
 
-def test_an_outputs_folder_that_takes_no_runs_is_broken(
+def test_a_folder_that_takes_no_runs_and_a_package_that_is_missing_are_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "outputs").touch()
+
+    def without_peft(*, name: str) -> object:
+        return () if name == "peft" else distributions(name=name)
+
+    monkeypatch.setattr(doctor, "distributions", without_peft)
     assert not doctor.run(Namespace())
-    assert "is a file" in rows(capsys.readouterr().out)["BROKEN: surroundings"]
+    found = rows(capsys.readouterr().out)
+    assert found["BROKEN: packages"].startswith("expkit lacks peft")
+    assert "is a file" in found["BROKEN: surroundings"]

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> bool:
     """Print the table, and return whether all is there that a run needs."""
     works = True
     print("| what | here |\n|---|---|")
-    for part in (_machine, _store, _surroundings, _extras):
+    for part in (_machine, _store, _surroundings, _packages):
         try:
             rows = part()
         except Exception as error:  # whatever a broken library does when it is imported
@@ -71,28 +71,28 @@ def _store() -> dict[str, str]:
     return {"store": f"{without_password(uri)}, {runs}"}
 
 
-def _extras() -> dict[str, str]:
-    extras = metadata("expkit").get_all("Provides-Extra") or ()
-    return {f"extra {extra}": _missing(extra) or "complete" for extra in extras}
-
-
 def _surroundings() -> dict[str, str]:
     require_outputs()
-    if why := [*problems(), *filter(None, [_missing("")])]:
-        raise UserError("; ".join(why))
+    if why := "; ".join(problems()):
+        raise UserError(why)
     there = next(path for path in (output_dir(), *output_dir().parents) if path.exists())
     free = f"{shutil.disk_usage(there).free / 2**30:.0f} GiB free"
     hub = f"HF_HUB_OFFLINE={os.environ.get('HF_HUB_OFFLINE', '')}"
     return {"outputs": f"{output_dir()}, {free}", "hub": hub}
 
 
-def _missing(extra: str) -> str:
-    """What an extra of expkit lacks and how to get it, or an empty text; "" is expkit itself."""
-    lacks = []
-    for need in map(Requirement, requires("expkit") or ()):
-        versions = [each.version for each in distributions(name=need.name)]
-        asked = need.marker.evaluate({"extra": extra}) if need.marker else not extra
-        if asked and not any(map(need.specifier.contains, versions)):
-            lacks.append(f"{need.name}{need.specifier}")
-    how = f"pip install 'expkit[{extra}]'".replace("[]", "")
-    return f"lacks {', '.join(lacks)}: {how}" if lacks else ""
+def _packages() -> dict[str, str]:
+    """What each extra of expkit lacks, and at last expkit itself, whose extra is an empty text."""
+    rows = {}
+    for extra in (*(metadata("expkit").get_all("Provides-Extra") or ()), ""):
+        lacks = []
+        for need in map(Requirement, requires("expkit") or ()):
+            versions = [each.version for each in distributions(name=need.name)]
+            asked = need.marker.evaluate({"extra": extra}) if need.marker else not extra
+            if asked and not any(map(need.specifier.contains, versions)):
+                lacks.append(f"{need.name}{need.specifier}")
+        how = f"lacks {', '.join(lacks)}: pip install 'expkit[{extra}]'".replace("[]", "")
+        rows[f"extra {extra}" if extra else "dependencies"] = how if lacks else "complete"
+    if lacks:
+        raise UserError(f"expkit {how}")
+    return rows
