@@ -30,3 +30,4 @@ def test_wheel_carries_the_config_groups(tmp_path: Path) -> None:
         expected = f"{tmp_path}/site/expkit/conf" if command[0] == "-c" else "torch.optim.SGD"
         assert expected in done.stdout
     assert (tmp_path / "site" / "hydra_plugins" / "expkit_sweepers.py").is_file()
+    assert (tmp_path / "site" / "expkit" / "conf" / ".schema" / "config.json").is_file()
