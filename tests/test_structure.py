@@ -5,6 +5,7 @@ from benchmarks.house import PACKAGE, circles, imports_of, working_tree
 # A package imports only those that stand before it. What is not listed (`__main__`, the modules that
 # `python -m` runs, and Hydra's plugins) may import everything, and nothing imports it.
 LAYERS = (
+    "answering",
     "terminal",
     "processes",
     "config",

@@ -1,9 +1,10 @@
 """`python -m expkit` and the console script `expkit`: a command, or else Hydra's arguments."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
-from expkit import app, commands
+from expkit import commands
 from expkit.processes.exits import exit_codes
 from expkit.terminal.errors import ConfigError, nearest
 
@@ -19,15 +20,12 @@ def main() -> None:
     if word in known:
         commands.main(word, sys.argv[2:])
     if word in HELP:
-        print("Commands, as the first word (expkit COMMAND --help says more):")
-        for name, summary in known.items():
-            print(f"  {name:<11}{summary}")
-        print("Everything else is a run, composed by Hydra:\n")
+        print(f"expkit COMMAND ... (expkit COMMAND --help says more)\n{commands.menu()}")
     with exit_codes():
         if word.isidentifier():
             allowed = nearest(word, known)
             raise ConfigError(f"{word}: neither a command ({allowed}) nor an override: key=value")
-    app.main()
+    import_module("expkit.app").main()  # with Hydra, which commands may not need
 
 
 if __name__ == "__main__":

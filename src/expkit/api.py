@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expkit import app
 from expkit.commands import compare, predict
 from expkit.comparison.report import Grid, all_cells, grid
-from expkit.config.project import conf_dir, run_folder
+from expkit.config.project import conf_dir, decided_once, run_folder
 from expkit.config.trust import trusted_by, typed_value
 from expkit.data.given import Given, file_of
 from expkit.data.splits import Split
@@ -373,7 +373,7 @@ def _trusted(typed: Sequence[str]) -> tuple[str, ...]:
 @contextmanager
 def _store(uri: str | None) -> Iterator[None]:
     """Open a store in the block; None stands for the one that commands take."""
-    with untouched():
+    with untouched(), decided_once():
         hush()
         connect(uri)
         yield

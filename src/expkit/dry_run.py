@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from expkit.experiment import prepare
 from expkit.models.hub import go_online_if_asked
 from expkit.models.lora import trainable_parameters
+from expkit.processes.group import device
 from expkit.terminal.display import table
 from expkit.terminal.quiet import hush
 from expkit.training.interface import StepResult
@@ -49,7 +50,7 @@ def dry_run(cfg: DictConfig) -> None:
 
 def _peak_bytes() -> int:
     """The most memory that has been in use, of the GPU if there is one, else of this process."""
-    if torch.cuda.is_available():
+    if device().type == "cuda":
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts KiB, on macOS bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

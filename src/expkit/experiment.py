@@ -17,9 +17,11 @@ from expkit.models import lora
 from expkit.models.hub import go_online_if_asked
 from expkit.optim import parameter_groups
 from expkit.processes.outcome import IsPromising, Outcome
+from expkit.processes.ranks import is_main
 from expkit.terminal.display import say
 from expkit.terminal.quiet import hush
 from expkit.terminal.secrets import redacted
+from expkit.tracking.card import CARD, card_of
 from expkit.tracking.note import Scores, command_of, note_of_run, score_table
 from expkit.tracking.params import params_of
 from expkit.tracking.run import AnyRun, finished_before, open_run
@@ -59,6 +61,8 @@ def run(
     with open_run(cfg.tracking, name, identity, cfg.resume, checkpoint.exists) as tracked:
         state = checkpoint.newest(tracked.folder) if tracked.goes_on else None
         begin(tracked, state, cfg.objective, names, command)
+        if cfg.tracking.get("system_metrics"):
+            tracked.watch_system()
         prepared = prepare_logged(cfg.copy(), tracked, identity, typed)
         train(cfg, prepared, tracked, state, is_promising)
         exported = export_best(cfg, prepared, tracked)
@@ -177,10 +181,14 @@ def conclude(
     """Log the baseline, the model, the description and the pictures; returns the table of scores."""
     baseline = prepared.task.baseline(prepared.splits, prepared.encoded)
     tracked.log({f"baseline/{name}": value for name, value in baseline.items()})
-    if config["tracking"]["log_model"]:
-        example = prepared.task.input_example(prepared.splits.validation)
-        tracked.log_model(exported.folder, prepared.task.pipeline, example)
     table = score_table({s: result.metrics for s, result in results.items()}, baseline)
+    if config["tracking"]["log_model"]:
+        if is_main():
+            card = card_of(tracked.id, config, prepared, results, table, names, command)
+            (exported.folder / CARD).write_text(card, encoding="utf-8")
+        example = prepared.task.input_example(prepared.splits.validation)
+        name = config["tracking"].get("register")
+        tracked.log_model(exported.folder, prepared.task, example, name)
     remarks = prepared.task.remarks()
     tracked.describe(
         note_of_run(tracked.id, config, table, names, command, exported.folder, remarks)

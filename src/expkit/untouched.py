@@ -10,20 +10,51 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import current_thread, main_thread
+from typing import Any
 
 import datasets
 import huggingface_hub.constants
 import numpy as np
 import torch
-import transformers
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.singleton import Singleton
 from mlflow.tracking._tracking_service import utils as mlflow_store
+from transformers import logging as talk
 
 from expkit.config.composition import watch_composition, work_has_begun
 
-Restore = Callable[[], object]
+# What one function returns, and another sets.
+SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (os.getcwd, os.chdir),
+    (random.getstate, random.setstate),
+    (np.random.get_state, np.random.set_state),
+    (torch.get_num_threads, torch.set_num_threads),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (talk.get_verbosity, talk.set_verbosity),
+    (
+        talk.is_progress_bar_enabled,
+        lambda on: (talk.disable_progress_bar, talk.enable_progress_bar)[on](),
+    ),
+    (
+        datasets.are_progress_bars_disabled,
+        lambda off: (datasets.enable_progress_bars, datasets.disable_progress_bars)[off](),
+    ),
+    (gc.isenabled, lambda on: (gc.disable, gc.enable)[on]()),
+    (Singleton.get_state, Singleton.set_state),  # what Hydra keeps
+)
+ATTRIBUTES: tuple[tuple[Any, str], ...] = (
+    *((sys, name) for name in ("stdout", "stderr", "excepthook")),
+    (logging.root.manager, "disable"),
+    (huggingface_hub.constants, "HF_HUB_OFFLINE"),
+    (datasets.config, "HF_HUB_OFFLINE"),
+    (mlflow_store, "_tracking_uri"),
+    (ConfigLoaderImpl, "load_configuration"),
+)
+OF_ACCELERATE = (PartialState, AcceleratorState, GradientState)
 
 
 @contextmanager
@@ -32,33 +63,39 @@ def untouched() -> Iterator[None]:
     with ExitStack() as kept:
         kept.enter_context(warnings.catch_warnings())
         kept.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
-        for keep in (_process, _signals, _loggers, _libraries, _torch, _hydra, _garbage):
-            kept.callback(keep())
+        for read, write in SETTINGS:
+            kept.callback(write, read())
+        for owner, name in ATTRIBUTES:
+            kept.callback(setattr, owner, name, getattr(owner, name))
+        for values in (os.environ, *(state._shared_state for state in OF_ACCELERATE)):
+            kept.callback(_fill, values, dict(values))
+        kept.callback(_fill_path, [*sys.path])
+        kept.callback(_thaw, gc.get_freeze_count())
+        kept.callback(_signals())
+        kept.callback(_loggers())
+        kept.callback(watch_composition.cache_clear)
+        work_has_begun.clear()
+        for state in OF_ACCELERATE:
+            state._shared_state.clear()  # a run must not take over what the notebook has chosen
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
         yield
 
 
-def _process() -> Restore:
-    folder, path, streams = os.getcwd(), [*sys.path], (sys.stdout, sys.stderr, sys.excepthook)  # noqa: PTH109
-    environment, of_python, of_numpy = dict(os.environ), random.getstate(), np.random.get_state()
-
-    def restore() -> None:
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update({k: v for k, v in environment.items() if os.environ.get(k) != v})
-        os.chdir(folder)
-        sys.path[:] = path
-        sys.stdout, sys.stderr, sys.excepthook = streams
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
-
-    return restore
+def _fill(values: Any, before: dict[str, Any]) -> None:
+    for name in values.keys() - before.keys():
+        del values[name]
+    values.update({k: v for k, v in before.items() if k not in values or values[k] is not v})
 
 
-def _signals() -> Restore:
+def _fill_path(before: list[str]) -> None:
+    sys.path[:] = before
+
+
+def _signals() -> Callable[[], None]:
     """Only the main thread can set handlers, so a run in another one changes none."""
-    if current_thread() is not main_thread():
-        return lambda: None
-    before = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    numbers = signal.valid_signals() if current_thread() is main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -69,89 +106,28 @@ def _signals() -> Restore:
     return restore
 
 
-def _loggers() -> Restore:
-    names = [None, *logging.root.manager.loggerDict]
-    before = {name: dict(vars(logging.getLogger(name))) for name in names}
-    handlers = {name: [*logging.getLogger(name).handlers] for name in names}
-    disabled = logging.root.manager.disable
+def _loggers() -> Callable[[], None]:
+    def now() -> dict[str, logging.Logger]:
+        return {
+            name: logging.getLogger(name) for name in ("root", *logging.root.manager.loggerDict)
+        }
 
-    def restore() -> None:
-        for name in (None, *logging.root.manager.loggerDict):
-            logger = logging.getLogger(name)
-            was = before.get(name, {})
-            logger.setLevel(was.get("level", logging.NOTSET))
-            if was:
-                logger.handlers, logger.disabled = handlers[name], was["disabled"]
-                logger.propagate = was["propagate"]
-        logging.disable(disabled)
-
-    return restore
-
-
-def _libraries() -> Restore:
-    talk = transformers.logging
-    verbosity, has_bar = talk.get_verbosity(), talk.is_progress_bar_enabled()
-    is_silent, store = datasets.are_progress_bars_disabled(), mlflow_store._tracking_uri
-    offline = huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
-    shared = {
-        state: dict(state._shared_state)
-        for state in (PartialState, AcceleratorState, GradientState)
+    before = {
+        name: {**vars(one), "handlers": [*one.handlers], "_cache": {}}
+        for name, one in now().items()
     }
-    for state in shared:
-        state._shared_state.clear()  # a run must not take over what the notebook has chosen
 
     def restore() -> None:
-        talk.set_verbosity(verbosity)
-        (talk.enable_progress_bar if has_bar else talk.disable_progress_bar)()
-        (datasets.disable_progress_bars if is_silent else datasets.enable_progress_bars)()
-        mlflow_store._tracking_uri = store
-        huggingface_hub.constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = offline
-        for state, values in shared.items():
-            state._shared_state.clear()
-            state._shared_state.update(values)
+        for name, one in now().items():
+            one.setLevel(
+                logging.NOTSET
+            )  # which a new logger had; it also empties what others have cached
+            vars(one).update(before.get(name, {}))
 
     return restore
 
 
-def _torch() -> Restore:
-    threads, products = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    mode, kind, gradients = (
-        torch.get_deterministic_debug_mode(),
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-    )
-    torch.set_default_dtype(torch.float32)
-    torch.set_grad_enabled(True)
-
-    def restore() -> None:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(products)
-        torch.set_deterministic_debug_mode(mode)
-        torch.set_default_dtype(kind)
-        torch.set_grad_enabled(gradients)
-
-    return restore
-
-
-def _hydra() -> Restore:
-    singletons, load = Singleton.get_state(), ConfigLoaderImpl.load_configuration
-    work_has_begun.clear()
-
-    def restore() -> None:
-        Singleton.set_state(singletons)
-        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
-        watch_composition.cache_clear()
-
-    return restore
-
-
-def _garbage() -> Restore:
-    was_enabled, frozen = gc.isenabled(), gc.get_freeze_count()
-
-    def restore() -> None:
-        if not frozen:
-            gc.unfreeze()
-        (gc.enable if was_enabled else gc.disable)()
-        gc.collect()
-
-    return restore
+def _thaw(frozen: int) -> None:
+    if not frozen:
+        gc.unfreeze()
+    gc.collect()

@@ -1,13 +1,16 @@
 """The commands beside a run: how they are found, and that they end with one message."""
 
 import argparse
+import importlib
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import Command
+from conftest import CHECKOUT, Command
 from expkit.commands import compare, main, summaries, sync
 from expkit.processes.exits import BAD_INPUT, FAILED, INTERRUPTED
 from expkit.terminal.errors import UserError
@@ -39,26 +42,24 @@ def test_ctrl_c_is_one_message(
     assert capfd.readouterr().err == "expkit.compare: interrupted\n"
 
 
-def test_help_lists_every_command_and_the_groups_of_a_run(project: Path) -> None:
-    done = subprocess.run(
-        [Path(sys.executable).with_name("expkit"), "--help"], capture_output=True, text=True
-    )
+def test_help_is_a_menu_of_right_examples_and_lists_the_groups(project: Path) -> None:
+    script = Path(sys.executable).with_name("expkit")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    known = {
-        "compare",
-        "evaluate",
-        "inspect",
-        "predict",
-        "reproduce",
-        "rescore",
-        "report",
-        "schema",
-        "sync",
-        "ui",
-    }
-    assert set(summaries()) == known
-    for name, summary in summaries().items():
-        assert f"  {name:<11}{summary}\n" in done.stdout
+    runs, named = set(), set()
+    for example in re.findall(r"^ +expkit(?: (\S.*?))?(?:  +.*)?$", done.stdout, re.M):
+        word, *given = shlex.split(example) or [""]
+        if word in summaries():
+            importlib.import_module(f"expkit.commands.{word}").parser().parse_args(given)
+            named.add(word)
+        else:
+            runs.add(example)
+    assert named == set(summaries()), "MENU in commands/__init__.py has an example of each command"
+    readme = (CHECKOUT / "README.md").read_text()  # whose commands test_docs.py composes
+    assert runs <= set(re.findall(r"^python -m expkit *(.*?) *#", readme, re.M))
+    assert {"", "dry_run=true"} < runs
+    for summary in summaries().values():
+        assert f"  {summary}\n" in done.stdout
     assert "optimizer: adam, adamw, sgd" in done.stdout  # Hydra's part
 
 
@@ -80,7 +81,7 @@ def test_a_command_is_a_first_word_and_a_module(name: str, project: Path) -> Non
     [
         (
             "comparee",
-            "comparee: neither a command (allowed: compare, evaluate, inspect, predict, report, reproduce, rescore, schema, sync, ui; did you mean 'compare'?) nor an override",
+            "comparee: neither a command (allowed: compare, completion, doctor, evaluate, init, inspect, predict, report, reproduce, rescore, schema, sync, ui; did you mean 'compare'?) nor an override",
         ),
         ("seed:1", "seed:1: not an override; write key=value"),
     ],

@@ -149,7 +149,7 @@ def test_a_metric_without_statistics_is_computed_anew_for_each_draw(
     assert [len(x) for x in (*sums, *anew)] == [8 if examples is None else 5] * 4
     by_sums, by_metric = paired_bootstrap([sums, anew], 200, seed=3)  # type: ignore[list-item]
     assert astuple(by_metric) == pytest.approx(astuple(by_sums))
-    assert interval(anew[0], 200, 3)["accuracy"] == interval(sums[0], 200, 3)["accuracy"]
+    assert interval([anew[0]], 200, 3)["accuracy"] == interval([sums[0]], 200, 3)["accuracy"]
 
 
 def test_draws_without_a_score_are_left_out_as_long_as_they_are_few() -> None:
@@ -159,7 +159,7 @@ def test_draws_without_a_score_are_left_out_as_long_as_they_are_few() -> None:
         drawn = seen.resampled(np.array([[1] * 10, [0] * 9 + [10]], float))["accuracy"]
         assert drawn[0] == np.mean(true)
         assert np.isnan(drawn[1])
-        found = interval(seen, 500, 0)["accuracy"]
+        found = interval([seen], 500, 0)["accuracy"]
         assert found.score == np.mean(true)
         assert (found.low is None) == (found.high is None) == (not is_defined)
         (pair,) = paired_bootstrap([(seen, seen)], 500, 0)

@@ -299,7 +299,8 @@ def test_a_picture_of_many_labels_has_the_most_frequent(tmp_path: Path) -> None:
 
 
 def test_a_prediction_is_shown_by_names() -> None:
-    made, config = task(), PretrainedConfig(num_labels=2)
+    made = task()
+    config = PretrainedConfig(num_labels=2, problem_type=made.problem_type)
     config.id2label = {0: "LOC", 1: "PER"}
     assert made.shown([0.5, 4.0], config) == {"labels": ["LOC", "PER"]}
     assert made.shown([-3.0, -4.0], config) == {"labels": []}

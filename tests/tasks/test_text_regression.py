@@ -137,7 +137,7 @@ def test_what_is_exported_gives_numbers_in_their_own_units(
     mlflow.set_tracking_uri(f"sqlite:///{project}/outputs/mlflow.db")
     (logged,) = run.outputs.model_outputs
     served = mlflow.pyfunc.load_model(f"models:/{logged.model_id}").predict(texts)
-    assert served["score"].tolist() == pytest.approx(predicted, rel=1e-6)
+    assert served["prediction"].tolist() == pytest.approx(predicted, rel=1e-6)
     done = expkit(run.info.run_id, "--file", "validation.jsonl", module="expkit.predict")
     answers = [json.loads(line)["predictions"][0] for line in done.stdout.splitlines()]
     assert [answer["prediction"] for answer in answers] == pytest.approx(predicted, abs=0.01)

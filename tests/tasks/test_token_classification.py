@@ -18,6 +18,8 @@ from transformers import BertConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from conftest import TINY, composed, encoded_by
+from expkit.answering.decoding import most_probable, outside
+from expkit.answering.windows import cut
 from expkit.commands import predict
 from expkit.config.checks import check
 from expkit.config.components import make
@@ -27,8 +29,6 @@ from expkit.metrics.local import CONFIDENCES, LocalMetric
 from expkit.metrics.statistics import Statistics, mean
 from expkit.metrics.tagging import SeqEval
 from expkit.models.scratch import TinyBert
-from expkit.tasks.tagging.decoding import most_probable, outside
-from expkit.tasks.tagging.windows import cut
 from expkit.tasks.token_classification import TokenClassification
 from expkit.terminal.errors import DataError, UserError
 from expkit.training.evaluation import EvalSet, evaluate
@@ -203,7 +203,7 @@ def test_a_word_that_is_not_scored_is_noticed(
     splits = data(sentence(WORDS, TAGS), sentence(["\u200b", *WORDS], ["O", *TAGS]))
     tagger = ready(splits, max_length=max_length, stride=2)
     encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
-    monkeypatch.setattr("expkit.tasks.tagging.windows.cut", without_a_word)
+    monkeypatch.setattr("expkit.answering.windows.cut", without_a_word)
     with pytest.raises(AssertionError, match=r"sentence 0: a word is lost"):
         encoded_by(tagger.encode(splits.train, TOKENIZER, BertConfig()))
 
@@ -317,7 +317,7 @@ def test_entities_with_offsets_of_short_and_long_texts(repeat: int) -> None:
     assert [row["text"] for row in found] == words * repeat
     assert all(text[row["start"] : row["end"]] == row["text"] for row in found)
     probability = 2.718281828 / (2.718281828 + 4)
-    assert {(row["type"], row["probability"]) for row in found} == {("PER", round(probability, 4))}
+    assert {(row["type"], row["probability"]) for row in found} == {("PER", round(probability, 6))}
     assert [(r["text"], r["start"], r["end"]) for r in by_words] == [("Vesh", 0, 4), ("in", 7, 9)]
 
 
@@ -434,10 +434,11 @@ def valid(windowed: Prepared) -> Iterator[TokenClassification]:
     """The same, decoded as sentences; and confidences are asked for."""
     tagger = windowed.task
     assert isinstance(tagger, TokenClassification)
-    before, tagger._decoding = tagger.metrics, "valid"
-    tagger.metrics = {**before, "confidence": MeanConfidence()}
+    before = tagger.metrics, tagger._decoding, tagger.serving
+    tagger.metrics = {**tagger.metrics, "confidence": MeanConfidence()}
+    tagger._decoding, tagger.serving = "valid", {**(tagger.serving or {}), "decoding": "valid"}
     yield tagger
-    tagger.metrics, tagger._decoding = before, "argmax"
+    tagger.metrics, tagger._decoding, tagger.serving = before
 
 
 class MeanConfidence(LocalMetric):

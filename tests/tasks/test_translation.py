@@ -491,7 +491,8 @@ def test_a_run_with_lora_is_exported_verified_and_served(
     model_uri = f"models:/{logged.outputs.model_outputs[0].model_id}"
     mlflow.set_tracking_uri(uri)
     sources, expected = table["source"].tolist(), table["prediction"].tolist()
-    assert mlflow.pyfunc.load_model(model_uri).predict(sources) == expected
+    served = mlflow.pyfunc.load_model(model_uri).predict(sources)
+    assert served["translation"].tolist() == expected
     parts = mlflow.transformers.load_model(model_uri, return_type="components")
     answers = make(cfg, "task").answer(
         parts["model"], parts["tokenizer"], [{"zh": source} for source in sources]

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,7 +122,9 @@ def test_a_project_that_was_moved_still_sends_what_waits(
     with open_run(SETTINGS, "a run", {}, resume="never") as run:
         run.start()
         run.log_config({"seed": 1}, {"seed": 1})
-        run.log_model(run.folder / "model", "fill-mask", None)
+        run.log_model(
+            run.folder / "model", SimpleNamespace(pipeline="fill-mask", serving=None), None
+        )
         (run.folder / "adapter").mkdir()
         run.log_folder(run.folder / "adapter", "adapter")
         client.delete_run(run.id)

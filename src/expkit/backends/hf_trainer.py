@@ -16,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from expkit.data.steps import Batch
-from expkit.processes.group import summed
+from expkit.processes.group import device, summed
 from expkit.processes.ranks import count
 from expkit.training.interface import OnStep, StepResult, Training
 from expkit.training.sharding import full, is_sharded, sync_on_last
@@ -37,7 +37,7 @@ class HFTrainer:
                 output_dir=unused,
                 max_steps=left,
                 max_grad_norm=training.max_grad_norm or float("inf"),
-                use_cpu=not torch.cuda.is_available(),  # else Trainer refuses bf16 without a GPU
+                use_cpu=device().type == "cpu",  # else Trainer refuses bf16 without a GPU
                 bf16=training.precision == "bf16",
                 fp16=training.precision == "fp16",
                 seed=training.seed,

@@ -23,6 +23,7 @@ class TorchLoop:
         """Train in place."""
         model, optimizer = training.model, training.optimizer
         device = next(model.parameters()).device
+        is_pinned = device.type == "cuda"  # what is copied is; elsewhere, copying has to wait
         if count() > 1 and not is_sharded(model):
             model = DistributedDataParallel(model, gradient_as_bucket_view=True)
         scaler = GradScaler(device.type, enabled=training.precision == "fp16")
@@ -34,7 +35,7 @@ class TorchLoop:
         for done, batches in enumerate(training.steps.loader(start), start=start + 1):
             loss = torch.zeros((), device=device)
             for batch, divisor, is_last in training.micro_batches(done, batches):
-                batch = {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+                batch = {k: v.to(device, non_blocking=is_pinned) for k, v in batch.items()}
                 with sync_on_last(model, is_last):
                     with autocast(training.model, training.precision):
                         total, _ = training.task.training_loss(model, batch)

@@ -128,14 +128,13 @@ def task_of(run: "LoggedRun", trusted: frozenset[str], probabilities: str) -> "T
 
 def loaded(uri: str, task: "Task", precision: str) -> tuple[Any, Any]:
     """Load the model and the tokenizer at an address, onto the device of this process."""
-    import torch
-
+    from expkit.processes.group import device
     from expkit.tracking.model import load_model
     from expkit.training.precision import choose_attention
 
     model, tokenizer = load_model(uri)
     choose_attention(model, precision, task.max_length)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+    return model.to(device()), tokenizer
 
 
 def _show(title: str, rows: "list[Record]") -> None:

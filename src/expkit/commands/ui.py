@@ -8,8 +8,6 @@ from importlib.metadata import entry_points
 
 from expkit.terminal.errors import UserError
 from expkit.terminal.secrets import without_password
-from expkit.tracking.store import connect, sqlite_file, tracking_uri
-from expkit.tracking.views import start_page
 
 HOST = "127.0.0.1"
 APP = "expkit"  # the name that pyproject.toml gives `expkit.tracking.served`, for `mlflow ui --app-name`
@@ -25,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Print the address, and replace this process by the server."""
+    from expkit.tracking.store import connect, tracking_uri
+    from expkit.tracking.views import start_page
+
     uri = tracking_uri(None)
     started = server(uri, options.port)
     page = start_page(connect(None))
@@ -45,6 +46,8 @@ def server(uri: str, port: int) -> list[str]:
     Raises:
         UserError: the store has no runs yet, it has a server of its own, or the port is not free.
     """
+    from expkit.tracking.store import sqlite_file
+
     if uri.startswith("http"):
         raise UserError(f"the runs are on a server that has a UI: open {without_password(uri)}")
     file = sqlite_file(uri)

@@ -48,17 +48,19 @@ class Interval:
     high: float | None = None
 
 
-def interval(statistics: Resampled, resamples: int, seed: int) -> dict[str, Interval]:
-    """Return the percentile interval of each score (Efron 1979, https://doi.org/10.1214/aos/1176344552)."""
-    examples = len(statistics)
-    real = statistics.resampled(np.ones((1, examples)))
-    generator = np.random.default_rng(seed)
-    drawn = [statistics.resampled(w) for w in draws(examples, resamples, generator)]
+def interval(metrics: Sequence[Resampled], resamples: int, seed: int) -> dict[str, Interval]:
+    """Return the percentile interval of each score (Efron 1979, https://doi.org/10.1214/aos/1176344552).
+
+    All metrics see the same draws.
+    """
+    examples, generator = len(metrics[0]), np.random.default_rng(seed)
+    drawn = [[m.resampled(w) for m in metrics] for w in draws(examples, resamples, generator)]
     found = {}
-    for name, score in real.items():
-        defined = _defined(np.concatenate([part[name] for part in drawn]))
-        bounds = np.percentile(defined, INTERVAL).tolist() if len(defined) else ()
-        found[name] = Interval(float(score[0]), *bounds)
+    for i, metric in enumerate(metrics):
+        for name, score in metric.resampled(np.ones((1, examples))).items():
+            defined = _defined(np.concatenate([parts[i][name] for parts in drawn]))
+            bounds = np.percentile(defined, INTERVAL).tolist() if len(defined) else ()
+            found[name] = Interval(float(score[0]), *bounds)
     return found
 
 

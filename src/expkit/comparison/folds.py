@@ -79,7 +79,7 @@ def scores_of(
     for part in outcomes:
         for name in part.metrics:
             metric = Metrics({name: settings[name]})[name]
-            found |= interval(statistics_of(metric, part), resamples, seed)
+            found |= interval([statistics_of(metric, part)], resamples, seed)
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cache, partial
+from os.path import relpath
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -42,6 +43,11 @@ LOG_CLASSES = (
 LOG_FACTORIES = ("colorlog.ColoredFormatter",)
 STREAMS = ("ext://sys.stdout", "ext://sys.stderr")
 
+# Registered at import, because the jobs of a sweep may be resolved in other processes.
+OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
+# Relative to the working directory, so that a run can be reproduced where the project lies elsewhere.
+OmegaConf.register_new_resolver("in_project", lambda path: relpath(project_root() / path))
+
 # Set when Hydra has composed and the work begins: from then on an exception is no bad input.
 work_has_begun = Event()
 
@@ -49,7 +55,6 @@ work_has_begun = Event()
 @cache
 def watch_composition() -> None:
     """Look at every configuration that Hydra composes in this process from now on."""
-    OmegaConf.register_new_resolver("project_root", lambda: str(project_root()), replace=True)
     compose = ConfigLoaderImpl.load_configuration
 
     def watched(

@@ -19,6 +19,10 @@ from expkit.terminal.errors import UserError, nearest, shortened
 TRACKING_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 LONGEST = {"tracking.experiment": 500, "run_name": 250}  # characters that MLflow's tables take
 RUN_ID = re.compile(r"[0-9a-f]{6,32}")  # or its first characters
+# A name and perhaps an alias, by the rules of MLflow, which would state them only after training.
+REGISTERED = re.compile(
+    r"(?!\.\.|\.(@|$))(?=\s*[^\s@])[^/:@]{1,256}(@(?!(latest|v\d+)$)[\w-]{1,255})?", re.I
+)
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -42,6 +46,7 @@ def problems(plain: Mapping[str, Any]) -> Iterator[str]:
     yield from _heads(plain["model"])
     yield from _tracking(plain["tracking"]["uri"])
     yield from _names(plain["tracking"]["experiment"], plain["run_name"])
+    yield from _register(plain["tracking"])
     resume = plain["resume"]
     if resume not in ("never", "auto") and not RUN_ID.fullmatch(resume):
         yield f"resume={resume!r}: {nearest(resume, ('never', 'auto', 'the id of a run'))}"
@@ -272,6 +277,17 @@ def _names(experiment: str, run: str | None) -> Iterator[str]:
         if len(name) > limit:
             shown = shortened(name, 100)
             yield f"{key}={shown!r}: has {len(name):,} characters; at most {limit} are allowed"
+
+
+def _register(tracking: Mapping[str, Any]) -> Iterator[str]:
+    asked = tracking.get("register")
+    if asked is not None and not tracking["log_model"]:
+        yield f"tracking.register={asked}: tracking.log_model=false leaves no model to register; set it to true"
+    if asked is not None and not REGISTERED.fullmatch(asked):
+        yield (
+            f"tracking.register={asked!r:.600}: expected a name without / and :, and perhaps an alias of letters, "
+            "digits, _ and -, such as mrpc@champion; MLflow keeps the aliases latest, v1, v2, ... for itself"
+        )
 
 
 def given_address(uri: str | None) -> tuple[str, str | None]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +34,9 @@ def project_root() -> Path:
 
 @contextmanager
 def decided_once() -> Iterator[None]:
-    """Keep the project of the working directory, wherever Hydra or a component goes meanwhile."""
+    """Keep the project of the working directory, wherever Hydra or a component goes meanwhile, and find its modules."""
     global _decided
-    _decided = project_root()
+    take_over(str(project_root()))
     try:
         yield
     finally:
@@ -47,6 +48,15 @@ def take_over(root: str | None) -> None:
     global _decided
     if root is not None:
         _decided = Path(root)
+        if root not in sys.path:
+            sys.path.insert(1, root)  # after the working directory
+
+
+def own_conf() -> Path | None:
+    """The folder `conf` of the user's project; None if there is none, or in a checkout of expkit."""
+    conf = project_root() / "conf"
+    is_ours = (conf.parent / "src" / "expkit").is_dir()
+    return conf if conf.is_dir() and not is_ours else None
 
 
 def output_dir() -> Path:

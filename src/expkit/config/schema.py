@@ -92,6 +92,8 @@ class Tracking:
     uri: str | None
     experiment: str
     log_model: bool
+    register: str | None = None  # checked in fitting.py
+    system_metrics: bool = False
 
 
 @dataclass(kw_only=True)

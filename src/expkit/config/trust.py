@@ -7,12 +7,15 @@ to another.
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from expkit.config.project import project_root
 from expkit.config.targets import LIBRARIES, find, mappings_in, package_of
-from expkit.terminal.errors import nearest
+from expkit.config.values import Unfit, fitted
+from expkit.terminal.errors import ConfigError, nearest
 
 PACKAGES = ("expkit", *LIBRARIES)
 # The components of expkit are the public classes that these packages define, and the functions that return
@@ -37,12 +40,12 @@ REMOTE_CODE = "trust_remote_code"
 def refusal(
     target: str,
     trusted: frozenset[str],
-    how: str = "say so on the command line: trusted_modules=[{}]",
+    how: str = "say so on the command line: trusted_modules=[{}], or in the project's pyproject.toml",
 ) -> str | None:
     """Why `target` may not be used, or None if it may.
 
     Args:
-        trusted: packages, modules or whole targets; a module stands for all that is in it.
+        trusted: packages, modules or whole targets, beside `trusted_modules()`; a module stands for all in it.
         how: what to do to trust a package, for the message.
     """
     package = package_of(target)
@@ -51,13 +54,14 @@ def refusal(
             f"{package!r} is not trusted, and trusted_modules cannot change that; "
             "name a class of your own that calls it"
         )
-    if any(target == name or target.startswith(f"{name}.") for name in trusted):
-        return None
-    if package not in PACKAGES:
-        allowed = nearest(package, (*PACKAGES, *sorted(trusted)))
-        return f"{package!r} is not trusted; {allowed}; if it is yours, {how.format(package)}"
     if is_allowed(target):
         return None
+    known = sorted({*trusted, *trusted_modules()})
+    if any(target == name or target.startswith(f"{name}.") for name in known):
+        return None
+    if package not in PACKAGES:
+        allowed = nearest(package, (*PACKAGES, *known))
+        return f"{package!r} is not trusted; {allowed}; if it is yours, {how.format(package)}"
     return (
         f"{target!r} is not trusted; of {package} {nearest(target, _shown(package))}; "
         f"if you need another part of it, {how.format(package)}"
@@ -97,7 +101,7 @@ def _shown(package: str) -> Iterator[str]:
 def trusted_by(overrides: Iterable[str], modules: Iterable[str]) -> frozenset[str]:
     """What was trusted on the command line.
 
-    A file cannot trust anything: it would trust itself. Typing `optimizer._target_=my_pkg.Mine` says
+    A config file cannot trust anything: it would trust itself. Typing `optimizer._target_=my_pkg.Mine` says
     clearly enough that my_pkg is trusted. Of a package that expkit knows, only that target is trusted.
 
     Args:
@@ -111,6 +115,18 @@ def trusted_by(overrides: Iterable[str], modules: Iterable[str]) -> frozenset[st
             target = value.strip("\"' ")
             trusted.add(target if package_of(target) in PACKAGES else package_of(target))
     return frozenset(trusted - {""})
+
+
+def trusted_modules() -> list[str]:
+    """What the project's pyproject.toml trusts, as `[tool.expkit] trusted_modules`. Raises ConfigError."""
+    file = project_root() / "pyproject.toml"
+    try:
+        found = tomllib.loads(file.read_text("utf-8"))["tool"]["expkit"]["trusted_modules"]
+        return list(fitted(found, list[str]))
+    except (FileNotFoundError, KeyError):
+        return []
+    except (OSError, TypeError, ValueError, Unfit) as error:
+        raise ConfigError(f"{file}: tool.expkit.trusted_modules: {error}") from error
 
 
 def typed_value(override: str) -> tuple[str, str]:

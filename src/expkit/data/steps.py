@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from expkit.processes.group import device
+
 Batch = dict[str, torch.Tensor]
 Example = dict[str, Any]
 # A collator gets the examples and a seed for each of them. So what it draws at random for an example,
@@ -103,7 +105,7 @@ class Steps(Dataset[list[Batch]]):
             self,
             batch_size=None,
             sampler=range(start, self._total),
-            pin_memory=torch.cuda.is_available(),  # so that copying does not wait
+            pin_memory=device().type == "cuda",  # so that copying does not wait
             # The loader draws a seed for its workers, which must not move the global random state.
             generator=torch.Generator().manual_seed(self._seed),
         )

@@ -6,19 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from expkit.answering.located_words import MARKS, Span
 from expkit.data.languages import WITHOUT_SPACES, primary_subtag, script_of
 from expkit.terminal.errors import UserError
 
-Span = tuple[int, int]  # first character, and the one after the last
-
-# Characters that belong to the one before: accents, vowel signs of Hindi, the voicing mark of kana,
-# variation selectors, and the joiners of Persian and Hindi. They are listed for character classes of
-# `re`, which has no \p{M}. Above U+FFFF the list has the selectors only, because every further range
-# takes time at each word.
-MARKS = (
-    "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c).startswith("M"))
-    + "\u200c\u200d\U000e0100-\U000e01ef"
-)
 MARK = re.compile(f"[{MARKS}]")
 LETTER = re.compile(f"(?s:.)[{MARKS}]*")
 # A word is a run of letters and digits, or any other single visible character; marks belong to it.

@@ -35,13 +35,16 @@ _cpu_group: Any = None  # sends objects, even if training sends tensors between 
 
 
 def device() -> torch.device:
-    """The GPU of this process, or the CPU."""
-    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    """The GPU of this process (CUDA, or MPS of a Mac), or the CPU; nothing else chooses between them."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", local_rank())
+    # Several processes sum their gradients with gloo, which sends no tensors of MPS.
+    return torch.device("mps" if torch.backends.mps.is_available() and count() == 1 else "cpu")
 
 
 def require_gpus(processes: int) -> None:
     """Raise a ConfigError if this machine has GPUs, but not one for each of its processes."""
-    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
+    if device().type == "cuda" and processes > (gpus := torch.cuda.device_count()):
         raise ConfigError(
             f"launch.processes={processes}: each process needs its own GPU, but this machine has "
             f"only {gpus}"
@@ -82,7 +85,7 @@ def _join() -> None:
     # Otherwise, Accelerate would divide all cores among the processes, even those that others use.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     backend = "gloo"
-    if torch.cuda.is_available():
+    if device().type == "cuda":
         torch.cuda.set_device(device())
         backend = "cpu:gloo,cuda:nccl"
     try:
@@ -107,7 +110,7 @@ def leave(is_failing: bool = False) -> None:
     global _cpu_group
     _cpu_group = None
     if dist.is_initialized():
-        if is_failing and torch.cuda.is_available():
+        if is_failing and device().type == "cuda":
             dist.distributed_c10d._abort_process_group()  # destroying it waits for the others
         else:
             dist.destroy_process_group()

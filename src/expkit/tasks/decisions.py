@@ -6,13 +6,13 @@ exported model, are read with what was chosen on all of these examples.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, log_softmax
 
+from expkit.answering.answers import KEY, Decision
 from expkit.config.direction import MAXIMIZE, MINIMIZE
 from expkit.metrics.multilabel import MultiLabel
 from expkit.metrics.outcomes import digest, taken_by
@@ -20,7 +20,6 @@ from expkit.terminal.errors import UserError, nearest
 
 Array = np.ndarray
 TUNE = "tune"  # as a threshold
-KEY = "decision"  # in the config of an exported model
 PARTS = 10
 ROUNDS = 5  # over all labels, at most
 MOST = 200  # thresholds that are tried
@@ -28,40 +27,6 @@ TEMPERATURES = (0.05, 20.0)  # the lowest and the highest
 
 # From the margins (examples, thresholds) and the true labels of examples to the best margins (thresholds,).
 Choose = Callable[[Array, Array], Array]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """How logits are read.
-
-    Attributes:
-        thresholds: the least probability of label 1 of two, or of each of several labels; None: the most
-            probable label is taken, or each label with a probability of at least 0.5.
-        chosen_on: the digest of the examples that both were chosen on; empty if they were given.
-    """
-
-    temperature: float = 1.0
-    thresholds: Sequence[float] | None = None
-    chosen_on: str = ""
-
-    @classmethod
-    def of(cls, config: Any) -> "Decision":
-        """What `settle` has put into the config of an exported model."""
-        return cls(**(getattr(config, KEY, None) or {}))
-
-    def probabilities(self, logits: Any, has_several: bool) -> Array:
-        """The probabilities of the labels, each by itself if an example has several of them."""
-        scaled = np.asarray(logits, dtype=float) / self.temperature
-        return np.asarray(expit(scaled) if has_several else softmax(scaled, axis=-1))
-
-    def labels(self, probabilities: Array, has_several: bool) -> Array:
-        """The ids of the labels (examples,), or 0 and 1 for each (examples, labels) if there are several."""
-        if has_several:
-            thresholds = 0.5 if self.thresholds is None else np.asarray(self.thresholds)
-            return (probabilities >= thresholds).astype(int)
-        if self.thresholds is None:
-            return probabilities.argmax(-1)
-        return (probabilities[..., 1] >= self.thresholds[0]).astype(int)
 
 
 class Decisions:

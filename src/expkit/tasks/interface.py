@@ -10,12 +10,13 @@ from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from expkit.answering.answers import ANSWERS, tokenized
 from expkit.data.splits import Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.metrics.local import LABELS, needs_of
 from expkit.metrics.outcomes import Outcomes, Report, digest, taken_by
 from expkit.models.head import Head
-from expkit.terminal.errors import DataError, UserError
+from expkit.terminal.errors import UserError
 
 if TYPE_CHECKING:
     import evaluate
@@ -44,6 +45,8 @@ class Task(ABC):
 
     short_name: str = ""  # in names of runs; empty: the name of the class
     pipeline: str = ""  # how the model is served: one of `expkit.tasks.serving.SERVED`
+    # Further arguments of the function in answering/answers.py that serves the model; None: MLflow's pipeline does.
+    serving: dict[str, Any] | None = None
     # Whether `answer` may have more or fewer rows than one for a record.
     has_several_rows: bool = False
     # Whether `shown` has `probabilities`, of each label by its name; None: the task has none. `predict
@@ -277,6 +280,10 @@ class Task(ABC):
         self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
     ) -> list[list[Record]]:
         """Rows of a table for each record without labels: a label, entities, words, a translation."""
+        if self.serving:
+            asked = [record[self.columns[0]] for record in records]
+            with torch.inference_mode():
+                return ANSWERS[self.pipeline](model, tokenizer, asked, **self.serving)
         texts = [[record[name] for record in records] for name in self.columns]
         places = (f"{record!r:.60}" for record in records)
         inputs = tokenized(texts, tokenizer, model.config, places)
@@ -335,38 +342,3 @@ def logits_of(model: torch.nn.Module, batch: Batch, **settings: Any) -> torch.Te
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     logits: torch.Tensor = model(**inputs, **settings).logits
     return logits
-
-
-def tokenized(
-    texts: list[list[str]], tokenizer: Tokenizer, config: PretrainedConfig, places: Iterable[str]
-) -> Any:
-    """Model inputs without padding; a text without a token gets the one that begins or ends texts.
-
-    Args:
-        texts: one column, or two for pairs.
-        places: where each example comes from, for messages.
-
-    Raises:
-        UserError: there are more than two columns.
-        DataError: there is no such token, or a text holds the token that ends texts.
-    """
-    if len(texts) > 2:
-        raise UserError(f"task: reads {len(texts)} columns; expected one, or two for pairs")
-    inputs = tokenizer(*texts, truncation=True)
-    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    end = config.eos_token_id if config.is_encoder_decoder else None
-    ends = tokenizer(*("a" for _ in texts))["input_ids"].count(end)
-    for row, (ids, place) in enumerate(zip(inputs["input_ids"], places)):  # noqa: B905
-        if not ids and begin is None:
-            raise DataError(
-                f"{place}: holds nothing that {type(tokenizer).__name__} has a token for"
-            )
-        if not ids:
-            for name, column in inputs.items():
-                column[row] = [{"input_ids": begin, "attention_mask": 1}.get(name, 0)]
-        elif end is not None and ids.count(end) != ends:
-            token = tokenizer.convert_ids_to_tokens(end)
-            raise DataError(
-                f"{place}: holds {token!r}, which ends a text for the model; take it out"
-            )
-    return inputs

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import BatchEncoding, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import MASK
 from expkit.config.constraints import above, at_least
 from expkit.data.languages import primary_subtag
-from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
+from expkit.data.splits import CHUNK, Columns, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
 from expkit.data.words import segmenter, word_spans
 from expkit.metrics.outcomes import Outcomes, Report, digest
@@ -28,8 +29,6 @@ from expkit.terminal.errors import DataError, UserError
 if TYPE_CHECKING:
     import evaluate
 
-MASK = "[MASK]"  # in texts for `predict`, whatever the tokenizer's own mask token is
-TOP = 5  # answers for each mask
 REPORTED_BLOCKS = 200
 TEXTS_AT_ONCE = 1000
 
@@ -66,6 +65,7 @@ class MaskedLM(Task):
         metrics: "Mapping[str, evaluate.Metric]",
     ) -> None:
         super().__init__([text_column], block_size, metrics)
+        self.serving = {"max_length": block_size}
         self._probability = mlm_probability
         self._whole_words = whole_word_mask
         self._language = language
@@ -255,46 +255,6 @@ class MaskedLM(Task):
         """Texts and characters."""
         characters = sum(map(len, self.texts(split)))
         return {"texts": f"{len(split):,} with {characters:,} characters"}
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The most probable words for each mask of each text.
-
-        Raises:
-            UserError: no text, a text without a mask, or one with a mask that would be cut off.
-        """
-        return [self._fill(model, tokenizer, record[self.columns[0]]) for record in records]
-
-    def _fill(self, model: PreTrainedModel, tokenizer: Tokenizer, text: str) -> list[Record]:
-        inputs = self._inputs(tokenizer, text.replace(MASK, tokenizer.mask_token)).to(model.device)
-        masks = inputs["input_ids"][0] == tokenizer.mask_token_id
-        with torch.inference_mode():
-            probabilities = model(**inputs).logits[0, masks].float().softmax(-1)
-        return [
-            {
-                "mask": number,
-                "word": tokenizer.decode([int(i)]).strip(),
-                "probability": round(float(p), 4),
-            }
-            for number, row in enumerate(probabilities, start=1)
-            for p, i in zip(*row.topk(TOP), strict=True)
-        ]
-
-    def _inputs(self, tokenizer: Tokenizer, text: str) -> BatchEncoding:
-        """Token ids (1, length) of a text, cut to the size of a block."""
-        whole = tokenizer(text, verbose=False)["input_ids"]
-        masks = whole.count(tokenizer.mask_token_id)
-        if not masks:
-            raise UserError(f"{text!r}: has no {MASK} to fill")
-        inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=self.max_length)
-        lost = masks - int((inputs["input_ids"] == tokenizer.mask_token_id).sum())
-        if lost:
-            raise UserError(
-                f"{text!r:.60}: has {len(whole)} tokens, more than task.block_size="
-                f"{self.max_length}, so that {lost} of {masks} {MASK} would be cut off"
-            )
-        return inputs
 
     def input_example(self, split: Split) -> Any:
         """The first words of a text, and a mask."""

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from datasets import Dataset
-from transformers import PretrainedConfig
 
 from expkit.config.constraints import at_least
 from expkit.data.labels import LabelSets, label_of
-from expkit.data.splits import Record, Split, Splits
+from expkit.data.splits import Split, Splits
 from expkit.data.steps import Batch
 from expkit.metrics.local import CONFIDENCES, PROBABILITIES
 from expkit.metrics.outcomes import Report
 from expkit.tasks.confusion import draw_by_label
-from expkit.tasks.decisions import Decision
 from expkit.tasks.interface import Scores, Seen, Tokenizer
 from expkit.tasks.reliability import reliability
 from expkit.tasks.text_classification import TextClassification
@@ -146,12 +144,3 @@ class MultilabelClassification(TextClassification):
         """The share of examples with each label, the labels of an example, and texts that are cut."""
         mean = f"{len(self._labels.ids(split)) / len(split):.2f}"
         return {**super().describe_split(split, tokenizer), "labels of an example": mean}
-
-    def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The names of the labels; perhaps the probabilities of all labels, not rounded."""
-        names, decision = config.id2label.values(), Decision.of(config)
-        probabilities = decision.probabilities(prediction, has_several=True)
-        row: Record = {"labels": list(compress(names, decision.labels(probabilities, True)))}
-        if self.shows_probabilities:
-            row["probabilities"] = dict(zip(names, probabilities.tolist(), strict=True))
-        return row

@@ -4,7 +4,7 @@ from expkit.tasks.interface import Task
 from expkit.terminal.errors import UserError, nearest
 
 # What a task may give as its `pipeline`, and the class of models that it serves. Both transformers and MLflow
-# know these pipelines, except for translation, which tracking/text2text.py serves.
+# know these pipelines, except for translation, which only expkit/answering serves.
 SERVED = {
     "text-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",

@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import KEY, labelled
 from expkit.config.constraints import above, at_least
 from expkit.data.labels import LabelColumn, label_of
 from expkit.data.splits import Record, Split, Splits
@@ -20,7 +21,7 @@ from expkit.models.fit import read_as_text
 from expkit.models.head import Head
 from expkit.models.last_layer import last_layer_at
 from expkit.tasks.confusion import draw_confusion
-from expkit.tasks.decisions import KEY, TUNE, Decision, Decisions, choose_for, choose_for_several
+from expkit.tasks.decisions import TUNE, Decisions, choose_for, choose_for_several
 from expkit.tasks.interface import Scores, Seen, Tokenizer, logits_of, naming, require_one_or_two
 from expkit.tasks.reliability import reliability
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
@@ -49,8 +50,9 @@ class TextClassification(CrossEntropyTask):
 
     short_name = "classification"  # in names of runs
     pipeline = "text-classification"
+    serving = {}  # noqa: RUF012 - nothing that the model's config does not say
     problem_type = "single_label_classification"
-    shows_probabilities = False
+    shows_probabilities: bool = False
     has_several = False  # labels of one example
 
     def __init__(
@@ -204,17 +206,8 @@ class TextClassification(CrossEntropyTask):
         return {"labels": ", ".join(shares), **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: list[float], config: PretrainedConfig) -> Record:
-        """The predicted label, with its probability; perhaps those of all labels, not rounded."""
-        decision = Decision.of(config)
-        probabilities = decision.probabilities(prediction, has_several=False)
-        label = int(decision.labels(probabilities, has_several=False))
-        row: Record = {"label": config.id2label[label]}
-        row["probability"] = round(float(probabilities[label]), 4)
-        if self.shows_probabilities:
-            row["probabilities"] = {
-                config.id2label[i]: float(p) for i, p in enumerate(probabilities)
-            }
-        return row
+        """The label with its probability, or all labels; perhaps the probabilities of all labels."""
+        return labelled(prediction, config, self.shows_probabilities)
 
 
 def _configure(model: PreTrainedModel, tokenizer: Tokenizer) -> None:

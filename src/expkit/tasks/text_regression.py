@@ -13,6 +13,7 @@ from datasets import Dataset
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import number
 from expkit.config.constraints import at_least
 from expkit.data.splits import Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -47,6 +48,7 @@ class TextRegression(Task):
 
     short_name = "regression"  # in names of runs
     pipeline = "text-classification"
+    serving = {}  # noqa: RUF012 - the config of the model says all
 
     def __init__(
         self,
@@ -168,8 +170,8 @@ class TextRegression(Task):
         return {self._label_column: facts, **super().describe_split(split, tokenizer)}
 
     def shown(self, prediction: float, config: PretrainedConfig) -> Record:
-        """The number, to a ten-thousandth of the spread of the targets or better."""
-        return {"prediction": round(prediction, 4 - math.floor(math.log10(config.target_scale)))}
+        """The number, rounded."""
+        return number([prediction], config)
 
 
 def _last_layer(model: PreTrainedModel) -> nn.Linear:

@@ -12,6 +12,10 @@ import torch
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedModel
 
+from expkit.answering import tags
+from expkit.answering.decoding import decoded, outside
+from expkit.answering.located_words import located
+from expkit.answering.windows import Window, windows
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -21,17 +25,11 @@ from expkit.models.head import Head
 from expkit.tasks.confusion import draw_confusion
 from expkit.tasks.interface import IGNORED, Scores, Seen, Tokenizer, naming
 from expkit.tasks.reliability import reliability
-from expkit.tasks.tagging import tags
-from expkit.tasks.tagging.decoding import most_probable, outside
-from expkit.tasks.tagging.located_words import located
 from expkit.tasks.tagging.pretokenized import take_words
 from expkit.tasks.tagging.tagged_columns import TaggedColumns, Tags
-from expkit.tasks.tagging.windows import Window, windows
 from expkit.tasks.weights import ClassWeights, CrossEntropyTask, Smoothing, weights_of
 from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, UserError
-
-WINDOWS_AT_ONCE = 64  # in `answer`
 
 
 class TokenClassification(CrossEntropyTask):
@@ -77,6 +75,7 @@ class TokenClassification(CrossEntropyTask):
                 f"task.stride={stride}: must be at most half of task.max_length={max_length}"
             )
         super().__init__([tokens_column], max_length, metrics, label_smoothing, class_weights)
+        self.serving = {"max_length": max_length, "stride": stride, "decoding": decoding}
         self._tags_column = tags_column
         self._data = TaggedColumns(tokens_column, tags_column, labels or ())
         self._label_all_tokens = label_all_tokens
@@ -235,18 +234,12 @@ class TokenClassification(CrossEntropyTask):
                 seen.add((record, word))
                 joined[record][word] = of_word
         if self._keeps_scores():
-            joined = [self._ids(scores, self._labels) for scores in joined]
+            joined = [decoded(scores, self._labels, self._decoding) for scores in joined]
         return [[self._labels[i] for i in ids] for ids in joined]
 
     def _keeps_scores(self) -> bool:
         """Whether a prediction is more than the most probable label id of each word."""
         return self._decoding == "valid" or CONFIDENCES in self.all_needs()
-
-    def _ids(self, scores: Sequence[np.ndarray], labels: Sequence[str]) -> list[int]:
-        """The label ids of a sentence, out of the log-probabilities (labels,) of each word."""
-        if self._decoding == "valid":
-            return most_probable(scores, labels)
-        return [int(row.argmax()) for row in scores]
 
     def baseline(self, splits: Splits, encoded: Mapping[str, Dataset]) -> Scores:
         """The scores of giving each word the tag that it has most often in the training split."""
@@ -311,35 +304,6 @@ class TokenClassification(CrossEntropyTask):
             except UserError as error:
                 raise DataError(f"{split.where(i)}: {name}={error}") from None
         return [{name: sentence} for sentence in sentences]
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The entities of each record: type, text, character offsets, mean probability of their tags.
-
-        Offsets count in the text, or in the words with spaces between them if a record holds words.
-        """
-        sentences = [located(record[self.columns[0]]) for record in records]
-        words = [sentence.words for sentence in sentences]
-        labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
-        scores = [[outside(labels)] * len(found) for found in words]
-        parts = list(windows(tokenizer, words, self.max_length, self._stride))
-        for start in range(0, len(parts), WINDOWS_AT_ONCE):
-            chunk = parts[start : start + WINDOWS_AT_ONCE]
-            inputs = [window.inputs for window in chunk]
-            padded = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
-            with torch.inference_mode():
-                logits = model(**padded.to(model.device)).logits
-            made = logits.float().log_softmax(-1).cpu().numpy()
-            for window, of_window in zip(chunk, made, strict=True):
-                for word, (first, _) in zip(window.words, window.spans, strict=True):
-                    scores[window.record][word] = of_window[first]
-        answers = []
-        for sentence, of_sentence in zip(sentences, scores, strict=True):
-            ids = self._ids(of_sentence, labels)
-            probabilities = [float(np.exp(row[i])) for row, i in zip(of_sentence, ids, strict=True)]
-            answers.append(list(sentence.entities([labels[i] for i in ids], probabilities)))
-        return answers
 
     def input_example(self, split: Split) -> Any:
         """A sentence."""

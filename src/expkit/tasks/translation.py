@@ -12,6 +12,7 @@ from babel import Locale
 from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, PretrainedConfig, PreTrainedModel
 
+from expkit.answering.answers import require_text
 from expkit.config.constraints import at_least
 from expkit.data.splits import CHUNK, Columns, Record, Split, Splits
 from expkit.data.steps import Batch, Collate, Example
@@ -73,16 +74,17 @@ class Translation(CrossEntropyTask):
         self._target = target_lang
         self._given_prefix = source_prefix
         self._generation = generation_settings(num_beams, max_new_tokens, length_penalty)
+        self.serving = {"max_length": max_length, "generation": self._generation}
 
     def setup(self, splits: Splits) -> None:
         """Check that every record has a source and a target, and that neither is empty."""
         for split in splits.named().values():
             sources, targets = self._texts(split, self._source), self._texts(split, self._target)
             for i, (source, target) in enumerate(zip(sources, targets, strict=True)):
-                _require_text(source, f"{split.where(i)}: {self._source}")
+                require_text(source, f"{split.where(i)}: {self._source}")
                 references = target if isinstance(target, list) and target else [target]
                 for reference in references:
-                    _require_text(reference, f"{split.where(i)}: {self._target}")
+                    require_text(reference, f"{split.where(i)}: {self._target}")
 
     def _texts(self, split: Split, language: str) -> Iterator[Any]:
         """What the records hold in one language. Raises DataError if one of them has nothing."""
@@ -265,30 +267,12 @@ class Translation(CrossEntropyTask):
         """Texts in the source language, flat or nested as in training."""
         sources = self._sources(split)
         for i, source in enumerate(sources):
-            _require_text(source, f"{split.where(i)}: {self._source}")
+            require_text(source, f"{split.where(i)}: {self._source}")
         return [{self._source: source} for source in sources]
-
-    def answer(
-        self, model: PreTrainedModel, tokenizer: Tokenizer, records: Sequence[Record]
-    ) -> list[list[Record]]:
-        """The translation of each record."""
-        prefix = self._prefix(model.config, tokenizer)
-        texts = [prefix + record[self._source] for record in records]
-        inputs = tokenizer(texts, padding=True, return_tensors="pt", **self._cut).to(model.device)
-        with torch.inference_mode():
-            made = self._generate(model, tokenizer, {name: inputs[name] for name in INPUTS})
-        return [[{"translation": text}] for text in made]
 
     def input_example(self, split: Split) -> Any:
         """A source text, without a prefix."""
         return self._sources(split)[0]
-
-
-def _require_text(value: Any, place: str) -> None:
-    if not isinstance(value, str):
-        raise DataError(f"{place}={value!r:.60} is no text")
-    if not value.strip():
-        raise DataError(f"{place}={value!r:.60} is empty; there is nothing to translate")
 
 
 def _english_name(language: str) -> str | None:

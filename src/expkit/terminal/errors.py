@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-
-class UserError(Exception):
-    """A request cannot be carried out. The message says why, and what to do."""
+from expkit.answering import DataError as DataError
+from expkit.answering import UserError
 
 
 class ConfigError(UserError):
@@ -26,10 +25,6 @@ class ConfigError(UserError):
 
 class Pruned(Exception):
     """A run ends early, between two steps, because other runs of its search are better."""
-
-
-class DataError(UserError):
-    """The data cannot be used. The message names the file and, if possible, the line."""
 
 
 def nearest(given: object, allowed: Iterable[object]) -> str:

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Param
 
 from expkit.config.project import output_dir, run_folder
+from expkit.tracking.registry import register
 
 Entry = dict[str, Any]  # the entry's kind, and the arguments of the function for it in KINDS
 
@@ -66,13 +67,17 @@ def _artifact(
         shutil.rmtree(source) if source.is_dir() else source.unlink()
 
 
-def _model(client: MlflowClient, run_id: str, folder: str, **settings: Any) -> None:
+def _model(
+    client: MlflowClient, run_id: str, folder: str, register_as: Any = None, **settings: Any
+) -> None:
     from expkit.tracking.model import log_model  # its imports take seconds
 
     logged = client.get_run(run_id).outputs.model_outputs
     # A model whose files did not all arrive is logged once more; the last one counts.
     if not logged or client.get_logged_model(logged[-1].model_id).status != LoggedModelStatus.READY:
         log_model(run_id, str(run_folder(run_id) / folder), **settings)
+    if register_as:
+        register(client, run_id, *register_as)
 
 
 def _end(client: MlflowClient, run_id: str, status: str, time: int) -> None:

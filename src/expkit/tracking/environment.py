@@ -9,13 +9,15 @@ import torch
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
 from expkit.config.project import project_root
+from expkit.processes.group import device
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "mlflow", "hydra-core")
 
 
 def environment() -> dict[str, str]:
     """Return versions, hardware and, if the project has one, the git commit of this process."""
-    accelerator = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    kind = device().type
+    name = torch.cuda.get_device_name(0) if kind == "cuda" else kind.replace("cpu", "none")
     found = {
         **{f"version.{package}": version(package) for package in (*PACKAGES, "expkit")},
         "version.python": platform.python_version(),
@@ -23,7 +25,7 @@ def environment() -> dict[str, str]:
         "hardware.cores": str(psutil.cpu_count()),
         "hardware.memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "hardware.threads": str(torch.get_num_threads()),
-        "hardware.accelerator": accelerator,
+        "hardware.accelerator": name,
     }
     if commit := _git("rev-parse", "HEAD"):
         found[MLFLOW_GIT_COMMIT] = commit

@@ -3,7 +3,6 @@
 import shutil
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import mlflow.artifacts
@@ -14,28 +13,40 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
+from expkit import answering
+from expkit.answering.answers import KEY, MULTILABEL
+from expkit.answering.served import outputs
 from expkit.terminal.errors import UserError
-from expkit.tracking import decided, text2text
+from expkit.tracking.card import CARD
 
-MULTILABEL = "multi_label_classification"
-REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece")
+REQUIREMENTS = ("torch", "transformers", "safetensors", "sentencepiece", "scipy", "pandas")
 
 
-def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
+def log_model(
+    run_id: str, folder: str, pipeline: str, example: Any, serving: dict[str, Any] | None = None
+) -> str:
     """Log the model in a folder as a pipeline with signature and input example; returns its address.
 
     MLflow would find the requirements by running the model, which takes time and fails without torchvision.
     So they are given here.
+
+    Args:
+        serving: what `Task.serving` returns.
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     if pipeline in SUPPORTED_TASKS:
         served = transformers.pipeline(pipeline, model=folder, tokenizer=tokenizer, device="cpu")
     else:
         model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True)
-        served = text2text.Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+        served = _Text2TextPipeline(model=model, tokenizer=tokenizer, task=pipeline)
+    config = served.model.config
+    if serving is None and pipeline not in SUPPORTED_TASKS:  # a task of the user's own
+        serving = {"max_length": tokenizer.model_max_length, "generation": {}}
+    elif serving is None and (config.problem_type == MULTILABEL or hasattr(config, KEY)):
+        serving = {}
     client = MlflowClient()
     run = client.get_run(run_id)
     # Model.log would create the model in the experiment of the active run, but this thread has no such run.
@@ -44,13 +55,15 @@ def log_model(run_id: str, folder: str, pipeline: str, example: Any) -> str:
     )
     info = Model.log(
         artifact_path=None,
-        flavor=_flavor(pipeline, served.model.config),
+        flavor=_Flavor(Path(folder) / CARD, serving),
         transformers_model=served,
         run_id=run_id,
         model_id=logged.model_id,
         input_example=example,
         validate_serving_input=False,  # the validation would load the model once more
-        signature=_signature(example),
+        signature=ModelSignature(
+            _inputs(example), None if serving is None else outputs(pipeline, config.problem_type)
+        ),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     return str(info.model_uri)
@@ -81,41 +94,48 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     return model, tokenizer
 
 
-def _flavor(pipeline: str, config: PretrainedConfig) -> Any:
-    """MLflow's own flavor, unless a model has to be loaded by a module of expkit."""
-    if pipeline not in SUPPORTED_TASKS:
-        return _WithOwnLoader(text2text)
-    is_decided = config.problem_type == MULTILABEL or getattr(config, "decision", None)
-    return _WithOwnLoader(decided) if is_decided else mlflow.transformers
+class _Flavor:
+    """What `mlflow.transformers` saves, with the model card; `answering` is saved beside it if it answers.
 
-
-class _WithOwnLoader:
-    """The MLflow flavor of a model that pyfunc loads by a module of expkit, which is saved beside it.
-
-    Otherwise it saves what `mlflow.transformers` saves. Where transformers has no name for the pipeline any more,
-    it names the tokenizer a processor too, so that MLflow, asked for a pipeline, tells the user to load the
-    components.
+    Where transformers has no name for the pipeline any more, it names the tokenizer a processor too, so that MLflow,
+    asked for a pipeline, tells the user to load the components.
     """
 
-    def __init__(self, module: ModuleType) -> None:
-        self._loader = Path(str(module.__file__))
+    def __init__(self, card: Path, serving: dict[str, Any] | None) -> None:
+        self._card, self._serving = card, serving
 
     def save_model(self, path: str, mlflow_model: Model, **settings: Any) -> None:
         """Save the model; `Model.log` calls this method."""
+        pipeline, serving = settings["transformers_model"].task, self._serving
+        code = None if serving is None else [str(Path(str(answering.__file__)).parent)]
         mlflow.transformers.save_model(
-            path=path, mlflow_model=mlflow_model, code_paths=[str(self._loader)], **settings
+            path=path, mlflow_model=mlflow_model, code_paths=code, **settings
         )
-        mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME][mlflow.pyfunc.MAIN] = self._loader.stem
-        if settings["transformers_model"].task not in SUPPORTED_TASKS:
+        if serving is not None:
+            mlflow_model.flavors[mlflow.pyfunc.FLAVOR_NAME] |= {
+                mlflow.pyfunc.MAIN: "answering.served",
+                mlflow.pyfunc.MODEL_CONFIG: {"pipeline": pipeline, **serving},
+            }
+        if pipeline not in SUPPORTED_TASKS:
             flavor = mlflow_model.flavors[mlflow.transformers.FLAVOR_NAME]
             flavor["processor_type"] = "AutoTokenizer"
             components = Path(path) / "components"
             shutil.copytree(components / "tokenizer", components / "processor")
         mlflow_model.save(str(Path(path) / "MLmodel"))
+        if self._card.exists():
+            shutil.copy(self._card, path)
 
 
-def _signature(example: Any) -> ModelSignature:
-    """Return a signature with text columns as inputs; outputs depend on the pipeline's parameters."""
+class _Text2TextPipeline(Pipeline):
+    """Holds a model for which transformers has no pipeline any more, as MLflow saves nothing else; it computes nothing."""
+
+    preprocess = _forward = postprocess = None
+
+    def _sanitize_parameters(self, **_: Any) -> tuple[dict[str, Any], ...]:
+        return {}, {}, {}
+
+
+def _inputs(example: Any) -> Schema:
+    """Text columns. The only one has no name, so that a list of texts will do."""
     names = list(example) if isinstance(example, dict) else [None]
-    columns = [ColSpec("string", name) if name else ColSpec("string") for name in names]
-    return ModelSignature(inputs=Schema(columns))
+    return Schema([ColSpec("string", name) if name else ColSpec("string") for name in names])

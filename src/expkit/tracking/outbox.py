@@ -66,7 +66,7 @@ class Outbox:
         self._arrived: Counter[str] | None = None  # values of each metric in MLflow, if known
         self._passed: Counter[str] = Counter()  # values of each metric that are sent or skipped
         self._is_short = False  # the file has lost entries
-        self._clock = 0
+        self._clock, self._put_lock = 0, threading.Lock()
         self._failure: Exception | None = None
         self._give_up_at = self._leave_at = float("inf")
         self._closing = threading.Event()
@@ -88,9 +88,10 @@ class Outbox:
 
     def put(self, entry: Entry) -> None:
         """Queue an entry and write it to the file; an OSError means that only the writing failed."""
-        self._queue.put(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()  # from here on the entry survives this process
+        with self._put_lock:  # two threads log if the system is watched
+            self._queue.put(entry)
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()  # from here on the entry survives this process
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Put an entry with the metrics of one step."""

@@ -29,6 +29,7 @@ from expkit.terminal.secrets import redacted
 from expkit.tracking import outbox, past, store
 from expkit.tracking.continued import parent_of
 from expkit.tracking.logged import find_run
+from expkit.tracking.registry import register, target_of
 from expkit.tracking.writer import IDENTITY, Run, SilentRun
 
 AnyRun = Run | SilentRun
@@ -43,6 +44,8 @@ def finished_before(cfg: DictConfig, fingerprint: str) -> Outcome | None:
         experiments = [store.experiment_id(client, cfg.tracking.experiment)]
         for run in past.runs_with(client, experiments, past.FINGERPRINT, fingerprint):
             if run.info.status == "FINISHED":
+                if asked := cfg.tracking.get("register"):
+                    register(client, run.info.run_id, *target_of(asked))
                 named = f"{run.info.run_name} ({run.info.run_id})"
                 say(f"finished before: run {named}, so not run again")
                 value = result_of(run.data.metrics, cfg.objective)

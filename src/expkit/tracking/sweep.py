@@ -26,6 +26,7 @@ from expkit.metrics.pictures import drawn
 from expkit.metrics.result import final_of, result_of
 from expkit.processes.context import job_context
 from expkit.processes.interrupts import ends_first
+from expkit.terminal.display import say
 from expkit.terminal.secrets import redacted, without_address
 from expkit.tracking import past, store
 from expkit.tracking.jobs import jobs_of_rows
@@ -33,6 +34,7 @@ from expkit.tracking.logged import artifact_of
 from expkit.tracking.note import NOTE, Row, note_of
 from expkit.tracking.outbox import lock_of
 from expkit.tracking.params import params_of_command
+from expkit.tracking.registry import register
 from expkit.tracking.verdicts import Judged, Runs, judged, standings_of, verdicts_of
 from expkit.tracking.views import announce, keep_sweep, page_of
 from expkit.tracking.writer import tables_tag, write_table
@@ -57,6 +59,7 @@ class SweepRun:
     name: str
     _resume: bool  # whether jobs count as done that have finished before, in any sweep
     _trusted: frozenset[str]  # packages from which metrics may come
+    _register: str = ""  # tracking.register of the jobs
 
     def is_done(self, job: "PlannedJob") -> bool:
         """Tell whether the job need not run, because it has finished or another process runs it."""
@@ -121,6 +124,7 @@ class SweepRun:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, words, marked))
+            self._give_alias(best)
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
@@ -171,6 +175,16 @@ class SweepRun:
     def artifact(self, run_id: str, path: str) -> Path | None:
         """Return a file that a job has logged, or None if there is none."""
         return artifact_of(self._client.get_run(run_id), path)
+
+    def _give_alias(self, best: Sequence[Row]) -> None:
+        """Give the alias to the best job; the jobs have registered their models without it."""
+        name, _, alias = self._register.partition("@")
+        if alias and len(best) == 1 and not best[0].runs:
+            register(self._client, best[0].run_id, name, alias)
+        elif alias and best:
+            say(
+                f"{name}@{alias} stays as it is: {len(best)} jobs are best, or one with several folds"
+            )
 
     def end_jobs(self) -> None:
         """Ask the jobs on this host to stop after their current steps, and wait until they have."""
@@ -318,7 +332,8 @@ def open_sweep(
     with suppress(Timeout):  # another process may run the same sweep
         lock.acquire(timeout=0)
     trusted = frozenset(config["trusted_modules"])
-    opened = SweepRun(client, experiment, run_id, name, resume, trusted)
+    asked = settings.get("register") or ""
+    opened = SweepRun(client, experiment, run_id, name, resume, trusted, asked)
     try:
         yield opened
     except KeyboardInterrupt:

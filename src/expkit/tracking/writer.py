@@ -31,11 +31,14 @@ from expkit.tracking.environment import environment
 from expkit.tracking.logged import ENVIRONMENT
 from expkit.tracking.outbox import Outbox
 from expkit.tracking.past import DATA_CONTEXT, ERROR, INTERRUPTED, PRUNED
+from expkit.tracking.registry import target_of
+from expkit.tracking.system_metrics import Monitor
 from expkit.tracking.views import announce_run
 
 ERROR_LIMIT = 500  # characters of the tag that says why a run failed
 DIGEST_LENGTH = 32  # characters; MLflow allows 36
 SPLIT = "data/split.json"  # an artifact: which records of one file each split has got
+CPU = "system/cpu_utilization_percentage"  # a metric that each measurement of the system has
 IDENTITY = "facts.json"  # a file in the folder of the run, with what decides its result
 
 
@@ -54,6 +57,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=goes_on)
         self._client = client
         self._command = ""
+        self._monitor: Monitor | None = None
         self._outbox = Outbox(client, run_id, self.folder)
         self._tables: list[dict[str, str]] = []
         self._pictures: list[tuple[str, str, Callable[[Path], None]]] = []
@@ -183,12 +187,19 @@ class Run:
         path = str(folder.relative_to(self.folder))
         self._outbox.put({"kind": "artifact", "path": path, "folder": name, "moves": False})
 
-    def log_model(self, folder: Path, pipeline: str, example: Any) -> None:
-        """Log the model in a folder as one that MLflow can load and serve."""
-        path = str(folder.relative_to(self.folder))
-        self._outbox.put(
-            {"kind": "model", "folder": path, "pipeline": pipeline, "example": example}
-        )
+    def log_model(self, folder: Path, task: Any, example: Any, register: str | None = None) -> None:
+        """Log the model in a folder as one that MLflow can load and serve; perhaps `register` it as `name@alias`."""
+        path, serving = str(folder.relative_to(self.folder)), task.serving
+        if serving is not None:
+            serving = {"column": task.columns[0], **serving}
+        served = {"pipeline": task.pipeline, "example": example, "serving": serving}
+        name = {"register_as": target_of(register)} if register else {}
+        self._outbox.put({"kind": "model", "folder": path, **served, **name})
+
+    def watch_system(self) -> None:
+        """Log the use of the machine until the run is closed. A run that goes on counts on."""
+        text = (self.folder / outbox.FILE).read_text(encoding="utf-8")
+        self._monitor = Monitor(self.id, self._outbox.log, text.count(f'"{CPU}"'))
 
     def close(self, status: str, error: BaseException | None = None) -> None:
         """Send what is left, and the state in which the run ended; raise what MLflow has refused.
@@ -196,6 +207,8 @@ class Run:
         A signal limits the time for that to half a minute, and a Ctrl-C after it ends the sending at once.
         """
         with ends_first(self._outbox.hurry):
+            if self._monitor:
+                self._monitor.finish()
             self._close(status, error)
 
     def _close(self, status: str, error: BaseException | None) -> None:

@@ -22,7 +22,7 @@ from expkit.config.fingerprint import digest_of_values
 from expkit.config.project import output_dir, run_folder
 from expkit.data.steps import Batch, Steps
 from expkit.processes.context import job_context
-from expkit.processes.group import from_main
+from expkit.processes.group import device, from_main
 from expkit.tasks.interface import Task
 from expkit.terminal.display import say
 from expkit.terminal.errors import reason
@@ -95,7 +95,7 @@ def _figures(trial: Trial) -> Figures:
 
 
 def _processor() -> str:
-    if torch.cuda.is_available():
+    if device().type == "cuda":
         return torch.cuda.get_device_name()
     file = Path("/proc/cpuinfo")
     text = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -151,13 +151,13 @@ def _step(trial: Trial, name: str, batch: Batch) -> float:
     """Seconds of a forward and a backward pass. Raises ArithmeticError if one is not finite."""
     model = trial.model
     model.zero_grad(set_to_none=True)
-    device = next(model.parameters()).device
     choose_attention(model, name, trial.task.max_length)
+    weight, at = trial.task.training_weight(batch) or 1, next(model.parameters()).device
     started = perf_counter()
-    batch = {key: tensor.to(device) for key, tensor in batch.items()}
+    batch = {key: tensor.to(at) for key, tensor in batch.items()}
     with autocast(model, name):
         total, _ = trial.task.training_loss(model, batch)
-        loss = total / (trial.task.training_weight(batch) or 1)
+        loss = total / weight
     loss.backward()
     shown = loss.item()  # waits for the GPU
     seconds = perf_counter() - started

@@ -120,7 +120,7 @@ def evaluate(
     with unsharded(model), inference(model, precision):
         for number in range(rank(), len(batches), count()):
             batch = data.batch(batches[number])
-            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
             loss, logits = task.loss(model, batch)
             made = task.predictions(model, data.tokenizer, batch, logits)
             if not isinstance(made, list) or len(made) != len(batches[number]):

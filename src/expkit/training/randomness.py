@@ -19,3 +19,5 @@ def seed_batch(seed: int, step: int, position: int) -> None:
     torch.default_generator.manual_seed(int(state[0]))
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(int(state[0]))
+    elif torch.backends.mps.is_available():
+        torch.mps.manual_seed(int(state[0]))

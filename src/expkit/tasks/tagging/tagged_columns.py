@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expkit.answering import tags
 from expkit.data.labels import class_names, found_names, label_of, names_of_ids
 from expkit.data.splits import Split, Splits
-from expkit.tasks.tagging import tags
 from expkit.terminal.errors import DataError, UserError, nearest
 
 Tags = list[str]

@@ -1,14 +1,24 @@
 """The words of a sentence with their places in its text, to say where an entity is."""
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from expkit.data.splits import Record
-from expkit.data.words import MARKS, Span
-from expkit.tasks.tagging import tags
-from expkit.terminal.errors import UserError
+from . import UserError, tags
 
+Span = tuple[int, int]  # first character, and the one after the last
+
+# Characters that belong to the one before: accents, vowel signs of Hindi, the voicing mark of kana,
+# variation selectors, and the joiners of Persian and Hindi. They are listed for character classes of
+# `re`, which has no \p{M}. Above U+FFFF the list has the selectors only, because every further range
+# takes time at each word.
+MARKS = (
+    "".join(c for c in map(chr, range(0x10000)) if unicodedata.category(c).startswith("M"))
+    + "\u200c\u200d\U000e0100-\U000e01ef"
+)
+DIGITS = 6  # of a probability that is shown
 # A run of letters and digits is a word, and so is any other visible character, among them each Chinese
 # character and each kana; each with its marks.
 CJK = (
@@ -26,7 +36,9 @@ class LocatedWords:
     words: list[str]
     spans: list[Span]
 
-    def entities(self, bio: Sequence[str], probabilities: Sequence[float]) -> Iterator[Record]:
+    def entities(
+        self, bio: Sequence[str], probabilities: Sequence[float]
+    ) -> Iterator[dict[str, Any]]:
         """Type, text, character offsets and mean probability of each entity."""
         for entity in tags.entities(bio):
             start, end = self.spans[entity.start][0], self.spans[entity.end - 1][1]
@@ -36,7 +48,7 @@ class LocatedWords:
                 "text": self.text[start:end],
                 "start": start,
                 "end": end,
-                "probability": round(sum(scores) / len(scores), 4),
+                "probability": round(sum(scores) / len(scores), DIGITS),
             }
 
 

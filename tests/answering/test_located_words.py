@@ -2,7 +2,7 @@
 
 import pytest
 
-from expkit.tasks.tagging.located_words import located
+from expkit.answering.located_words import located
 from expkit.terminal.errors import UserError
 
 

@@ -1,13 +1,10 @@
 """Long sentences in windows: each word exactly once, where it has most context."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import ByT5Tokenizer
 
+from expkit.answering.windows import cut, windows, word_spans
 from expkit.models.scratch import TinyBert
-from expkit.tasks.tagging.windows import cut, windows, word_spans
-from expkit.terminal.errors import UserError
 
 TOKENIZER = TinyBert(100, 8, 1, 1, 0.0).tokenizer(["John lives in"])
 # Whole in the vocabulary, cut into characters, one unknown piece, and four that become nothing.
@@ -94,8 +91,3 @@ def test_special_tokens_that_are_words_stay_words() -> None:
 
 def test_spans_of_words() -> None:
     assert word_spans([None, 0, 0, 2, None]) == {0: (1, 3), 2: (3, 4)}
-
-
-def test_tokenizers_that_know_no_words_are_refused() -> None:
-    with pytest.raises(UserError, match=r"ByT5Tokenizer.*tokenizer.json"):
-        list(windows(ByT5Tokenizer(), [["a"]], 8, 0))

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from expkit.tasks.tagging.pretokenized import require_words
-
 Span = tuple[int, int]  # first position, and the one after the last
 Inputs = dict[str, list[int]]
 
@@ -32,12 +30,9 @@ def windows(
     """Cut sentences that are longer than `max_length` tokens into overlapping windows.
 
     Args:
+        tokenizer: one that can tell which word a sub-word belongs to.
         stride: sub-words that a window shares with the next one.
-
-    Raises:
-        UserError: the tokenizer cannot tell which word a sub-word belongs to.
     """
-    require_words(tokenizer)
     encoding = tokenizer(list(map(list, sentences)), is_split_into_words=True, truncation=False)
     for i in range(len(sentences)):
         inputs = {name: values[i] for name, values in encoding.items()}

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from expkit.tasks.tagging.decoding import most_probable, outside
+from expkit.answering.decoding import most_probable, outside
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 

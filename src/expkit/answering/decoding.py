@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from expkit.tasks.tagging.tags import OUTSIDE
+from .tags import OUTSIDE
 
 
 def outside(labels: Sequence[str]) -> np.ndarray:
@@ -37,6 +37,13 @@ def most_probable(scores: Sequence[np.ndarray], labels: Sequence[str]) -> list[i
     for step in reversed(steps):
         ids.append(int(step[ids[-1]]))
     return ids[::-1]
+
+
+def decoded(scores: Sequence[np.ndarray], labels: Sequence[str], decoding: str) -> list[int]:
+    """The ids of the tags of a sentence: of the most probable sequence if `decoding` is "valid", else of each word."""
+    if decoding == "valid":
+        return most_probable(scores, labels)
+    return [int(row.argmax()) for row in scores]
 
 
 @lru_cache(maxsize=8)

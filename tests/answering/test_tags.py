@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
-from expkit.tasks.tagging.tags import (
+from expkit.answering.tags import (
     SCHEMES,
     Entity,
     encode,
