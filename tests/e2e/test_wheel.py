@@ -61,6 +61,7 @@ def test_wheel_carries_the_config_groups(place: Path, typed: Shell) -> None:
     assert re.search(r"/venv/lib/\S+/expkit/conf\n", typed(f'venv/bin/python -c "{code}"'))
     assert "torch.optim.SGD" in typed("venv/bin/expkit --cfg job optimizer=sgd")
     assert list(place.glob("venv/lib/*/site-packages/hydra_plugins/expkit_sweepers.py"))
+    assert list(place.glob("venv/lib/*/site-packages/expkit/conf/.schema/config.json"))
 
 
 @pytest.mark.slow
