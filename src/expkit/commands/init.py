@@ -6,6 +6,7 @@ import sys
 from keyword import iskeyword
 from pathlib import Path
 
+from expkit.commands import schema
 from expkit.config.targets import is_library
 from expkit.config.trust import PACKAGES
 from expkit.data.demo.reviews import examples
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> bool:
             file.parent.mkdir(parents=True, exist_ok=True)
             text = text.replace("my_project", package).replace("my-project", folder.name)
             file.write_text(text, encoding="utf-8")
+        schema.write(folder / "conf")
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     print(f"{folder}: is a project now, with the package {package}; type make there, or make run")

@@ -36,11 +36,12 @@ def project_root() -> Path:
 def decided_once() -> Iterator[None]:
     """Keep the project of the working directory, wherever Hydra or a component goes meanwhile, and find its modules."""
     global _decided
+    before = _decided
     take_over(str(project_root()))
     try:
         yield
     finally:
-        _decided = None
+        _decided = before
 
 
 def take_over(root: str | None) -> None:
@@ -49,7 +50,7 @@ def take_over(root: str | None) -> None:
     if root is not None:
         _decided = Path(root)
         if root not in sys.path:
-            sys.path.insert(1, root)  # after the working directory
+            sys.path.append(root)  # so that no file there hides a module of Python
 
 
 def own_conf() -> Path | None:

@@ -6,6 +6,7 @@ to another.
 """
 
 import ast
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -118,9 +119,15 @@ def trusted_by(overrides: Iterable[str], modules: Iterable[str]) -> frozenset[st
 
 
 def trusted_modules() -> list[str]:
-    """What the project's pyproject.toml trusts, as `[tool.expkit] trusted_modules`. Raises ConfigError."""
+    """What the project's pyproject.toml trusts, as `[tool.expkit] trusted_modules`, unless it is another user's.
+
+    Raises:
+        ConfigError: the file is no TOML, or this is no list of names.
+    """
     file = project_root() / "pyproject.toml"
     try:
+        if os.name == "posix" and os.getuid() not in (0, file.stat().st_uid):
+            return []  # anybody can put a file into a folder such as /tmp, which may lie around this one
         found = tomllib.loads(file.read_text("utf-8"))["tool"]["expkit"]["trusted_modules"]
         return list(fitted(found, list[str]))
     except (FileNotFoundError, KeyError):
