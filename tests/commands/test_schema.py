@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT7
 
 from benchmarks.reference import OUTSIDE, PAGE, page, unsaid
 from conftest import CHECKOUT, composed
-from expkit.commands import schema
+from expkit.commands import init, schema
 from expkit.config.checks import check
 from expkit.terminal.errors import ConfigError, UserError
 
@@ -190,3 +190,20 @@ def test_the_schemas_of_a_project_know_its_components(
     file.write_text("lr: [1\n")
     with pytest.raises(UserError, match=r"mine\.yaml.*line 2"):
         schema.write(conf)
+
+
+def test_the_files_of_a_new_project_validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "film-critic"
+    init.run(init.parser().parse_args([str(project)]))
+    monkeypatch.syspath_prepend(project)
+    schema.write(project / "conf")
+    files = sorted((project / "conf").rglob("*.yaml"))
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        name = Path(re.search(r"\$schema=(\S+)", text)[1]).name  # type: ignore[index]
+        assert errors(project / "conf", name, text) == [], file
+    task = "task: {_target_: film_critic.Focal, max_length: 2}"
+    assert errors(project / "conf", "config.json", task)
+    assert len(files) >= 3
