@@ -55,7 +55,7 @@ def own(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_its_options_come_before_those_of_expkit(own: Path) -> None:
     assert own_conf() == own / "conf"
-    assert sys.path[1] == str(own), "where its modules are found"
+    assert sys.path[-1] == str(own), "where its modules are found"
     assert composed(["optimizer=own"]).optimizer["_target_"] == "critic.optim.Own"
     assert composed(["optimizer=sgd"]).optimizer.lr == 1e-4, "the project's takes the place"
     assert composed(["optimizer=adamw"]).optimizer["_target_"] == "torch.optim.AdamW"
