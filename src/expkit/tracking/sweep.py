@@ -309,13 +309,12 @@ def open_sweep(
     client = store.connect(settings["uri"])
     experiment = store.experiment_id(client, settings["experiment"])
     resume = config["resume"] == "auto"
-    shown = without_address(command)
     tags = {
         **store.owner_tags(),
         **store.source_tags(),
         past.KIND: "sweep",
         SWEEP_FINGERPRINT: fingerprint,
-        past.OVERRIDES: redacted(shlex.join(shown)),
+        past.OVERRIDES: redacted(shlex.join(shown := without_address(command))),
     }
     earlier = next(past.runs_with(client, [experiment], SWEEP_FINGERPRINT, fingerprint), None)
     if resume and earlier:
@@ -332,8 +331,8 @@ def open_sweep(
     with suppress(Timeout):  # another process may run the same sweep
         lock.acquire(timeout=0)
     trusted = frozenset(config["trusted_modules"])
-    asked = settings.get("register") or ""
-    opened = SweepRun(client, experiment, run_id, name, resume, trusted, asked)
+    to_register = settings.get("register") or ""
+    opened = SweepRun(client, experiment, run_id, name, resume, trusted, to_register)
     try:
         yield opened
     except KeyboardInterrupt:
