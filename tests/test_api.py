@@ -261,6 +261,23 @@ def test_ctrl_c_stops_a_run_that_goes_on_later(project: Path) -> None:
     assert len(run.history()["train/loss"].dropna()) == 300
 
 
+def test_a_module_that_is_edited_is_imported_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(project))
+    source = "from expkit.tasks.text_classification import TextClassification\n\n\n"
+    source += "class Own(TextClassification):\n    def baseline(self, *data):\n        return {{'is': {}}}\n"
+    own = (*SHORT, "task._target_=edited_task.Own", "trusted_modules=[edited_task]")
+    fingerprints = set()
+    for number in (1, 22, 1):
+        Path("edited_task.py").write_text(source.format(number))
+        run = ex.run(*own)
+        assert run.metrics["baseline/is"] == number
+        assert "edited_task" not in sys.modules
+        fingerprints.add(run.fingerprint)
+    assert len(fingerprints) == 2
+
+
 def test_everything_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEPT", "before")
     torch.manual_seed(3)

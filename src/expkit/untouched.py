@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -23,6 +24,8 @@ from mlflow.tracking._tracking_service import utils as mlflow_store
 from transformers import logging as talk
 
 from expkit.config.composition import watch_composition, work_has_begun
+from expkit.config.fingerprint import forget
+from expkit.config.targets import package_of
 
 # What one function returns, and another sets.
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
@@ -71,6 +74,7 @@ def untouched() -> Iterator[None]:
             kept.callback(_fill, values, dict(values))
         kept.callback(_fill_path, [*sys.path])
         kept.callback(_thaw, gc.get_freeze_count())
+        kept.callback(_forget_modules, [*sys.modules])
         kept.callback(_signals())
         kept.callback(_loggers())
         kept.callback(watch_composition.cache_clear)
@@ -125,6 +129,16 @@ def _loggers() -> Callable[[], None]:
             vars(one).update(before.get(name, {}))
 
     return restore
+
+
+def _forget_modules(before: list[str]) -> None:
+    """Let the next run import the user's modules again, as they may be edited in between."""
+    for name in sys.modules.keys() - set(before):
+        file, package = getattr(sys.modules[name], "__file__", None), package_of(name)
+        is_ours = package in ("expkit", "hydra_plugins", *sys.stdlib_module_names)
+        if file and not is_ours and not {"site-packages", "dist-packages"} & {*Path(file).parts}:
+            del sys.modules[name]
+            forget(Path(file))
 
 
 def _thaw(frozen: int) -> None:

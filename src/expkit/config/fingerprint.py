@@ -19,6 +19,7 @@ from expkit.config.targets import (
     LIBRARIES,
     Source,
     TargetError,
+    definitions,
     is_library,
     module_file,
     package_of,
@@ -33,6 +34,7 @@ IRRELEVANT = (
     "launch",  # counts by the global batch, see below
     "demo",  # data holds what is taken from it
 )
+_of_source: dict[Path, str] = {}  # digests of sources
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -119,10 +121,18 @@ def _file_of(module: str) -> Path | None:
         return None  # what is imported from a module may be a class
 
 
-@cache
 def _digest_of_source(file: Path) -> str:
     """The digest at the first call, because a module that was imported then does not change any more."""
-    return digest_of_content(file)
+    if file not in _of_source:
+        _of_source[file] = digest_of_content(file)
+    return _of_source[file]
+
+
+def forget(file: Path) -> None:
+    """Read a source again, because its module will be imported again."""
+    _of_source.pop(file, None)
+    for function in (_imports, definitions, tree_of):
+        function.cache_clear()
 
 
 def digest_of_files(given: Files) -> str:
