@@ -10,16 +10,20 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 import transformers
 from datasets import ClassLabel, Dataset, Features, Value
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 import expkit as ex
@@ -131,8 +135,11 @@ def test_importing_expkit_imports_nothing_else() -> None:
         ex.rum  # noqa: B018
 
 
-def test_a_run_has_all_that_it_has_logged(project: Path) -> None:
-    run = ex.run(*SHORT)
+def test_a_run_has_all_that_it_has_logged(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with initialize_config_dir(str(project), version_base=None), torch.inference_mode():
+        run = ex.run(*SHORT, f"tracking.uri=sqlite:///{project}/own.db")
+        assert GlobalHydra.instance().is_initialized()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/own.db")
     assert run.config.train.max_steps == 2
     assert list(run.history().index) == [1, 2]
     assert run.history()["train/loss"].iloc[-1] == run.metrics["train/loss"]
@@ -144,6 +151,22 @@ def test_a_run_has_all_that_it_has_logged(project: Path) -> None:
     typed = run.predict([tuple(records.iloc[0])], probabilities=True)
     assert typed["p_0"][0] + typed["p_1"][0] == pytest.approx(1)
     assert list(typed["predicted_label"]) == list(again["predicted_label"][:1])
+    backwards = run.predict(records[:5][::-1])
+    assert list(backwards.index) == [4, 3, 2, 1, 0]
+    assert backwards["predicted_label"].equals(again["predicted_label"][:5][::-1])
+    named = run.predict(records[:2].to_dict("records"))
+    assert named["predicted_label"].equals(again["predicted_label"][:2])
+    assert run.predict([]).empty
+    for odd in (None, [None], [("a", None)], [{"sentence1": "a"}], [1], 5):
+        with pytest.raises(ex.UserError):
+            run.predict(odd)
+    with pytest.raises(ex.UserError, match="is no id of a run"):
+        ex.load(run)  # type: ignore[arg-type]
+    folder = run.folder
+    monkeypatch.chdir("/")
+    assert run.folder == folder
+    assert len(run.predictions()) == 32
+    monkeypatch.chdir(project)
     assert run.model().config.num_labels == 2
     assert run.tokenizer()("a")["input_ids"]
     assert (run.folder / "model" / "model.safetensors").is_file()
@@ -152,7 +175,7 @@ def test_a_run_has_all_that_it_has_logged(project: Path) -> None:
     with pytest.raises(ex.UserError, match="has logged no predictions of 'june'"):
         run.predictions("june")
     with pytest.raises(ex.UserError, match="has 1 texts, but this run takes 2"):
-        run.predict(["one text"])
+        run.predict("one text")
     with pytest.raises(ex.UserError, match="allowed: fp32, bf16"):
         run.predict([("a", "b")], precision="bf61")
 
@@ -193,7 +216,7 @@ def test_bad_input_raises_what_the_command_line_prints(
 ) -> None:
     with pytest.raises(ex.UserError, match=message):
         ex.run(*overrides)
-    assert GlobalHydra.instance().hydra is None
+    assert not GlobalHydra.instance().is_initialized()
 
 
 def test_data_in_memory_count_by_their_content(project: Path) -> None:
@@ -224,15 +247,29 @@ def test_names_of_classes_come_with_a_dataset(project: Path) -> None:
     ("data", "message"),
     [
         ([{"text": "a"}], "is a builtins.list; expected a pandas DataFrame"),
-        (pd.DataFrame({0: ["a"]}), "the column 0"),
-        (pd.DataFrame({"text": ["a", 3]}), "cannot be kept"),
-        (pd.concat([REVIEWS, REVIEWS], axis=1), "two columns|Duplicate"),
+        (pd.DataFrame({0: ["a"], "label": "x"}), "has no column 'text'"),
+        (pd.DataFrame({"text": ["a", 3], "label": "x"}), "has no column 'text'"),
+        (pd.concat([REVIEWS, REVIEWS], axis=1), "has no column"),
+        (Dataset.from_pandas(REVIEWS).with_transform(dict), "has a transform"),
     ],
 )
 def test_data_that_cannot_be_kept_are_refused(data: Any, message: str, project: Path) -> None:
     with pytest.raises(ex.UserError, match=message):
         ex.run(*OF_REVIEWS, train=data)
     assert not list(output_dir().glob("given/*.unfinished"))
+
+
+def test_columns_that_the_task_does_not_need_may_hold_anything(project: Path) -> None:
+    odd = REVIEWS.assign(mixed=[1, "a"] * 20, far=1j)
+    assert file_of("train", odd) == file_of("train", REVIEWS)
+
+
+def test_threads_keep_their_own_data(project: Path) -> None:
+    frames = [REVIEWS.assign(number=i) for i in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        files = list(threads.map(partial(file_of, "train"), frames))
+    kept = [pa.ipc.open_file(file).read_all()["number"][0].as_py() for file in files]
+    assert kept == list(range(40))
 
 
 def test_data_are_given_once(project: Path) -> None:

@@ -4,6 +4,7 @@ Every call leaves its process as it was; see `untouched`.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+import pyarrow as pa
 from datasets import Dataset
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -32,7 +34,7 @@ from expkit.data.writing import widened
 from expkit.metrics.result import VALIDATION
 from expkit.sweeps.plan import quoted
 from expkit.terminal.display import console
-from expkit.terminal.errors import UserError, nearest
+from expkit.terminal.errors import UserError, nearest, reason
 from expkit.terminal.quiet import hush
 from expkit.tracking.jobs import every_run, select
 from expkit.tracking.logged import LoggedRun, find_run, logged_run
@@ -83,7 +85,8 @@ def run(
             raise UserError("the run has failed in its processes; they have printed why") from None
         if isinstance(made, Exception):
             raise made
-        return Run(logged_run(made.run_id), mlflow.get_tracking_uri(), _trusted(typed))
+        with _store(uri := mlflow.get_tracking_uri()):
+            return _run(made.run_id, uri, _trusted(typed))
 
 
 def sweep(
@@ -117,8 +120,11 @@ def load(run_id: str, trust: Sequence[str] = ()) -> "Run":
     Raises:
         UserError: there is no such run, or it is a sweep.
     """
+    if not isinstance(run_id, str):
+        raise UserError(f"{run_id!r:.80}: is no id of a run, which is a text")
     with untouched():
-        return Run(logged_run(run_id), mlflow.get_tracking_uri(), tuple(trust))
+        found = logged_run(run_id)
+        return _run(found.id, mlflow.get_tracking_uri(), tuple(trust))
 
 
 def runs(sweep: str | None = None) -> pd.DataFrame:
@@ -175,9 +181,11 @@ def compare_runs(
 class Run:
     """A run in the store: what it has logged, and its model."""
 
-    _logged: LoggedRun = field(repr=False)
-    _uri: str = field(repr=False)
-    _trust: tuple[str, ...] = field(default=(), repr=False)
+    _logged: LoggedRun
+    folder: Path
+    """The folder with the files of the run, among them the exported model in `model`."""
+    _uri: str
+    _trust: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"Run({self.id!r}, {self.name!r})"
@@ -206,11 +214,6 @@ class Run:
     def fingerprint(self) -> str:
         """The digest of all that decides the result; equal for runs that must have equal results."""
         return tag_of(self._logged.run.data.tags, "mlflow.expkit.fingerprint")
-
-    @property
-    def folder(self) -> Path:
-        """The folder with the files of the run, among them the exported model in `model`."""
-        return run_folder(self.id)
 
     @property
     def url(self) -> str:
@@ -251,8 +254,8 @@ class Run:
         """Return the records with predictions for them, as `expkit predict` makes them.
 
         Args:
-            texts: a list of texts, or of as many texts for each record as the task has columns; or a DataFrame
-                or a `datasets.Dataset` with these columns.
+            texts: a list of records, each of which is a text; a list of as many texts as the task has columns; or
+                a mapping from the names of these columns. Or a DataFrame or a `datasets.Dataset` that has them.
             probabilities: adds a column with the probability of each label.
             precision: fp32 or bf16, in which matrices are multiplied.
 
@@ -266,13 +269,16 @@ class Run:
                 self._logged, frozenset(self._trust), "probabilities=True" * probabilities
             )
             split = _records(texts, task.columns)
+            if not len(split):
+                return pd.DataFrame(columns=split.rows.column_names)
             task.inputs(split)
             model, tokenizer = predict.loaded(self._logged.model_uri(), task, precision)
             with inference(model, precision):
                 parts = predict.answered(task, model, tokenizer, split, has_bar=False)
                 answers = [rows for _, of_part in parts for rows in of_part]
         table = split.rows.with_format("arrow")[:]
-        return widened(table, answers, task.has_several_rows, is_csv=False).to_pandas()
+        made = widened(table, answers, task.has_several_rows, is_csv=False).to_pandas()
+        return made.set_index(texts.index) if isinstance(texts, pd.DataFrame) else made
 
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         with _store(self._uri):
@@ -300,15 +306,15 @@ class Sweep:
     def best(self) -> list[Run]:
         """The runs of the configurations that cannot be told from the best; empty if no job has a score."""
         with _store(self._uri):
-            parent = find_run(connect(self._uri), self.id)
+            parent = find_run(connect(None), self.id)
             ids = tag_of(parent.data.tags, BEST_RUN).split()
-            return [Run(logged_run(run_id), self._uri, self._trust) for run_id in ids]
+            return [_run(run_id, self._uri, self._trust) for run_id in ids]
 
     @property
     def url(self) -> str:
         """The address of the sweep in the MLflow UI."""
         with _store(self._uri):
-            client = connect(self._uri)
+            client = connect(None)
             experiment = find_run(client, self.id).info.experiment_id
             return f"{host_of(client)}/{page_of(experiment, self.id)}"
 
@@ -366,16 +372,21 @@ def _composing(overrides: Sequence[str]) -> Iterator[tuple[Hydra, list[str]]]:
             GlobalHydra.instance().clear()
 
 
+def _run(run_id: str, uri: str, trust: tuple[str, ...]) -> Run:
+    return Run(logged_run(run_id), run_folder(run_id), uri, trust)
+
+
 def _trusted(typed: Sequence[str]) -> tuple[str, ...]:
     return tuple(trusted_by(typed, ()))
 
 
 @contextmanager
 def _store(uri: str | None) -> Iterator[None]:
-    """Open a store in the block; None stands for the one that commands take."""
+    """Let everything in the block use this store; None stands for the one that commands take."""
     with untouched(), decided_once():
         hush()
-        connect(uri)
+        if uri:
+            os.environ["MLFLOW_TRACKING_URI"] = uri
         yield
 
 
@@ -389,16 +400,29 @@ def _silent() -> Iterator[None]:
 
 
 def _records(texts: Any, columns: Sequence[str]) -> Split:
-    if isinstance(texts, pd.DataFrame):
-        rows = Dataset.from_pandas(texts, preserve_index=False)
-    elif isinstance(texts, Dataset):
-        rows = texts
-    else:
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        records = [[text] if isinstance(text, str) else list(text) for text in listed]
-        if wrong := next((r for r in records if len(r) != len(columns)), None):
-            raise UserError(
-                f"{wrong!r:.80}: has {len(wrong)} texts, but this run takes {len(columns)}: {', '.join(columns)}"
-            )
-        rows = Dataset.from_list([dict(zip(columns, r, strict=True)) for r in records])
+    try:
+        if isinstance(texts, pd.DataFrame):
+            rows = Dataset.from_pandas(texts, preserve_index=False)
+        elif isinstance(texts, Dataset):
+            rows = texts
+        elif isinstance(texts, str | Mapping):
+            return _records([texts], columns)
+        elif isinstance(texts, Sequence) and not texts:
+            rows = Dataset.from_dict({name: [] for name in columns})
+        else:
+            rows = Dataset.from_list([_record(one, columns) for one in texts])
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UserError(f"the records cannot be read: {reason(error)}") from None
     return Split(rows, "given", "the given texts", "", where=lambda i: f"record {i}")
+
+
+def _record(given: Any, columns: Sequence[str]) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    values = given if len(columns) > 1 and isinstance(given, list | tuple) else [given]
+    if len(values) != len(columns):
+        count, names = len(values), ", ".join(columns)
+        raise UserError(
+            f"{given!r:.80}: has {count} texts, but this run takes {len(columns)}: {names}"
+        )
+    return dict(zip(columns, values, strict=True))

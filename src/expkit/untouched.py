@@ -6,11 +6,11 @@ import os
 import random
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Any
 
 import datasets
@@ -19,8 +19,12 @@ import numpy as np
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from mlflow.tracking._tracking_service import utils as mlflow_store
+from mlflow.utils.autologging_utils import disable_autologging
 from transformers import logging as talk
 
 from expkit.config.composition import watch_composition, work_has_begun
@@ -47,7 +51,6 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
         lambda off: (datasets.enable_progress_bars, datasets.disable_progress_bars)[off](),
     ),
     (gc.isenabled, lambda on: (gc.disable, gc.enable)[on]()),
-    (Singleton.get_state, Singleton.set_state),  # what Hydra keeps
 )
 ATTRIBUTES: tuple[tuple[Any, str], ...] = (
     *((sys, name) for name in ("stdout", "stderr", "excepthook")),
@@ -56,15 +59,27 @@ ATTRIBUTES: tuple[tuple[Any, str], ...] = (
     (datasets.config, "HF_HUB_OFFLINE"),
     (mlflow_store, "_tracking_uri"),
     (ConfigLoaderImpl, "load_configuration"),
+    (Singleton, "_instances"),  # what Hydra keeps
 )
+OF_HYDRA = (GlobalHydra, HydraConfig, JobRuntime)
 OF_ACCELERATE = (PartialState, AcceleratorState, GradientState)
+
+
+_lock = threading.RLock()
 
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """Put everything back that a run changes in its process, also when the block raises."""
-    with ExitStack() as kept:
+    """Put everything back that a run changes in its process, also when the block raises.
+
+    Of several threads, one is in such a block at a time, as most of it belongs to the whole process.
+    """
+    with _lock, ExitStack() as kept:
         kept.enter_context(warnings.catch_warnings())
+        kept.enter_context(disable_autologging())  # of MLflow, which would open further runs
+        kept.enter_context(torch.inference_mode(False))
+        if torch.get_default_device().type != "cpu":
+            kept.enter_context(torch.device("cpu"))
         kept.enter_context(torch.random.fork_rng(range(torch.cuda.device_count())))
         for read, write in SETTINGS:
             kept.callback(write, read())
@@ -81,6 +96,7 @@ def untouched() -> Iterator[None]:
         work_has_begun.clear()
         for state in OF_ACCELERATE:
             state._shared_state.clear()  # a run must not take over what the notebook has chosen
+        Singleton._instances = {k: v for k, v in Singleton._instances.items() if k not in OF_HYDRA}
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
         yield
@@ -98,7 +114,9 @@ def _fill_path(before: list[str]) -> None:
 
 def _signals() -> Callable[[], None]:
     """Only the main thread can set handlers, so a run in another one changes none."""
-    numbers = signal.valid_signals() if current_thread() is main_thread() else ()
+    numbers = (
+        signal.valid_signals() if threading.current_thread() is threading.main_thread() else ()
+    )
     before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:

@@ -62,7 +62,7 @@ def test_its_recipe_is_complete_and_takes_no_path_of_this_machine(
 @pytest.mark.parametrize(
     "name",
     ["my project", "class", "123", "expkit", "Expkit", "torch", "numpy", "os", "data", "conf",
-     "Makefile", "outputs", "a.b", "-x", "x-", "über", "hydra_plugins", "my-project\n"],
+     "Makefile", "outputs", "a.b", "-x", "x-", "über", "hydra_plugins", "my-project\n", "test", "pip"],
 )  # fmt: skip
 def test_a_name_that_cannot_be_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no name for a project") as raised:
@@ -105,5 +105,6 @@ def test_make_says_what_is_missing(tmp_path: Path) -> None:
             ["make", target], cwd=project, capture_output=True, text=True, env=bare
         )
         assert done.returncode == 2
-        assert done.stdout == "/no/such/python has no expkit; type make PYTHON=/path/to/python\n"
+        why = f"type make {target} PYTHON=/path/to/python, or correct python.mk"
+        assert done.stdout == f"/no/such/python has no expkit; {why}\n"
         assert "Traceback" not in done.stderr

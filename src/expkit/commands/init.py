@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 
@@ -52,9 +53,12 @@ def _package(name: str) -> str:
     """The name of the project's package, with underscores for dashes, which Python does not take."""
     package = name.replace("-", "_")
     used = {*PACKAGES, "data", "outputs", *(path.stem.lower() for path in TEMPLATE.iterdir())}
-    is_name = package.isidentifier() and name.isascii() and name.strip("-_") == name
-    is_free = is_name and not is_library(package) and package.lower() not in used - {"my_project"}
-    if is_free and not iskeyword(package):
+    if not package.isidentifier() or not name.isascii() or name.strip("-_") != name:
+        why = "allowed: letters from a to z, digits, dashes and underscores, such as my-project"
+    elif iskeyword(package) or package.lower() in used - {"my_project"}:
+        why = "it is a word of Python, or a file of the project has that name"
+    elif is_library(package) or ((spec := find_spec(package)) and spec.origin):
+        why = "another package has that name"
+    else:
         return package
-    allowed = "letters, digits and dashes, such as my-project, and no name that something else has"
-    raise UserError(f"{name!r}: is no name for a project; allowed: {allowed}")
+    raise UserError(f"{name!r}: is no name for a project; {why}")

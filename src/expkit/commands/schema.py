@@ -67,11 +67,16 @@ def write(conf: Path) -> list[Path]:
         raise UserError(str(error)) from None
     for group in schemas["config"]["definitions"].keys() & {*GROUPS, *files}:
         schemas[group] = {"$ref": f"config.json#/definitions/{group}"}
-    (conf / ".schema").mkdir(exist_ok=True)
+    folder = conf / ".schema"
+    folder.mkdir(exist_ok=True)
+    if folder.is_symlink():
+        raise UserError(f"{folder}: is a link; schemas are written into the project alone")
     for name, schema in schemas.items():
         text = json.dumps(schema, indent=1, ensure_ascii=False)
-        (conf / ".schema" / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
-    return [conf / ".schema" / f"{name}.json" for name in schemas]
+        file = folder / f"{name}.json"
+        file.unlink(missing_ok=True)  # which may be a link to a file elsewhere
+        file.write_text(f"{text}\n", encoding="utf-8")
+    return [folder / f"{name}.json" for name in schemas]
 
 
 def _whole(files: Mapping[str, Mapping[Path, str]]) -> Schema:

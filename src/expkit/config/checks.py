@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import fitting, surroundings, texts
 from expkit.config.direction import direction_of
+from expkit.config.messages import RECIPE
 from expkit.config.schema import COMPONENT_GROUPS, GROUPS, Root, sections
 from expkit.config.signatures import Signature, signature_of
 from expkit.config.targets import TargetError, definition_of, package_of, targets_in
@@ -84,7 +85,9 @@ def _unknown_groups(plain: Mapping[str, Any]) -> Iterator[str]:
     allowed = [*GROUPS, *COMPONENT_GROUPS, *(f.name for f in fields(Root))]
     required = [f.name for f in fields(Root) if f.default is MISSING]  # logged runs may lack others
     for key, value in plain.items():
-        if key not in allowed:
+        if key == "experiment":
+            yield f"experiment={value!r}: {RECIPE}"
+        elif key not in allowed:
             yield f"{key}={value!r}: no such key; {nearest(key, allowed)}"
     for key in (*GROUPS, *COMPONENT_GROUPS, *required):
         if key not in plain and key != "demo":  # a task may have none

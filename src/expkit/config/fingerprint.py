@@ -7,6 +7,7 @@ resolved configuration instead of the overrides, so that it does not matter wher
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -34,7 +35,9 @@ IRRELEVANT = (
     "launch",  # counts by the global batch, see below
     "demo",  # data holds what is taken from it
 )
-_of_source: dict[Path, str] = {}  # digests of sources
+_of_source: dict[
+    Path, tuple[Any, str]
+] = {}  # of a source: the spec of its module once imported, and the digest
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:
@@ -88,7 +91,7 @@ def sources(config: Mapping[str, Any]) -> dict[str, str]:
         file = _file_of(name)
         if file is None or name in found:
             continue
-        found[name] = _digest_of_source(file)
+        found[name] = _digest_of_source(name, file)
         for module in {name.rpartition(".")[0], *_imports(Source(name, file))}:
             package, _, rest = module.partition(".")
             is_own = package == "expkit" and rest.partition(".")[0] in OWN
@@ -121,11 +124,15 @@ def _file_of(module: str) -> Path | None:
         return None  # what is imported from a module may be a class
 
 
-def _digest_of_source(file: Path) -> str:
-    """The digest at the first call, because a module that was imported then does not change any more."""
-    if file not in _of_source:
-        _of_source[file] = digest_of_content(file)
-    return _of_source[file]
+def _digest_of_source(name: str, file: Path) -> str:
+    """The digest before the module was imported, which does not change any more unless it is imported again."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    before, digest = _of_source.get(file, (None, ""))
+    if not digest or (before and spec is not before):
+        _imports.cache_clear()
+        digest = digest_of_content(file)
+    _of_source[file] = spec, digest
+    return digest
 
 
 def forget(file: Path) -> None:

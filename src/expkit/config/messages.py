@@ -8,12 +8,15 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import (
+    GrammarParseError,
     InterpolationResolutionError,
     KeyValidationError,
     OmegaConfBaseException,
 )
 
 from expkit.terminal.errors import nearest
+
+RECIPE = "the first line of a recipe has to be '# @package _global_', and then it sets something"
 
 
 def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
@@ -35,6 +38,8 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> str:
     if isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
         return _unknown_key(cause)
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    if found := re.search(r"^In '(experiment/.*?)': Could not override '\w+@experiment", text):
+        return f"conf/{found[1]}.yaml: {RECIPE}"
     keys = filter(None, map(_key, overrides))
     is_named = any(f"'{key}'" in text for key in keys) or any(o in text for o in overrides if o)
     if isinstance(error, HydraException) and (is_named or not overrides):
@@ -73,7 +78,7 @@ def _unknown_key(cause: OmegaConfBaseException) -> str:
     key = str(cause.full_key or cause.key)
     if isinstance(cause, KeyValidationError):  # of `{null: 2}`
         return f"{key}: a name in it is null, which cannot be typed; write 'null' with quotes in a file"
-    if cause.key in siblings or isinstance(cause, InterpolationResolutionError):
+    if cause.key in siblings or isinstance(cause, InterpolationResolutionError | GrammarParseError):
         return f"{key}: {str(cause).splitlines()[0]}"
     message = f"{key}: no such key; {nearest(cause.key, siblings)}"
     elsewhere = _same_name(cause.parent_node._get_root(), str(cause.key))

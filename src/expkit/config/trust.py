@@ -15,7 +15,6 @@ from typing import Any
 
 from expkit.config.project import project_root
 from expkit.config.targets import LIBRARIES, find, mappings_in, package_of
-from expkit.config.values import Unfit, fitted
 from expkit.terminal.errors import ConfigError, nearest
 
 PACKAGES = ("expkit", *LIBRARIES)
@@ -128,12 +127,22 @@ def trusted_modules() -> list[str]:
     try:
         if os.name == "posix" and os.getuid() not in (0, file.stat().st_uid):
             return []  # anybody can put a file into a folder such as /tmp, which may lie around this one
-        found = tomllib.loads(file.read_text("utf-8"))["tool"]["expkit"]["trusted_modules"]
-        return list(fitted(found, list[str]))
-    except (FileNotFoundError, KeyError):
+        whole = tomllib.loads(file.read_text("utf-8-sig")) if file.is_file() else {}
+        section = whole.get("tool", {}).get("expkit", {})
+        found = section.get("trusted_modules", [])
+        if wrong := section.keys() - {"trusted_modules"}:
+            raise ValueError(f"{wrong.pop()!r}: no such key; allowed: trusted_modules")
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise ValueError(f"trusted_modules = {found!r}: expected a list of texts")
+        if wrong := [name for name in found if not name.replace(".", "").isidentifier()]:
+            raise ValueError(
+                f"trusted_modules: {wrong[0]!r} is no name of a package, such as my_pkg"
+            )
+        return found
+    except FileNotFoundError:
         return []
-    except (OSError, TypeError, ValueError, Unfit) as error:
-        raise ConfigError(f"{file}: tool.expkit.trusted_modules: {error}") from error
+    except (OSError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{file}: tool.expkit: {error}") from error
 
 
 def typed_value(override: str) -> tuple[str, str]:

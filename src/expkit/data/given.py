@@ -1,8 +1,11 @@
 """Data that Python users hold in memory, kept as a file whose content decides the fingerprint."""
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
+from uuid import uuid4
 
 import pandas as pd
 import pyarrow as pa
@@ -10,6 +13,7 @@ from datasets import Dataset, Features
 
 from expkit.config.fingerprint import digest_of_content
 from expkit.config.project import output_dir
+from expkit.terminal.display import say
 from expkit.terminal.errors import DataError, reason
 
 Given: TypeAlias = pd.DataFrame | Dataset | str | Path
@@ -28,7 +32,7 @@ def file_of(name: str, given: Given) -> str:
     table = _table(name, given)
     folder = output_dir() / "given"
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{os.getpid()}.unfinished"
+    unfinished = folder / f"{uuid4().hex}.unfinished"
     try:
         with (
             pa.OSFile(str(unfinished), "wb") as file,
@@ -47,22 +51,38 @@ def file_of(name: str, given: Given) -> str:
 def _table(name: str, given: object) -> pa.Table:
     try:
         if isinstance(given, Dataset):
+            if given.format["type"] == "custom":
+                raise DataError(
+                    f"{name}: has a transform, which would be left out; apply it by data.map"
+                )
             table = given.with_format("arrow")[:].replace_schema_metadata()
             if given.features == Features.from_arrow_schema(table.schema):
                 return _plain(table)
             return table.cast(given.features.arrow_schema)  # which has the names of class labels
         if isinstance(given, pd.DataFrame):
-            if wrong := [column for column in given if not isinstance(column, str)]:
-                raise DataError(
-                    f"{name}: the column {wrong[0]!r} of the DataFrame has no text as its name"
-                )
-            return _plain(pa.Table.from_pandas(given, preserve_index=False))
+            if columns := dict(_columns(name, given)):
+                return _plain(pa.table(columns))
+            raise DataError(f"{name}: has no column that can be read")
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DataError(f"{name}: cannot be kept: {reason(error)}") from None
     kind = type(given)
     raise DataError(
-        f"{name}: is a {kind.__module__}.{kind.__name__}; expected a pandas DataFrame, a datasets.Dataset or a file"
+        f"{name}: is a {kind.__module__}.{kind.__name__}; expected a pandas DataFrame, a datasets.Dataset or a file; "
+        "a DatasetDict is given as **data, and a stream as Dataset.from_list(list(data))"
     )
+
+
+def _columns(name: str, frame: pd.DataFrame) -> Iterator[tuple[str, pa.Array]]:
+    """The columns that Arrow can hold; the task may need none of the others, and else says which it lacks."""
+    for column, times in Counter(frame).items():
+        why = "stands there twice" if isinstance(column, str) else "has no text as its name"
+        if isinstance(column, str) and times == 1:
+            try:
+                yield column, pa.array(frame[column], from_pandas=True)
+                continue
+            except (pa.ArrowException, TypeError, ValueError) as error:
+                why = reason(error)
+        say(f"{name}: the column {column!r} is left out: {why}")
 
 
 def _plain(table: pa.Table) -> pa.Table:

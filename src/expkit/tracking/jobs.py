@@ -70,10 +70,10 @@ def select(ids: Sequence[str]) -> Selection:
 
 
 def every_run() -> list[ComparedRun]:
-    """Return all runs of the store that are no sweeps, the newest first."""
+    """Return all runs of expkit in the store that are no sweeps, the newest first."""
     client = connect(None)
     found = client.search_runs(experiment_ids(client), max_results=MOST_RUNS)
-    return [_job(run) for run in found if not is_sweep(run)]
+    return [_job(r) for r in found if tag_of(r.data.tags, FINGERPRINT) and not is_sweep(r)]
 
 
 def _last_sweep(client: MlflowClient) -> MlflowRun:
