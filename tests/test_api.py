@@ -1,6 +1,7 @@
 """Runs and sweeps from Python: the results of the command line, and a process that stays as it was."""
 
 import hashlib
+import importlib
 import json
 import logging
 import os
@@ -298,6 +299,7 @@ def test_ctrl_c_stops_a_run_that_goes_on_later(project: Path) -> None:
     assert len(run.history()["train/loss"].dropna()) == 300
 
 
+@pytest.mark.slow
 def test_a_module_that_is_edited_is_imported_again(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +315,16 @@ def test_a_module_that_is_edited_is_imported_again(
         assert "edited_task" not in sys.modules
         fingerprints.add(run.fingerprint)
     assert len(fingerprints) == 2
+    own_module = importlib.import_module("edited_task")  # by the user, so it stays
+    ex.run(*own)
+    Path("edited_task.py").write_text(source.format(333))
+    as_imported = ex.run(*own)
+    assert (as_imported.metrics["baseline/is"], as_imported.fingerprint) == (1, run.fingerprint)
+    importlib.reload(own_module)
+    reloaded = ex.run(*own)
+    assert reloaded.metrics["baseline/is"] == 333
+    assert reloaded.fingerprint not in fingerprints
+    del sys.modules["edited_task"]
 
 
 def test_everything_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from expkit import app
 from expkit.commands import compare, predict
 from expkit.comparison.report import Grid, all_cells, grid
+from expkit.config.fingerprint import read_again
 from expkit.config.project import conf_dir, decided_once, run_folder
 from expkit.config.trust import trusted_by, typed_value
 from expkit.data.given import Given, file_of
@@ -365,6 +366,7 @@ def _composing(overrides: Sequence[str]) -> Iterator[tuple[Hydra, list[str]]]:
     """Let Hydra begin as on the command line; it shows errors with the overrides."""
     with untouched(), app.composing(overrides):
         version.setbase("1.3")
+        read_again()
         try:
             search_path = create_config_search_path(str(conf_dir()))
             yield Hydra.create_main_hydra2("expkit", search_path), list(overrides)

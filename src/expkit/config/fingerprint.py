@@ -129,15 +129,18 @@ def _digest_of_source(name: str, file: Path) -> str:
     spec = getattr(sys.modules.get(name), "__spec__", None)
     before, digest = _of_source.get(file, (None, ""))
     if not digest or (before and spec is not before):
-        _imports.cache_clear()
         digest = digest_of_content(file)
     _of_source[file] = spec, digest
     return digest
 
 
 def forget(file: Path) -> None:
-    """Read a source again, because its module will be imported again."""
+    """Compute the digest of a source again, because its module will be imported again."""
     _of_source.pop(file, None)
+
+
+def read_again() -> None:
+    """Read sources again, which may have been edited since they were read."""
     for function in (_imports, definitions, tree_of):
         function.cache_clear()
 
