@@ -213,10 +213,17 @@ def test_the_best_job_of_a_sweep_gets_the_alias(
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
     assert "registered mrpc@champion, version" in done.stdout
 
+    again = expkit(
+        "-m", lrs, "objective=eval/loss", *few[:-1], "tracking.register=more", "resume=auto"
+    )
+    assert "2 of them had finished before" in again.stdout, again.stderr
+    more = client.search_model_versions("name = 'more'")
+    assert {v.run_id for v in more} == {v.run_id for v in versions}
+
     rows = [
         Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id)
         for name, run_id in zip("ab", runs, strict=False)
     ]
-    SweepRun(client, "", "", "", False, frozenset(), "mrpc@champion")._give_alias(rows)
+    SweepRun(client, "", "", "", False, frozenset(), "mrpc@champion")._register_models([], rows)
     assert "mrpc@champion stays as it is" in capsys.readouterr().out
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version

@@ -124,10 +124,10 @@ class SweepRun:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, words, marked))
-            self._give_alias(best)
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+        self._register_models([row.run_id for row in finished], best)
 
     def remove_common(self, run_id: str) -> None:
         """Remove what a job has kept for a longer run, unless it is the job of another sweep."""
@@ -176,8 +176,8 @@ class SweepRun:
         """Return a file that a job has logged, or None if there is none."""
         return artifact_of(self._client.get_run(run_id), path)
 
-    def _give_alias(self, best: Sequence[Row]) -> None:
-        """Give the alias to the best job; the jobs have registered their models without it."""
+    def _register_models(self, finished: Sequence[str], best: Sequence[Row]) -> None:
+        """Give the alias to the best job, and register those that had finished before; the others have done so."""
         name, _, alias = self._register.partition("@")
         if alias and len(best) == 1 and not best[0].runs:
             register(self._client, best[0].run_id, name, alias)
@@ -185,6 +185,8 @@ class SweepRun:
             say(
                 f"{name}@{alias} stays as it is: {len(best)} jobs are best, or one with several folds"
             )
+        for run_id in dict.fromkeys(finished if name else ()):  # trials may share a run
+            register(self._client, run_id, name, "")
 
     def end_jobs(self) -> None:
         """Ask the jobs on this host to stop after their current steps, and wait until they have."""
