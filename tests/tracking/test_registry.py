@@ -221,7 +221,8 @@ def test_the_best_job_of_a_sweep_gets_the_alias(
     done = expkit("-m", lrs, "objective=eval/loss", *few)
     assert done.returncode == 0, done.stderr
     runs = {run.info.run_id: run for run in runs_of(project)}
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{project}/outputs/mlflow.db")
+    client = MlflowClient()
     versions = client.search_model_versions("name = 'mrpc'")
     assert len({version.run_id for version in versions}) == 2
     best = min(versions, key=lambda version: runs[version.run_id].data.metrics["final/loss"])
@@ -236,9 +237,14 @@ def test_the_best_job_of_a_sweep_gets_the_alias(
     assert {v.run_id for v in more} == {v.run_id for v in versions}
 
     rows = [
-        Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id)
-        for name, run_id in zip("ab", runs, strict=False)
+        Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id, register="mrpc@champion")
+        for name, run_id in zip("ab", sorted(v.run_id for v in versions), strict=True)
     ]
-    SweepRun(client, "", "", "", False, frozenset(), "mrpc@champion")._register_models([], rows)
+    opened = SweepRun(client, "", "", "", False, frozenset())
+    opened._register_models(rows, rows)
     assert "mrpc@champion stays as it is" in capsys.readouterr().out
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
+    opened._register_models([replace(row, register=row.name) for row in rows], [])
+    for row in rows:
+        (version,) = client.search_model_versions(f"name = '{row.name}'")
+        assert version.run_id == row.run_id
