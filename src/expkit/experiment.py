@@ -184,7 +184,7 @@ def conclude(
     table = score_table({s: result.metrics for s, result in results.items()}, baseline)
     if config["tracking"]["log_model"]:
         if is_main():
-            card = card_of(tracked.id, config, prepared, results, table, names, command)
+            card = card_of(tracked.id, config, prepared, exported, results, table, names, command)
             (exported.folder / CARD).write_text(card, encoding="utf-8")
         example = prepared.task.input_example(prepared.splits.validation)
         name = config["tracking"].get("register")

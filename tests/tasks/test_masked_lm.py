@@ -204,6 +204,17 @@ def test_baseline_is_the_unigram_perplexity() -> None:
     assert baseline == {"unigram_perplexity": pytest.approx(by_hand)}
 
 
+@pytest.mark.parametrize("text", ["猫が座った。" * 50, "ab" * 300 + " c", "", "one two"])
+def test_the_input_example_is_answered(text: str, tmp_path: Path) -> None:
+    """Also by a tokenizer that divides each word into its characters."""
+    tokenizer = TinyBert(100, 16, 1, 2, 0.0).tokenizer([*TEXTS, *dict.fromkeys("猫が座った。abc")])
+    lm = task(block_size=8)
+    example = lm.input_example(data(tmp_path, [text, *TEXTS]).train)
+    (rows,) = lm.answer(built(tokenizer).eval(), tokenizer, [{"text": example}])
+    assert [row["mask"] for row in rows] == [1] * 5
+    assert len(tokenizer(example.replace("[MASK]", tokenizer.mask_token))["input_ids"]) <= 8
+
+
 def test_predict_fills_every_mask(tokenizer: transformers.PreTrainedTokenizerBase) -> None:
     lm, model = task(), built(tokenizer).eval()
     (rows,) = lm.answer(model, tokenizer, [{"text": "the [MASK] v sat [MASK] the m"}])

@@ -1,10 +1,12 @@
 """Logged models become versions in MLflow's registry, with a card, and the use of the machine is logged."""
 
 import json
+import math
 import re
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from expkit.experiment import run
 from expkit.terminal.errors import ConfigError, UserError
 from expkit.tracking import card
 from expkit.tracking.logged import logged_run
-from expkit.tracking.note import Row
+from expkit.tracking.note import Row, score_table
 from expkit.tracking.registry import register
 from expkit.tracking.run import open_run
 from expkit.tracking.sweep import SweepRun
@@ -130,15 +132,19 @@ def test_the_system_is_watched_until_a_run_is_closed(
 def test_a_run_registers_its_model_with_a_card(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (project / "own").mkdir()
+    own = project / "Acme Corp (secret, 1)" / "it's"
+    own.mkdir(parents=True)
     rows = [{"sentence1": f"a {n}", "sentence2": "b", "label": "xy"[n % 2]} for n in range(40)]
     for name in ("train", "validation", "test"):
         text = "".join(json.dumps(row) + "\n" for row in rows[len(name) :])
-        (project / "own" / f"{name}.jsonl").write_text(text)
+        (own / f"{name} 1.jsonl").write_text(text)
+    quoted = str(own / "{} 1.jsonl").replace("'", "\\'")
+    where = {n: f"'{quoted}'".format(n) for n in ("train", "validation", "test")}
     options = [
         *(option for option in TINY if not option.startswith("data")),
         "data=files",
-        *(f"data.{n}_file={project}/own/{n}.jsonl" for n in ("train", "validation", "test")),
+        *(f"data.{name}_file={file}" for name, file in where.items()),
+        f"data.eval_files={{june: {where['test']}}}",
         *("train.max_steps=2", "lora=attention", "tracking.register=pairs@champion"),
     ]
     cfg = composed(*options, "tracking.system_metrics=true")
@@ -150,6 +156,10 @@ def test_a_run_registers_its_model_with_a_card(
         begin = time.monotonic()
         text = made(*given)
         times.append(time.monotonic() - begin)
+        metrics = {**given[4]["test"].metrics, "matthews": math.nan, "mine": math.nan}
+        scored = {**given[4], "test": replace(given[4]["test"], metrics=metrics)}
+        table = score_table({name: result.metrics for name, result in scored.items()}, {})
+        assert not re.search(r"\bnan\b|mine", made(*given[:4], scored, table, *given[6:]))
         return text
 
     monkeypatch.setattr("expkit.experiment.card_of", timed)
@@ -171,13 +181,18 @@ def test_a_run_registers_its_model_with_a_card(
         text
         == (Path(mlflow.artifacts.download_artifacts(model.model_uri)) / "README.md").read_text()
     )
-    assert str(project) not in text
-    assert "data.train_file=train.jsonl" in text
+    assert not re.search(f"{project}|Acme|secret|it's", text)
+    assert "'data.train_file=train 1.jsonl'" in text
+    assert "first test 1.jsonl, line" in text
+    assert "A BertForSequenceClassification that" in text
+    assert f"python -m expkit.predict {run_id} --text 'a text' 'a text'" in text
     data = ModelCard.load(file).data
     scores = {(r.dataset_split, r.metric_type): r.metric_value for r in data.eval_results}
     metrics = logged.run.data.metrics
     assert scores["validation", "accuracy"] == metrics["final/accuracy"]
     assert scores["test", "f1"] == metrics["test/f1"]
+    assert {r.dataset_name for r in data.eval_results} == {"validation 1", "test 1"}
+    assert {split for split, _ in scores} == {"validation", "test", "june"}
     assert data.pipeline_tag == "text-classification"
     assert "lora" in data.tags
     bounds = re.search(r"accuracy \| [\d.]+ \((\S+) to (\S+)\)", text)
@@ -206,17 +221,30 @@ def test_the_best_job_of_a_sweep_gets_the_alias(
     done = expkit("-m", lrs, "objective=eval/loss", *few)
     assert done.returncode == 0, done.stderr
     runs = {run.info.run_id: run for run in runs_of(project)}
-    client = MlflowClient(f"sqlite:///{project}/outputs/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{project}/outputs/mlflow.db")
+    client = MlflowClient()
     versions = client.search_model_versions("name = 'mrpc'")
     assert len({version.run_id for version in versions}) == 2
     best = min(versions, key=lambda version: runs[version.run_id].data.metrics["final/loss"])
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
     assert "registered mrpc@champion, version" in done.stdout
 
+    again = expkit(
+        "-m", lrs, "objective=eval/loss", *few[:-1], "tracking.register=more", "resume=auto"
+    )
+    assert "2 of them had finished before" in again.stdout, again.stderr
+    more = client.search_model_versions("name = 'more'")
+    assert {v.run_id for v in more} == {v.run_id for v in versions}
+
     rows = [
-        Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id)
-        for name, run_id in zip("ab", runs, strict=False)
+        Row(name, {}, "FINISHED", "eval/loss", 0.5, run_id, register="mrpc@champion")
+        for name, run_id in zip("ab", sorted(v.run_id for v in versions), strict=True)
     ]
-    SweepRun(client, "", "", "", False, frozenset(), "mrpc@champion")._give_alias(rows)
+    opened = SweepRun(client, "", "", "", False, frozenset())
+    opened._register_models(rows, rows)
     assert "mrpc@champion stays as it is" in capsys.readouterr().out
     assert client.get_model_version_by_alias("mrpc", "champion").version == best.version
+    opened._register_models([replace(row, register=row.name) for row in rows], [])
+    for row in rows:
+        (version,) = client.search_model_versions(f"name = '{row.name}'")
+        assert version.run_id == row.run_id

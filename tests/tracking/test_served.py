@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,6 +108,12 @@ BAD = {
     "half a pair": '{"dataframe_records": [{"text": "a"}]}',
     "no JSON": "{",
     "no form": '{"text": "a"}',
+}
+BAD_TEXTS = {  # of a task with one text
+    '{"inputs": ["a [MASK]", null]}': "is no text",
+    '{"inputs": [true]}': "True is no text",
+    '{"instances": [5]}': "5 is no text",
+    '{"dataframe_records": [{"text_pair": "b", "text": "a"}]}': "'text_pair'; expected 'text'",
 }
 
 
@@ -221,6 +228,10 @@ def test_the_model_of_each_task_loads_and_is_served_as_the_docs_say(
                 status, said = answer(address, request)
                 assert status == 400, (what, said)
             assert answer(address, json.dumps(EMPTY)) == (200, {"predictions": []})
+        else:
+            for request, why in BAD_TEXTS.items():
+                status, said = answer(address, request)
+                assert (status, why in str(said)) == (400, True), (request, said)
 
 
 EMPTY = {"dataframe_split": {"columns": ["text", "text_pair"], "data": []}}
@@ -268,6 +279,11 @@ def loads_as_the_docs_say(task: str, run_id: str, bin_folder: Path, project: Pat
     assert type(load_model(uri)[0]).__name__ == type(load_model(folder)[0]).__name__
     card = Path(folder, "README.md").read_text(encoding="utf-8")
     assert re.search(r"\| [\d.e-]+ \([\d.e-]+ to [\d.e-]+\) \|", card), card
+    cli = re.search(r"--text (.*)", card)
+    assert cli is not None
+    asked = card[: cli.start()].rpartition(".predict(")[2].partition(")\n")[0]
+    assert len(mlflow.pyfunc.load_model(uri).predict(json.loads(asked))) == 1
+    assert len(shlex.split(cli[1])) == len(make_task(composed(*TASKS[task])).columns)
     assert card == (project / f"outputs/runs/{run_id}/model/README.md").read_text(encoding="utf-8")
 
 

@@ -65,7 +65,7 @@ class Served:
         return answers if self._pipeline in ROWS else pd.DataFrame([row for (row,) in answers])
 
     def _answers(self, asked: pd.DataFrame) -> list[list[Row]]:
-        is_pair, column = "text_pair" in asked.columns, asked.columns[0] if len(asked) else 0
+        is_pair, column = {"text", "text_pair"} <= {*asked}, asked.columns[0] if len(asked) else 0
         names = ["text", "text_pair"] if is_pair else [column]
         if not is_pair and column not in (0, "0", "text", self._settings.get("column")):
             raise UserError(f"got a column {column!r}; expected 'text'")

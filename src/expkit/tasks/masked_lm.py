@@ -257,8 +257,9 @@ class MaskedLM(Task):
         return {"texts": f"{len(split):,} with {characters:,} characters"}
 
     def input_example(self, split: Split) -> Any:
-        """The first words of a text, and a mask."""
-        return " ".join([*split.rows[0][self.columns[0]].split()[:5], MASK])
+        """A mask and the first words of a text, which fit into a block: a character has at most four tokens."""
+        words = " ".join(split.rows[0][self.columns[0]].split()[:5])
+        return f"{MASK} {words[: (self.max_length - 4) // 4]}"
 
 
 def _takes_references(metric: "evaluate.Metric") -> bool:

@@ -12,7 +12,7 @@ import transformers
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types.schema import AnyType, ColSpec, Schema
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pipelines import SUPPORTED_TASKS
 
@@ -62,7 +62,8 @@ def log_model(
         input_example=example,
         validate_serving_input=False,  # the validation would load the model once more
         signature=ModelSignature(
-            _inputs(example), None if serving is None else outputs(pipeline, config.problem_type)
+            _inputs(example, serving),
+            None if serving is None else outputs(pipeline, config.problem_type),
         ),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
@@ -135,7 +136,7 @@ class _Text2TextPipeline(Pipeline):
         return {}, {}, {}
 
 
-def _inputs(example: Any) -> Schema:
-    """Text columns. The only one has no name, so that a list of texts will do."""
+def _inputs(example: Any, serving: dict[str, Any] | None) -> Schema:
+    """Text columns. The only one has no name, for lists of texts; `Served` sees null there only if it may be anything."""
     names = list(example) if isinstance(example, dict) else [None]
-    return Schema([ColSpec("string", name) if name else ColSpec("string") for name in names])
+    return Schema([ColSpec("string" if n or serving is None else AnyType(), n) for n in names])

@@ -52,6 +52,7 @@ class Row:
     metrics: Mapping[str, float] = field(default_factory=dict)
     task: str = ""
     direction: str = ""  # minimize or maximize
+    register: str = ""  # tracking.register of the job
     runs: Sequence[str] = ()  # those of all folds, for a row that stands for a configuration
 
     @property

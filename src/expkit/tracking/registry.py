@@ -31,6 +31,8 @@ def register(client: MlflowClient, run_id: str, name: str, alias: str) -> None:
         client.create_registered_model(name)
     made = client.search_model_versions(f"run_id = '{run_id}'")
     made = [version for version in made if (version.name, version.source) == (name, source)]
+    if made and not alias:
+        return
     made = made or [client.create_model_version(name, source, run_id, model_id=model)]
     if alias:
         client.set_registered_model_alias(name, alias, made[0].version)

@@ -59,7 +59,6 @@ class SweepRun:
     name: str
     _resume: bool  # whether jobs count as done that have finished before, in any sweep
     _trusted: frozenset[str]  # packages from which metrics may come
-    _register: str = ""  # tracking.register of the jobs
 
     def is_done(self, job: "PlannedJob") -> bool:
         """Tell whether the job need not run, because it has finished or another process runs it."""
@@ -124,10 +123,10 @@ class SweepRun:
                     with store.unless_deleted(self._client, row.run_id):
                         self._client.set_tag(row.run_id, BEST, str(row.run_id in marked).lower())
             self._client.set_tag(self.id, NOTE, note_of(rows, best, page, places, words, marked))
-            self._give_alias(best)
             if best:
                 self._client.set_tag(self.id, BEST_RUN, " ".join(of_best))
         announce(self._client, {"page": page(self.id), **places}, width=9)
+        self._register_models(finished, best)
 
     def remove_common(self, run_id: str) -> None:
         """Remove what a job has kept for a longer run, unless it is the job of another sweep."""
@@ -176,15 +175,17 @@ class SweepRun:
         """Return a file that a job has logged, or None if there is none."""
         return artifact_of(self._client.get_run(run_id), path)
 
-    def _give_alias(self, best: Sequence[Row]) -> None:
-        """Give the alias to the best job; the jobs have registered their models without it."""
-        name, _, alias = self._register.partition("@")
-        if alias and len(best) == 1 and not best[0].runs:
-            register(self._client, best[0].run_id, name, alias)
-        elif alias and best:
-            say(
-                f"{name}@{alias} stays as it is: {len(best)} jobs are best, or one with several folds"
-            )
+    def _register_models(self, finished: Sequence[Row], best: Sequence[Row]) -> None:
+        """Give the alias to the best job, and register those that had finished before; the others have done so."""
+        for asked in dict.fromkeys(row.register for row in finished if row.register):
+            name, _, alias = asked.partition("@")
+            top = [row for row in best if row.register == asked]
+            if alias and len(top) == 1 and not top[0].runs:
+                register(self._client, top[0].run_id, name, alias)
+            elif alias and top:
+                say(f"{asked} stays as it is: {len(top)} jobs are best, or one with several folds")
+            for run_id in dict.fromkeys(row.run_id for row in finished if row.register == asked):
+                register(self._client, run_id, name, "")
 
     def end_jobs(self) -> None:
         """Ask the jobs on this host to stop after their current steps, and wait until they have."""
@@ -254,6 +255,7 @@ class SweepRun:
             seconds=(end - run.info.start_time) / 1000 if end else None,
             error=error,
             metrics=run.data.metrics,
+            register=of.get("tracking", {}).get("register") or "",
         )
 
 
@@ -331,8 +333,7 @@ def open_sweep(
     with suppress(Timeout):  # another process may run the same sweep
         lock.acquire(timeout=0)
     trusted = frozenset(config["trusted_modules"])
-    to_register = settings.get("register") or ""
-    opened = SweepRun(client, experiment, run_id, name, resume, trusted, to_register)
+    opened = SweepRun(client, experiment, run_id, name, resume, trusted)
     try:
         yield opened
     except KeyboardInterrupt:
