@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -146,6 +147,9 @@ def test_a_run_has_all_that_it_has_logged(project: Path, monkeypatch: pytest.Mon
     assert run.history()["train/loss"].iloc[-1] == run.metrics["train/loss"]
     predictions = run.predictions()
     assert len(predictions) == 32
+    mlflow.set_tracking_uri(
+        f"sqlite:///{project}/another.db"
+    )  # which the run must not take for its own
     records = predictions[["sentence1", "sentence2"]]
     again = run.predict(records)
     assert list(again["predicted_label"]) == list(predictions["predicted"].astype(str))
@@ -161,6 +165,8 @@ def test_a_run_has_all_that_it_has_logged(project: Path, monkeypatch: pytest.Mon
     for odd in (None, [None], [("a", None)], [{"sentence1": "a"}], [1], 5):
         with pytest.raises(ex.UserError):
             run.predict(odd)
+    assert mlflow.get_tracking_uri().endswith("another.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/own.db")
     with pytest.raises(ex.UserError, match="is no id of a run"):
         ex.load(run)  # type: ignore[arg-type]
     folder = run.folder

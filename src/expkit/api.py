@@ -389,6 +389,7 @@ def _store(uri: str | None) -> Iterator[None]:
         hush()
         if uri:
             os.environ["MLFLOW_TRACKING_URI"] = uri
+        connect(None)  # MLflow's own functions use the store that was opened last
         yield
 
 

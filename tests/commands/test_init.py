@@ -89,8 +89,10 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_make_says_what_is_missing(tmp_path: Path) -> None:
+def test_make_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = made(tmp_path / "critic")
+    monkeypatch.delenv("MAKEFLAGS", raising=False)  # of the make that runs the tests
+    monkeypatch.delenv("MAKELEVEL", raising=False)
     told = subprocess.run(["make"], cwd=project, capture_output=True, text=True)
     assert told.stdout.splitlines() == [
         "make help: list the targets",

@@ -71,6 +71,17 @@ def test_the_artifacts_are_where_the_project_is(
         assert all(place.startswith(f"{theirs}/") for place in places(client, "theirs"))
 
 
+def test_the_store_of_a_project_in_a_folder_of_this_one_stays_as_it_is(
+    before: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(before)
+    address = str(store.connect(None).tracking_uri)
+    kept = places(MlflowClient(address), "mine")
+    for around in (project, Path("/")):
+        monkeypatch.chdir(around)
+        assert places(store.connect(address), "mine") == kept
+
+
 def test_a_run_that_is_at_work_keeps_its_place(
     before: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,9 @@ def follow_project(uri: str) -> None:
         then, now = made_in(db.execute(text(query)).scalars().all()), project_root()
         if then is None or _is_here(then):
             return
+        file = Path(sqlalchemy.make_url(uri).database or "")
+        if file.parent == then or file.is_relative_to(then / "outputs"):
+            return  # the store of a project in a folder of this one, which has not moved
         running = db.execute(text("SELECT run_uuid FROM runs WHERE status = 'RUNNING'")).scalars()
         if busy := next((run for run in running if is_written(run_folder(run))), None):
             raise UserError(f"run {busy} is at work and knows this project as {then}; wait for it")
@@ -63,5 +66,5 @@ def local_path(location: str) -> Path | None:
 
 def _is_here(root: Path) -> bool:
     """Return whether a path leads to this project, perhaps through a link or a mount."""
-    outputs = root / "outputs"
-    return root == project_root() or (outputs.exists() and outputs.samefile(output_dir()))
+    then, now = root / "outputs", output_dir()
+    return root == project_root() or (then.exists() and now.exists() and then.samefile(now))
