@@ -45,8 +45,9 @@ OF_REVIEWS = (*TINY[:4], "train.max_steps=2", "lora=none", "task.text_columns=[t
 OF_REVIEWS += ("data.validation_share=0.25",)
 
 # Twelve configurations: each task, what is weighted and tuned, LoRA, backends, optimizers, formats, lengths.
+BRIEF = ("train.max_steps=2", "tracking.log_model=false")
 CONFIGURATIONS = {
-    **SMALL_RUNS,
+    **{name: (*overrides, *BRIEF) for name, overrides in SMALL_RUNS.items()},
     "lora": (*TINY, "train.max_steps=4", "optimizer=sgd", "scheduler=cosine"),
     "trainer": (*TINY, "train.max_steps=4", "backend=trainer", "train.accumulation=2"),
     "bf16": (*SHORT, "precision=bf16", "seed=7"),
