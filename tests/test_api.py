@@ -30,6 +30,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 import expkit as ex
 from conftest import SMALL_RUNS, SMALL_TASKS, TINY, Command, runs_of
+from expkit.api import _trusted
 from expkit.config.project import output_dir
 from expkit.data.given import file_of
 from expkit.untouched import untouched
@@ -280,6 +281,11 @@ def test_threads_keep_their_own_data(project: Path) -> None:
     assert kept == list(range(40))
 
 
+def test_a_run_keeps_what_its_call_trusted() -> None:
+    assert tuple(sorted(_trusted(["trusted_modules=[my_pkg,other]"]))) == ("my_pkg", "other")
+    assert _trusted(["task._target_=mine.Task", "seed=1"]) == ("mine",)
+
+
 def test_data_are_given_once(project: Path) -> None:
     with pytest.raises(ex.UserError, match="train: gives the data, and so does data="):
         ex.run("data=demo", train=REVIEWS)
@@ -340,15 +346,19 @@ def test_everything_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     random.seed(3)
     np.random.seed(3)
     logger, folder = logging.getLogger("mlflow"), Path.cwd()
-    before = (
-        torch.get_rng_state().tolist(),
-        random.getstate(),
-        logger.level,
-        transformers.logging.get_verbosity(),
-        datasets.are_progress_bars_disabled(),
-        list(warnings.filters),
-        torch.get_num_threads(),
-    )
+
+    def state() -> tuple[Any, ...]:
+        return (
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            logger.level,
+            transformers.logging.get_verbosity(),
+            datasets.are_progress_bars_disabled(),
+            list(warnings.filters),
+            torch.get_num_threads(),
+        )
+
+    before = state()
     with pytest.raises(ValueError, match="of the block"), untouched():  # noqa: PT012
         os.environ |= {"KEPT": "after", "NEW": "1"}
         os.chdir(tmp_path)
@@ -363,15 +373,7 @@ def test_everything_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         torch.set_default_dtype(torch.float64)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise ValueError("of the block")
-    assert before == (
-        torch.get_rng_state().tolist(),
-        random.getstate(),
-        logger.level,
-        transformers.logging.get_verbosity(),
-        datasets.are_progress_bars_disabled(),
-        list(warnings.filters),
-        torch.get_num_threads(),
-    )
+    assert before == state()
     assert (os.environ["KEPT"], "NEW" in os.environ, Path.cwd()) == ("before", False, folder)
     assert torch.get_default_dtype() is torch.float32
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN

@@ -20,7 +20,7 @@ from hydra import version
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from expkit import app
@@ -40,7 +40,7 @@ from expkit.terminal.quiet import hush
 from expkit.tracking.jobs import every_run, select
 from expkit.tracking.logged import LoggedRun, find_run, logged_run
 from expkit.tracking.model import load_model
-from expkit.tracking.past import tag_of
+from expkit.tracking.past import FINGERPRINT, tag_of
 from expkit.tracking.store import connect
 from expkit.tracking.sweep import BEST_RUN
 from expkit.tracking.views import host_of, page_of
@@ -86,8 +86,8 @@ def run(
             raise UserError("the run has failed in its processes; they have printed why") from None
         if isinstance(made, Exception):
             raise made
-        with _store(uri := mlflow.get_tracking_uri()):
-            return _run(made.run_id, uri, _trusted(typed))
+        with _store(mlflow.get_tracking_uri()):
+            return _run(made.run_id, _trusted(typed))
 
 
 def sweep(
@@ -124,8 +124,7 @@ def load(run_id: str, trust: Sequence[str] = ()) -> "Run":
     if not isinstance(run_id, str):
         raise UserError(f"{run_id!r:.80}: is no id of a run, which is a text")
     with untouched():
-        found = logged_run(run_id)
-        return _run(found.id, mlflow.get_tracking_uri(), tuple(trust))
+        return _run(run_id, tuple(trust))
 
 
 def runs(sweep: str | None = None) -> pd.DataFrame:
@@ -214,7 +213,7 @@ class Run:
     @property
     def fingerprint(self) -> str:
         """The digest of all that decides the result; equal for runs that must have equal results."""
-        return tag_of(self._logged.run.data.tags, "mlflow.expkit.fingerprint")
+        return tag_of(self._logged.run.data.tags, FINGERPRINT)
 
     @property
     def url(self) -> str:
@@ -309,7 +308,7 @@ class Sweep:
         with _store(self._uri):
             parent = find_run(connect(None), self.id)
             ids = tag_of(parent.data.tags, BEST_RUN).split()
-            return [_run(run_id, self._uri, self._trust) for run_id in ids]
+            return [_run(run_id, self._trust) for run_id in ids]
 
     @property
     def url(self) -> str:
@@ -374,12 +373,16 @@ def _composing(overrides: Sequence[str]) -> Iterator[tuple[Hydra, list[str]]]:
             GlobalHydra.instance().clear()
 
 
-def _run(run_id: str, uri: str, trust: tuple[str, ...]) -> Run:
-    return Run(logged_run(run_id), run_folder(run_id), uri, trust)
+def _run(run_id: str, trust: tuple[str, ...]) -> Run:
+    found = logged_run(run_id)
+    return Run(found, run_folder(found.id), mlflow.get_tracking_uri(), trust)
 
 
 def _trusted(typed: Sequence[str]) -> tuple[str, ...]:
-    return tuple(trusted_by(typed, ()))
+    """Return the packages that a call trusts, for what is asked of its runs later."""
+    values = dict(map(typed_value, typed))
+    modules = OmegaConf.create(f"modules: {values.get('trusted_modules', '[]')}").modules
+    return tuple(trusted_by(typed, modules))
 
 
 @contextmanager
