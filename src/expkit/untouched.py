@@ -141,9 +141,7 @@ def _loggers() -> Callable[[], None]:
 
     def restore() -> None:
         for name, one in now().items():
-            one.setLevel(
-                logging.NOTSET
-            )  # which a new logger had; it also empties what others have cached
+            one.setLevel(logging.NOTSET)  # of new loggers; it also empties what all have cached
             vars(one).update(before.get(name, {}))
 
     return restore

@@ -35,9 +35,8 @@ IRRELEVANT = (
     "launch",  # counts by the global batch, see below
     "demo",  # data holds what is taken from it
 )
-_of_source: dict[
-    Path, tuple[Any, str]
-] = {}  # of a source: the spec of its module once imported, and the digest
+# Of a source: the spec of its module once that is imported, and the digest.
+_of_source: dict[Path, tuple[Any, str]] = {}
 
 
 def fingerprint(config: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ def page_of(experiment: str, run_id: str) -> str:
 def announce(client: MlflowClient, places: Mapping[str, str], width: int) -> None:
     """Print addresses with their names, and for a store without a server how to start one."""
     host = host_of(client)
-    if host == LOCAL:
+    if not str(client.tracking_uri).startswith("http"):
         say(f"{'to view':<{width}}run make ui, then open:")
     for name, address in places.items():
         say(f"{name:<{width}}{host}/{address}")
